@@ -1,0 +1,3 @@
+//! Moves files at the speed of the link over sealed UDP.
+
+fn main() {}

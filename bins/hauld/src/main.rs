@@ -1,0 +1,3 @@
+//! Stand-alone haul server with an embedded SSH server.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Six stages, one driver, bounded queues: the running data path.

@@ -1,0 +1,1 @@
+//! Which block goes when: loss, gaps, RTT, pacing, rate policies.

@@ -1,0 +1,1 @@
+//! What is to be moved and what has arrived.

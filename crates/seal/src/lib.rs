@@ -1,0 +1,1 @@
+//! Plain segments to sealed ones and back, in place; counts key use.

@@ -1,0 +1,1 @@
+//! Two endpoints, a hostile network and a faulty disk in virtual time.

@@ -1,0 +1,1 @@
+//! Tests that keep the shape: sizes, arrows, words.

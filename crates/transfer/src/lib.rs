@@ -1,0 +1,1 @@
+//! A whole job from two addresses to a summary.

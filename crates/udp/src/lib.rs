@@ -1,0 +1,1 @@
+//! Batches to and from a UDP socket, with GSO and GRO where the kernel has them.
