@@ -1,0 +1,120 @@
+use std::{
+    io::{self, IoSliceMut},
+    net::SocketAddr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use arrayvec::ArrayVec;
+use haul_batch::{Batch, CAPACITY};
+use quinn_udp::{EcnCodepoint, RecvMeta, UdpSockRef};
+use rustix::event::PollFlags;
+
+use crate::{UdpError, UdpPath};
+
+/// Most batches one receive call fills.
+pub const RECEIVE_SLOTS: usize = 16;
+
+/// A kernel receive time further back than this is a clock step, not a delay.
+const AGE_MAX: Duration = Duration::from_secs(1);
+
+/// What one slot received.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival {
+    /// How long ago the kernel received it: what the host added is not the network's delay.
+    pub age: Duration,
+    /// Whether it carries the ECN mark "congestion experienced".
+    pub congestion_experienced: bool,
+}
+
+impl UdpPath {
+    /// Receives one datagram from anybody, waiting up to `patience`.
+    ///
+    /// # Errors
+    /// [`UdpError::Socket`] when the socket is broken.
+    pub fn recv_one(
+        &self,
+        buffer: &mut [u8],
+        patience: Duration,
+    ) -> Result<Option<(usize, SocketAddr)>, UdpError> {
+        let mut metas = [RecvMeta::default()];
+        // With receive offload on, one call may return several datagrams.
+        let mut scratch = vec![0; CAPACITY];
+        let mut slots = [IoSliceMut::new(&mut scratch)];
+        if self.receive(&mut slots, &mut metas, patience)? == 0 {
+            return Ok(None);
+        }
+        let len = metas[0].len.min(metas[0].stride).min(buffer.len());
+        buffer[..len].copy_from_slice(&scratch[..len]);
+        Ok(Some((len, metas[0].addr)))
+    }
+
+    /// Receives into as many of `slots` as there are datagrams waiting, waiting up to `patience` for
+    /// the first. Each filled slot, from the first on, has its shape set; `arrivals` says when.
+    ///
+    /// # Errors
+    /// [`UdpError::Socket`] when the socket is broken.
+    pub fn recv(
+        &self,
+        slots: &mut [Batch],
+        arrivals: &mut ArrayVec<Arrival, RECEIVE_SLOTS>,
+        patience: Duration,
+    ) -> Result<(), UdpError> {
+        arrivals.clear();
+        let mut metas = [RecvMeta::default(); RECEIVE_SLOTS];
+        let mut io_slots: ArrayVec<IoSliceMut<'_>, RECEIVE_SLOTS> = slots
+            .iter_mut()
+            .take(RECEIVE_SLOTS)
+            .map(|batch| IoSliceMut::new(batch.spare()))
+            .collect();
+        let filled = self.receive(&mut io_slots, &mut metas, patience)?;
+        drop(io_slots);
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        for (batch, meta) in slots.iter_mut().zip(&metas[..filled]) {
+            // An empty datagram has no stride; it is too short for anything and dropped later.
+            batch.fill(meta.len, meta.stride.max(1));
+            let age = meta
+                .timestamp
+                .map_or(Duration::ZERO, |at| now.saturating_sub(at));
+            arrivals.push(Arrival {
+                age: if age > AGE_MAX { Duration::ZERO } else { age },
+                congestion_experienced: meta.ecn == Some(EcnCodepoint::Ce),
+            });
+        }
+        Ok(())
+    }
+
+    fn receive(
+        &self,
+        slots: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta],
+        patience: Duration,
+    ) -> Result<usize, UdpError> {
+        let mut waited = false;
+        loop {
+            match self
+                .state
+                .recv(UdpSockRef::from(&self.socket), slots, metas)
+            {
+                Ok(count) => return Ok(count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if waited || !self.wait(PollFlags::IN, patience)? {
+                        return Ok(0);
+                    }
+                    waited = true;
+                }
+                // Unreachable notices can be forged: silence timers decide, not they.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionRefused
+                            | io::ErrorKind::Interrupted
+                            | io::ErrorKind::HostUnreachable
+                            | io::ErrorKind::NetworkUnreachable
+                    ) => {}
+                Err(error) => return Err(UdpError::because("receive")(error)),
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU64},
+    },
+    time::Duration,
+};
+
+use quinn_udp::{UdpSockRef, UdpSocketState};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::UdpError;
+
+/// Socket buffer that is asked for, in each direction: 16 ms at 16 Gbit/s. The kernel grants at most
+/// `net.core.rmem_max` and `wmem_max` unless the process may override them.
+const BUFFER_BYTES_WANTED: usize = 32 << 20;
+
+/// What the kernel granted, in bytes of payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BufferSizes {
+    /// Send buffer.
+    pub send: usize,
+    /// Receive buffer.
+    pub recv: usize,
+}
+
+/// One UDP socket and its peer. Threads may send and receive at the same time.
+pub struct UdpPath {
+    pub(crate) socket: Socket,
+    pub(crate) state: UdpSocketState,
+    pub(crate) peer: OnceLock<SocketAddr>,
+    local: SocketAddr,
+    buffers: BufferSizes,
+    /// Set when the kernel or the user refused segmentation offload.
+    pub(crate) one_by_one: AtomicBool,
+    /// Datagrams that the local host dropped or refused to send.
+    pub(crate) refused: AtomicU64,
+}
+
+impl UdpPath {
+    /// Binds to the first free port of a range on `ip`; `0..=0` takes any port.
+    ///
+    /// # Errors
+    /// [`UdpError::NoFreePort`], or [`UdpError::Socket`] when the kernel refuses for another reason.
+    pub fn bind(ip: IpAddr, ports: RangeInclusive<u16>) -> Result<Self, UdpError> {
+        for port in ports.clone() {
+            match Self::bind_port(SocketAddr::new(ip, port)) {
+                Err(UdpError::Socket { source, .. })
+                    if source.kind() == io::ErrorKind::AddrInUse => {}
+                result => return result,
+            }
+        }
+        Err(UdpError::NoFreePort { ip, ports })
+    }
+
+    fn bind_port(addr: SocketAddr) -> Result<Self, UdpError> {
+        let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))
+            .map_err(UdpError::because("socket"))?;
+        if addr.is_ipv6() {
+            // A dual-stack socket would show IPv4 peers under two names.
+            socket
+                .set_only_v6(!addr.ip().is_unspecified())
+                .map_err(UdpError::because("socket"))?;
+        }
+        socket
+            .bind(&addr.into())
+            .map_err(UdpError::because("bind"))?;
+        let state =
+            UdpSocketState::new(UdpSockRef::from(&socket)).map_err(UdpError::because("socket"))?;
+        let buffers = enlarge_buffers(&socket);
+        let local = socket
+            .local_addr()
+            .map_err(UdpError::because("address"))?
+            .as_socket()
+            .ok_or_else(|| UdpError::because("address")(io::ErrorKind::Unsupported.into()))?;
+        Ok(Self {
+            socket,
+            state,
+            peer: OnceLock::new(),
+            local,
+            buffers,
+            one_by_one: AtomicBool::new(false),
+            refused: AtomicU64::new(0),
+        })
+    }
+
+    /// The address this socket is bound to.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Fixes the peer: from now on the kernel drops datagrams from anywhere else.
+    ///
+    /// # Errors
+    /// [`UdpError::Socket`] when there is no route, or a peer has been fixed before.
+    pub fn connect(&self, peer: SocketAddr) -> Result<(), UdpError> {
+        self.socket
+            .connect(&peer.into())
+            .map_err(UdpError::because("connect"))?;
+        self.peer
+            .set(peer)
+            .map_err(|_| UdpError::because("connect")(io::ErrorKind::AlreadyExists.into()))
+    }
+
+    /// The fixed peer.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer.get().copied()
+    }
+
+    /// What the kernel granted of the socket buffers asked for.
+    pub fn buffers(&self) -> BufferSizes {
+        self.buffers
+    }
+
+    /// Sends datagrams one at a time from now on, as where the kernel has no segmentation offload.
+    pub fn disable_segmentation_offload(&self) {
+        self.one_by_one
+            .store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Whether whole batches still go out in one system call.
+    pub fn segmentation_offload(&self) -> bool {
+        !self.one_by_one.load(std::sync::atomic::Ordering::Relaxed)
+            && self.state.max_gso_segments() > 1
+    }
+
+    /// Datagrams that this host itself refused to send so far (firewall, no buffers).
+    pub fn refused(&self) -> u64 {
+        self.refused.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Waits until the socket is ready; `false` when `patience` ran out.
+    pub(crate) fn wait(&self, flags: PollFlags, patience: Duration) -> Result<bool, UdpError> {
+        let timeout = Timespec {
+            tv_sec: patience.as_secs().min(3600) as i64,
+            tv_nsec: i64::from(patience.subsec_nanos()),
+        };
+        let mut fds = [PollFd::new(&self.socket, flags)];
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(ready) => Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) => Ok(false),
+            Err(errno) => Err(UdpError::because("poll")(errno.into())),
+        }
+    }
+}
+
+/// Asks for large buffers, first the way only a privileged process may.
+fn enlarge_buffers(socket: &Socket) -> BufferSizes {
+    use rustix::net::sockopt;
+    // The kernel doubles what it grants to make room for its own bookkeeping.
+    let granted = |bytes: io::Result<usize>| bytes.unwrap_or(0) / 2;
+    if sockopt::set_socket_recv_buffer_size_force(socket, BUFFER_BYTES_WANTED).is_err() {
+        // A refusal leaves the default in place, and the sizes below say so.
+        let _ = socket.set_recv_buffer_size(BUFFER_BYTES_WANTED);
+    }
+    if sockopt::set_socket_send_buffer_size_force(socket, BUFFER_BYTES_WANTED).is_err() {
+        let _ = socket.set_send_buffer_size(BUFFER_BYTES_WANTED);
+    }
+    BufferSizes {
+        send: granted(socket.send_buffer_size()),
+        recv: granted(socket.recv_buffer_size()),
+    }
+}
+
+impl std::fmt::Debug for UdpPath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UdpPath")
+            .field("local", &self.local)
+            .field("peer", &self.peer.get())
+            .field("buffers", &self.buffers)
+            .finish_non_exhaustive()
+    }
+}
