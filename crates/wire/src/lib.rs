@@ -19,6 +19,7 @@
 //! and block, optionally followed by padding.
 
 mod block;
+pub mod control;
 mod error;
 mod header;
 mod id;

@@ -1,0 +1,286 @@
+//! The control conversation inside SSH: what the two ends say, and how it is framed.
+//!
+//! ```text
+//! initiator                                        responder
+//!                                              ◄── shell noise (<= 8 KiB), then the preamble
+//!   ClientHello {versions, suites, nonce, X25519}  ──►
+//!                                              ◄── ServerHello {version, suite, nonce, X25519, udp}
+//!                                              ◄── Confirm
+//!   Confirm, Request {direction, paths, rate}      ──►                  (UDP path opening may begin)
+//!                                              ◄── Accepted | Refused
+//!                                              ◄── HelloSeen            (the first UDP datagram came)
+//!   Status | Warning | Rate | Ping | Pong         ◄─►
+//!   the receiver of data: Verdict                 ──►
+//!                                              ◄── the sender of data: Done
+//! ```
+//!
+//! Either end may send `Cancel` or `Error` at any time and then closes. Every message is one frame:
+//! a big-endian `u32` length, 1 to [`FRAME_LEN_MAX`], and that many bytes of postcard. No type is
+//! recursive, so no input can nest; every list is bounded while it is being decoded.
+
+mod bounded;
+mod code;
+mod frame;
+mod hello;
+mod text;
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+pub use code::ErrorCode;
+pub use frame::{FRAME_HEADER_LEN, FRAME_LEN_MAX, frame, frame_len};
+pub use hello::{
+    ClientHello, Features, HelloLimits, ServerHello, Spoken, UDP_ENDPOINTS_MAX, UdpEndpoint,
+};
+pub use text::{TEXT_LEN_MAX, Text, escaped};
+
+use crate::WireError;
+
+/// What the responder writes before its first frame; the sixth byte is the framing's version.
+pub const PREAMBLE: [u8; 7] = *b"HAUL\x00\x01\n";
+/// Most bytes of shell noise tolerated before the preamble.
+pub const NOISE_LEN_MAX: usize = 8 * 1024;
+/// Conversation versions this code speaks, newest first.
+pub const VERSIONS: [u16; 1] = [1];
+/// Most sources one request may name; longer lists belong in a directory or a pattern.
+pub const SOURCES_MAX: usize = 8192;
+/// Longest path in a request, in bytes.
+pub const PATH_LEN_MAX: usize = 4096;
+/// Most failed files a verdict names; the others are only counted.
+pub const FAILURES_MAX: usize = 100;
+
+/// One message of the control conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Message {
+    /// What the initiator can do.
+    ClientHello(ClientHello),
+    /// What the responder chose.
+    ServerHello(ServerHello),
+    /// The responder speaks none of the initiator's versions, but these; the end follows.
+    Spoken(Spoken),
+    /// Proof that this end derived the same keys from the same conversation.
+    Confirm(Confirm),
+    /// What is to be moved.
+    Request(Request),
+    /// The request will be served.
+    Accepted,
+    /// The request will not be served; the end follows.
+    Refused(Fault),
+    /// The responder has received a datagram of this session.
+    HelloSeen,
+    /// Where the sender of data is; about twice a second.
+    Status(Status),
+    /// Something the other end's user should know; the transfer goes on.
+    Warning(Text),
+    /// The receiver of data asks for another rate.
+    Rate(Rate),
+    /// Are you there?
+    Ping,
+    /// Yes.
+    Pong,
+    /// This end's user wants no more.
+    Cancel,
+    /// What the receiver of data has, once it has everything it will get.
+    Verdict(Verdict),
+    /// The sender of data has seen the verdict.
+    Done(Status),
+    /// This end cannot go on; the end follows.
+    Error(Fault),
+}
+
+/// Proof of the keys: a MAC over the hash of both hellos, as received and as sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirm {
+    /// The MAC.
+    pub mac: [u8; 32],
+}
+
+/// Which way data flows, seen from the initiator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Direction {
+    /// From the initiator to the responder.
+    Upload,
+    /// From the responder to the initiator.
+    Download,
+}
+
+/// What is to be moved, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Which way.
+    pub direction: Direction,
+    /// Download: what to send, as typed (patterns and `~` are the responder's to expand). Upload: empty.
+    #[serde(deserialize_with = "bounded::list::<_, _, SOURCES_MAX>")]
+    pub sources: Vec<ByteBuf>,
+    /// Upload: where to put it. Download: empty.
+    pub destination: ByteBuf,
+    /// Upload: how many sources there are; several need a directory to land in.
+    pub source_count: u64,
+    /// Carry modes and times over.
+    pub preserve: bool,
+    /// Create the destination directory when it is missing.
+    pub create_dir: bool,
+    /// Name of the rate policy, in lower case.
+    pub policy: Text,
+    /// How fast.
+    pub rate: Rate,
+}
+
+/// How fast, in bits per second of UDP payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rate {
+    /// Target or ceiling; `None` leaves it to the policy.
+    pub target_bps: Option<u64>,
+    /// Floor; 0 for none.
+    pub min_bps: u64,
+}
+
+/// Where the sender of data is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Status {
+    /// Bytes of all files found so far.
+    pub bytes_total: u64,
+    /// Files found so far.
+    pub files_total: u64,
+    /// Whether the two totals are final.
+    pub scanned: bool,
+    /// Sending rate now, in bits per second of UDP payload.
+    pub rate_bps: u64,
+    /// Smoothed loss, in parts per million.
+    pub loss_ppm: u32,
+    /// Smoothed round trip, in microseconds.
+    pub rtt_us: u32,
+    /// Bytes of UDP payload sent so far, repeats included.
+    pub sent_bytes: u64,
+    /// Of those, bytes sent again.
+    pub retransmitted_bytes: u64,
+}
+
+/// What the receiver of data has: the only ground for calling a transfer a success.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Whether everything that was listed has arrived and stands under its final name.
+    pub ok: bool,
+    /// Files that do.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How many names failed.
+    pub failed: u64,
+    /// The first of them.
+    #[serde(deserialize_with = "bounded::list::<_, _, FAILURES_MAX>")]
+    pub failures: Vec<FileFault>,
+}
+
+/// One name that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileFault {
+    /// Its path, relative to the destination.
+    pub path: ByteBuf,
+    /// What went wrong.
+    pub why: Text,
+}
+
+/// Why one end cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// An [`ErrorCode`]'s number; a newer peer may know more of them.
+    pub code: u8,
+    /// What happened, for a person.
+    pub text: Text,
+}
+
+impl Fault {
+    /// A fault with this code and text.
+    pub fn new(code: ErrorCode, text: impl AsRef<[u8]>) -> Self {
+        Self {
+            code: code as u8,
+            text: Text::new(text),
+        }
+    }
+}
+
+impl Message {
+    /// The frame's body, without the length.
+    ///
+    /// # Errors
+    /// [`WireError::Range`] when it would exceed [`FRAME_LEN_MAX`].
+    pub fn encode(&self) -> Result<Vec<u8>, WireError> {
+        let body = postcard::to_stdvec(self).map_err(|_| WireError::Malformed("message"))?;
+        if body.len() > FRAME_LEN_MAX {
+            return Err(WireError::Range("message length"));
+        }
+        Ok(body)
+    }
+
+    /// Decodes a frame's body. Only hellos may be longer than this version knows: what a later
+    /// version appends to them is skipped.
+    ///
+    /// # Errors
+    /// [`WireError`] when the body does not parse, is followed by more, or exceeds a limit.
+    pub fn decode(body: &[u8]) -> Result<Self, WireError> {
+        if body.len() > FRAME_LEN_MAX {
+            return Err(WireError::Range("message length"));
+        }
+        let (message, rest) =
+            postcard::take_from_bytes(body).map_err(|_| WireError::Malformed("message"))?;
+        match &message {
+            Self::ClientHello(_) | Self::ServerHello(_) | Self::Spoken(_) => {}
+            _ if !rest.is_empty() => return Err(WireError::Malformed("message")),
+            Self::Request(request) => request.check()?,
+            Self::Verdict(verdict) => verdict.check()?,
+            _ => {}
+        }
+        Ok(message)
+    }
+
+    /// What kind of message it is, for errors.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ClientHello(_) => "client hello",
+            Self::ServerHello(_) => "server hello",
+            Self::Spoken(_) => "spoken versions",
+            Self::Confirm(_) => "confirmation",
+            Self::Request(_) => "request",
+            Self::Accepted => "acceptance",
+            Self::Refused(_) => "refusal",
+            Self::HelloSeen => "hello seen",
+            Self::Status(_) => "status",
+            Self::Warning(_) => "warning",
+            Self::Rate(_) => "rate",
+            Self::Ping => "ping",
+            Self::Pong => "pong",
+            Self::Cancel => "cancel",
+            Self::Verdict(_) => "verdict",
+            Self::Done(_) => "done",
+            Self::Error(_) => "error",
+        }
+    }
+}
+
+impl Request {
+    fn check(&self) -> Result<(), WireError> {
+        let paths = self.sources.iter().chain([&self.destination]);
+        for path in paths {
+            if path.len() > PATH_LEN_MAX || path.contains(&0) {
+                return Err(WireError::Range("request path"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Verdict {
+    fn check(&self) -> Result<(), WireError> {
+        let consistent = self.failed >= self.failures.len() as u64 && (self.failed == 0) == self.ok;
+        let short = self.failures.iter().all(|f| f.path.len() <= PATH_LEN_MAX);
+        if consistent && short {
+            Ok(())
+        } else {
+            Err(WireError::Range("verdict"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
