@@ -1,0 +1,59 @@
+use std::time::Duration;
+
+use haul_wire::SEGMENT_OVERHEAD;
+
+use crate::{FlowError, Policy};
+
+/// Most blocks one plan may hold: what one batch holds.
+pub const PLAN_BLOCKS_MAX: usize = 64;
+
+/// How a [`crate::Sender`] begins.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SenderConfig {
+    /// Whole datagram length in bytes, header and tag included; fixed for the session. Must exceed
+    /// [`SEGMENT_OVERHEAD`].
+    pub segment_len: usize,
+    /// Most segments in one plan, 1 to [`PLAN_BLOCKS_MAX`]. More cost less per packet and burst
+    /// more; the rate policy's burst limit applies in any case.
+    pub segments_per_batch_max: usize,
+    /// Who decides the rate.
+    pub policy: Policy,
+    /// Bits per second of UDP payload: the rate itself for `fixed` (required there), a ceiling for
+    /// the others.
+    pub rate_target_bps: Option<u64>,
+    /// Bits per second below which the user does not want to fall; 0 = no such wish. Anything
+    /// larger can starve others.
+    pub rate_min_bps: u64,
+    /// Round-trip time measured while the path was opened. Too short a value costs needless
+    /// probes in the first round trip, too long a value delays the first of them.
+    pub initial_rtt: Duration,
+    /// Bytes the receiver said it can buffer.
+    pub free_bytes_initial: u64,
+    /// Seed of all randomness: the phase of the first burst, and the policy's.
+    pub seed: u64,
+}
+
+impl SenderConfig {
+    /// Refuses values no session can work with.
+    pub(crate) fn validate(&self) -> Result<(), FlowError> {
+        let segment_len = SEGMENT_OVERHEAD + 1..=usize::from(u16::MAX);
+        if !segment_len.contains(&self.segment_len) {
+            return Err(FlowError::Config("segment length"));
+        }
+        if !(1..=PLAN_BLOCKS_MAX).contains(&self.segments_per_batch_max) {
+            return Err(FlowError::Config("segments per batch"));
+        }
+        Ok(())
+    }
+}
+
+/// How a [`crate::Receiver`] begins.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ReceiverConfig {
+    /// Whole datagram length in bytes, header and tag included.
+    pub segment_len: usize,
+    /// Round-trip time measured while the path was opened; sets the first report interval.
+    pub initial_rtt: Duration,
+    /// Bytes that can be buffered before the writing stage has said anything.
+    pub free_bytes_initial: u64,
+}
