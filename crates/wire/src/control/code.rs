@@ -41,8 +41,8 @@ pub enum ErrorCode {
     DiskFailed = 24,
     /// The control connection broke.
     ConnectionLost = 30,
-    /// The other end's datagrams stopped coming.
-    PathSilent = 31,
+    /// The network stopped carrying the transfer's datagrams.
+    PathFailed = 31,
     /// The other end broke the protocol.
     PeerMisbehaved = 32,
     /// Somebody altered the conversation, or forged datagrams without end.
@@ -73,7 +73,7 @@ impl ErrorCode {
         Self::DiskFull,
         Self::DiskFailed,
         Self::ConnectionLost,
-        Self::PathSilent,
+        Self::PathFailed,
         Self::PeerMisbehaved,
         Self::Tampered,
         Self::Cancelled,
@@ -106,7 +106,7 @@ impl ErrorCode {
             Self::DiskFull => "disk-full",
             Self::DiskFailed => "disk-failed",
             Self::ConnectionLost => "connection-lost",
-            Self::PathSilent => "path-silent",
+            Self::PathFailed => "path-failed",
             Self::PeerMisbehaved => "peer-misbehaved",
             Self::Tampered => "tampered",
             Self::Cancelled => "cancelled",

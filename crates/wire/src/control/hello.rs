@@ -33,6 +33,9 @@ pub struct ClientHello {
     pub limits: HelloLimits,
     /// Whether datagrams will come over IPv6.
     pub ipv6: bool,
+    /// First and last UDP port the responder should use, as far as its policy allows; `None` leaves
+    /// the choice to it.
+    pub udp_ports: Option<(u16, u16)>,
     /// Program and version, for messages only.
     pub agent: Text,
 }

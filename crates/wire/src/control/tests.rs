@@ -14,6 +14,7 @@ fn client_hello() -> ClientHello {
             receive_buffer_bytes: 64 << 20,
         },
         ipv6: false,
+        udp_ports: Some((33001, 33100)),
         agent: Text::new("haul/0.1.0"),
     }
 }

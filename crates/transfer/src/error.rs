@@ -1,0 +1,294 @@
+use std::{fmt, time::Duration};
+
+use haul_disk::DiskError;
+use haul_engine::EngineError;
+use haul_flow::FlowError;
+use haul_seal::SealError;
+use haul_udp::UdpError;
+use haul_wire::{
+    WireError,
+    control::{ErrorCode, Text},
+};
+
+use crate::{FailedFile, Summary};
+
+/// Why a transfer did not succeed. [`TransferError::code`] maps every variant to the one table of
+/// exit statuses ([`crate::EXIT_CODES`]).
+#[derive(Debug, thiserror::Error)]
+pub enum TransferError {
+    /// What was asked for does not make sense.
+    #[error("{0}")]
+    Usage(&'static str),
+    /// The remote command is not haul.
+    #[error("there is no haul on the other host{}", shown(.output))]
+    RemoteMissing {
+        /// What came instead of haul's preamble, escaped.
+        output: String,
+    },
+    /// The two ends share no version of the conversation.
+    #[error("this haul speaks version {ours} of the protocol, the other end {theirs}")]
+    VersionMismatch {
+        /// Versions this end speaks.
+        ours: String,
+        /// Versions the other end speaks.
+        theirs: String,
+    },
+    /// The other end requires a feature that this version does not know.
+    #[error("the other end requires features this version does not know (bits {0:#x})")]
+    UnknownFeature(u64),
+    /// No suite is allowed by both ends.
+    #[error("no common cipher: offered {offered}, allowed here {allowed}")]
+    NoCommonCipher {
+        /// What the initiator offered.
+        offered: String,
+        /// What the responder allows.
+        allowed: String,
+    },
+    /// This end's policy does not allow the request.
+    #[error("not permitted: {0}")]
+    NotPermitted(&'static str),
+    /// The other end derived other keys: the conversation was altered on its way.
+    #[error("the other end could not prove the session's keys: the conversation was altered")]
+    Unconfirmed,
+    /// The other end broke the protocol.
+    #[error("the other end broke the protocol: {0}")]
+    PeerMisbehaved(#[from] Misbehaviour),
+    /// Datagrams do not get through.
+    #[error("UDP from {direction} is blocked: nothing came through within {}", seconds(.waited))]
+    UdpClosed {
+        /// Which way is closed.
+        direction: UdpDirection,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// A step of the set-up took too long.
+    #[error("no {awaited} from the other end within {}", seconds(.waited))]
+    SetupTimeout {
+        /// What was waited for.
+        awaited: &'static str,
+        /// How long.
+        waited: Duration,
+    },
+    /// The control connection broke.
+    #[error("the control connection broke {during}{}", shown(.cause))]
+    ConnectionLost {
+        /// Which phase it interrupted.
+        during: Phase,
+        /// The system's words, or empty at an end without words.
+        cause: String,
+    },
+    /// The other end says why it cannot go on.
+    #[error("{text}")]
+    Remote {
+        /// What kind of trouble, as far as this version knows the code.
+        code: ErrorCode,
+        /// The other end's words.
+        text: Text,
+    },
+    /// The transfer ran to its end, but some names failed.
+    #[error("{} of {} names failed{}", .summary.failed, .summary.failed + .summary.files, first(.failures))]
+    Partial {
+        /// The first of them.
+        failures: Vec<FailedFile>,
+        /// The account of the others.
+        summary: Box<Summary>,
+    },
+    /// A user cancelled.
+    #[error("cancelled{}", if *.by_peer { " by the other end" } else { "" })]
+    Cancelled {
+        /// Whether at the other end.
+        by_peer: bool,
+    },
+    /// A file or directory of this end.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// A socket of this end.
+    #[error(transparent)]
+    Udp(#[from] UdpError),
+    /// The path, once data flows.
+    #[error(transparent)]
+    Engine(EngineError),
+    /// Keys and seals.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The system gave no random bytes.
+    #[error("no random bytes: {0}")]
+    Random(#[from] getrandom::Error),
+    /// A thread or task of this end ended unexpectedly: a defect.
+    #[error("the {0} task stopped unexpectedly")]
+    TaskFailed(&'static str),
+}
+
+/// How the other end broke the protocol.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Misbehaviour {
+    /// A frame or message that does not parse.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// A message that has no place here.
+    #[error("unexpected {got} {during}")]
+    OutOfOrder {
+        /// The message.
+        got: &'static str,
+        /// Where the conversation was.
+        during: Phase,
+    },
+    /// It chose something that was not offered.
+    #[error("it chose a {0} that was not offered")]
+    NotOffered(&'static str),
+    /// A value that no honest end sends.
+    #[error("{0} is out of range")]
+    Range(&'static str),
+    /// Too much before the preamble.
+    #[error("more than 8 KiB of other output before haul's own")]
+    Noise,
+}
+
+/// Where the conversation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Until both hellos are known.
+    Hello,
+    /// Until both ends have proved the keys.
+    Confirmation,
+    /// Until the request is accepted.
+    Request,
+    /// Until datagrams flow both ways.
+    Path,
+    /// Data flows.
+    Data,
+    /// All data has arrived; the receiver is to say so.
+    Verdict,
+}
+
+/// A direction of UDP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UdpDirection {
+    /// From the initiator to the responder.
+    ToServer,
+    /// From the responder to the initiator.
+    ToClient,
+}
+
+impl TransferError {
+    /// The kind of trouble: what to tell the other end and which exit status to end with.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Usage(_) => ErrorCode::Usage,
+            Self::RemoteMissing { .. } => ErrorCode::RemoteMissing,
+            Self::VersionMismatch { .. } | Self::UnknownFeature(_) => ErrorCode::VersionMismatch,
+            Self::NoCommonCipher { .. } => ErrorCode::NoCommonCipher,
+            Self::NotPermitted(_) => ErrorCode::NotPermitted,
+            Self::Unconfirmed => ErrorCode::Tampered,
+            Self::PeerMisbehaved(_) => ErrorCode::PeerMisbehaved,
+            Self::UdpClosed { .. } => ErrorCode::UdpClosed,
+            Self::SetupTimeout { .. } => ErrorCode::SetupTimeout,
+            Self::ConnectionLost { .. } => ErrorCode::ConnectionLost,
+            Self::Remote { code, .. } => *code,
+            Self::Partial { .. } => ErrorCode::Partial,
+            Self::Cancelled { .. } => ErrorCode::Cancelled,
+            Self::Disk(error) => disk_code(error),
+            Self::Engine(error) => engine_code(error),
+            Self::Seal(error) => seal_code(error),
+            Self::Udp(_) | Self::Random(_) | Self::TaskFailed(_) => ErrorCode::Internal,
+        }
+    }
+
+    /// The exit status of a program that ends with this error.
+    pub fn exit_code(&self) -> u8 {
+        self.code() as u8
+    }
+
+    /// What to do about it, for a person.
+    pub fn hint(&self) -> &'static str {
+        crate::exit::entry(self.code()).hint
+    }
+}
+
+impl From<EngineError> for TransferError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Disk(error) => Self::Disk(error),
+            EngineError::Udp(error) => Self::Udp(error),
+            EngineError::Seal(error) => Self::Seal(error),
+            other => Self::Engine(other),
+        }
+    }
+}
+
+impl From<FlowError> for TransferError {
+    fn from(error: FlowError) -> Self {
+        Self::Engine(EngineError::Flow(error))
+    }
+}
+
+impl From<WireError> for TransferError {
+    fn from(error: WireError) -> Self {
+        Self::PeerMisbehaved(Misbehaviour::Wire(error))
+    }
+}
+
+fn engine_code(error: &EngineError) -> ErrorCode {
+    match error {
+        EngineError::Disk(error) => disk_code(error),
+        EngineError::Seal(error) => seal_code(error),
+        EngineError::Flow(FlowError::PeerSilent(_) | FlowError::CircuitBreaker { .. })
+        | EngineError::PathShrunk { .. } => ErrorCode::PathFailed,
+        EngineError::Flow(
+            FlowError::PolicyUnavailable(_) | FlowError::RateRequired | FlowError::Config(_),
+        ) => ErrorCode::Usage,
+        EngineError::Flow(FlowError::AcknowledgedUnsent { .. }) | EngineError::Malformed(_) => {
+            ErrorCode::PeerMisbehaved
+        }
+        EngineError::Flow(FlowError::NumbersExhausted)
+        | EngineError::Udp(_)
+        | EngineError::Panicked(_)
+        | EngineError::Thread { .. } => ErrorCode::Internal,
+    }
+}
+
+fn seal_code(error: &SealError) -> ErrorCode {
+    match error {
+        SealError::IntegrityFlood { .. } => ErrorCode::Tampered,
+        SealError::WeakKeyShare
+        | SealError::EpochUnconfirmed { .. }
+        | SealError::KeyUsedUp { .. } => ErrorCode::PeerMisbehaved,
+        SealError::RunLength { .. }
+        | SealError::SegmentTooShort { .. }
+        | SealError::UnknownLane(_) => ErrorCode::Internal,
+    }
+}
+
+fn seconds(duration: &Duration) -> String {
+    format!("{} s", duration.as_secs())
+}
+
+fn shown(words: &str) -> String {
+    if words.is_empty() { String::new() } else { format!(": {words}") }
+}
+
+fn first(failures: &[FailedFile]) -> String {
+    failures.first().map_or_else(String::new, |file| format!(", first {}: {}", file.path, file.why))
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hello => "during the hellos",
+            Self::Confirmation => "during the confirmation of the keys",
+            Self::Request => "during the request",
+            Self::Path => "while the path was being opened",
+            Self::Data => "during the transfer",
+            Self::Verdict => "before the verdict",
+        })
+    }
+}
+
+impl fmt::Display for UdpDirection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ToServer => "this host to the other",
+            Self::ToClient => "the other host to this one",
+        })
+    }
+}

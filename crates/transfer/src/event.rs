@@ -1,0 +1,131 @@
+use std::{net::SocketAddr, time::Duration};
+
+use haul_flow::Policy;
+use haul_wire::SuiteId;
+
+use crate::Direction;
+
+/// What a running transfer tells its owner. Every text in it is safe to show.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// What the other host's shell printed before haul spoke, escaped.
+    Noise(String),
+    /// Both ends are sure of each other and the path is open: data flows from here on.
+    Session(SessionFacts),
+    /// Where the transfer is; a few times a second, and once at the end.
+    Progress(Progress),
+    /// A file is finished or has failed; only when asked for.
+    File(FileRecord),
+    /// Something went not quite as asked, at either end; the transfer goes on.
+    Warning(Warning),
+}
+
+/// What was agreed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionFacts {
+    /// Which way data flows, seen from the initiator.
+    pub direction: Direction,
+    /// How datagrams are sealed.
+    pub suite: SuiteId,
+    /// Who decides the rate.
+    pub policy: Policy,
+    /// The other end's UDP address.
+    pub peer: SocketAddr,
+    /// Bytes of UDP payload in a full datagram.
+    pub segment_len: usize,
+    /// Round trip of the path's opening.
+    pub rtt: Duration,
+    /// Program and version at the other end.
+    pub agent: String,
+}
+
+/// Where a transfer is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// Time since data began to flow.
+    pub elapsed: Duration,
+    /// File bytes that the receiver has: acknowledged (upload) or written (download).
+    pub bytes: u64,
+    /// File bytes found so far by the sender.
+    pub bytes_total: u64,
+    /// Files finished, where this end knows: on the receiving side.
+    pub files: u64,
+    /// Files found so far by the sender.
+    pub files_total: u64,
+    /// Whether the totals are final.
+    pub scanned: bool,
+    /// Sending rate now, in bits per second of UDP payload.
+    pub rate_bps: u64,
+    /// File bytes that arrived since the last event, in bits per second, smoothed over a second.
+    pub goodput_bps: u64,
+    /// Smoothed share of datagrams lost, 0 to 1.
+    pub loss: f64,
+    /// Smoothed round trip.
+    pub rtt: Duration,
+    /// Bytes of UDP payload sent again so far.
+    pub retransmitted_bytes: u64,
+    /// Time left at the present goodput; `None` while nobody can know.
+    pub eta: Option<Duration>,
+}
+
+/// What became of one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileRecord {
+    /// Path relative to the destination. Bytes of unknown origin: escape before showing.
+    pub path: Vec<u8>,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// `None` when it stands complete under its name, otherwise what went wrong.
+    pub failure: Option<String>,
+}
+
+/// Something that went not quite as asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// What, for a person.
+    pub text: String,
+    /// Whether the other end says so.
+    pub remote: bool,
+}
+
+/// The account of a transfer that the receiver has called a success, or a partial one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// Which way data went, seen from the initiator.
+    pub direction: Direction,
+    /// File bytes that stand under their final names.
+    pub bytes: u64,
+    /// Files that do.
+    pub files: u64,
+    /// Names that failed.
+    pub failed: u64,
+    /// Seconds from the first hello to the verdict.
+    pub seconds: f64,
+    /// Seconds from the opening of the path to the verdict.
+    pub data_seconds: f64,
+    /// `bytes` over `data_seconds`, in bits per second.
+    pub goodput_bps: u64,
+    /// Bytes of UDP payload sent, repeats included.
+    pub udp_bytes: u64,
+    /// Of those, bytes sent again.
+    pub retransmitted_bytes: u64,
+    /// Smoothed share of datagrams lost at the end, 0 to 1.
+    pub loss: f64,
+    /// Smoothed round trip at the end, in milliseconds.
+    pub rtt_ms: f64,
+    /// Bytes that the control conversation took, both ways.
+    pub control_bytes: u64,
+    /// How datagrams were sealed.
+    pub suite: SuiteId,
+    /// Who decided the rate.
+    pub policy: Policy,
+}
+
+/// One name that failed, as the receiver reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedFile {
+    /// Path relative to the destination, escaped.
+    pub path: String,
+    /// What went wrong, escaped.
+    pub why: String,
+}

@@ -1,0 +1,135 @@
+use std::{net::IpAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
+
+use haul_flow::Policy;
+use haul_wire::SuiteId;
+pub use haul_wire::control::Direction;
+use tokio::sync::watch;
+
+/// UDP ports a responder uses unless told otherwise.
+pub const DEFAULT_UDP_PORTS: RangeInclusive<u16> = 33001..=33100;
+/// Any UDP port the system has free.
+pub const ANY_UDP_PORT: RangeInclusive<u16> = 0..=0;
+/// Bytes a receiver is ready to hold between network and disk.
+pub const DEFAULT_RECEIVE_BUFFER_BYTES: u64 = 32 << 20;
+
+/// What the initiator wants moved.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Which way, seen from here.
+    pub direction: Direction,
+    /// Upload: local paths. Download: paths on the other host as typed; patterns, `~` and relative
+    /// names are resolved there, in the user's home. At least one.
+    pub sources: Vec<Vec<u8>>,
+    /// Upload: path on the other host as typed; empty is the user's home. Download: local path.
+    pub destination: Vec<u8>,
+    /// How.
+    pub options: JobOptions,
+}
+
+/// How the initiator wants it moved. The defaults assume nothing about the link.
+#[derive(Debug, Clone)]
+pub struct JobOptions {
+    /// Suites offered, preferred first. [`SuiteId::NoneCmac`] among them is the opt-in to moving
+    /// data unencrypted. Default: every suite that encrypts.
+    pub suites: Vec<SuiteId>,
+    /// Who decides the rate. Default: [`Policy::Fair`].
+    pub policy: Policy,
+    /// The rate of [`Policy::Fixed`], the ceiling of the others, in bits per second of UDP payload.
+    pub rate_target_bps: Option<u64>,
+    /// Never slower than this, in bits per second. Default 0. Hazard: starves whoever shares the link.
+    pub rate_min_bps: u64,
+    /// Carry modes and times over. Default: no.
+    pub preserve: bool,
+    /// Create the destination directory when it is missing. Default: no.
+    pub create_dir: bool,
+    /// UDP ports asked of the other end. Default [`ANY_UDP_PORT`]: its own choice.
+    pub udp_ports: RangeInclusive<u16>,
+    /// Local address for UDP. Default: whatever routes to the peer.
+    pub bind: Option<IpAddr>,
+    /// Accept datagrams from addresses other than the one SSH reached. Default: no.
+    pub any_source: bool,
+    /// Emit [`crate::Event::File`] for every file. Default: no, for a million of them is a lot.
+    pub file_events: bool,
+    /// Time between two [`crate::Event::Progress`]. Default 200 ms.
+    pub progress_interval: Duration,
+    /// Bytes this end buffers between network and disk when it receives.
+    pub receive_buffer_bytes: u64,
+}
+
+impl Default for JobOptions {
+    fn default() -> Self {
+        Self {
+            suites: encrypting_suites(),
+            policy: Policy::Fair,
+            rate_target_bps: None,
+            rate_min_bps: 0,
+            preserve: false,
+            create_dir: false,
+            udp_ports: ANY_UDP_PORT,
+            bind: None,
+            any_source: false,
+            file_events: false,
+            progress_interval: Duration::from_millis(200),
+            receive_buffer_bytes: DEFAULT_RECEIVE_BUFFER_BYTES,
+        }
+    }
+}
+
+/// What the responder allows, and where it stands. None of it can be changed by the initiator.
+#[derive(Debug, Clone)]
+pub struct RespondSetup {
+    /// Relative paths, `~` and an empty destination mean this directory.
+    pub home: PathBuf,
+    /// When given, nothing outside this directory can be named, and `/` means this directory.
+    pub jail: Option<PathBuf>,
+    /// Suites allowed.
+    pub suites: Vec<SuiteId>,
+    /// Allow [`SuiteId::NoneCmac`] when the initiator offers it. Default: no.
+    pub allow_none: bool,
+    /// Whether data may flow towards this end. Default: yes.
+    pub allow_upload: bool,
+    /// Whether data may leave this end. Default: yes.
+    pub allow_download: bool,
+    /// Ceiling of the sending rate in bits per second, whatever is asked for. Default: none.
+    pub rate_max_bps: Option<u64>,
+    /// UDP ports that may be used. Default [`DEFAULT_UDP_PORTS`].
+    pub udp_ports: RangeInclusive<u16>,
+    /// Address for UDP. Default: any of the family the initiator names.
+    pub bind: Option<IpAddr>,
+    /// Address to tell the initiator to send to. Default: the one SSH reached.
+    pub advertise: Option<IpAddr>,
+    /// Where the SSH connection comes from, when known; datagrams must come from there too.
+    pub ssh_peer: Option<IpAddr>,
+    /// Accept datagrams from any address, as odd address translators need. Default: no.
+    pub any_source: bool,
+    /// Bytes this end buffers between network and disk when it receives.
+    pub receive_buffer_bytes: u64,
+    /// Turns true when this end is to stop, as by a signal.
+    pub cancel: Option<watch::Receiver<bool>>,
+}
+
+impl RespondSetup {
+    /// The defaults, for a user whose home is `home`.
+    pub fn new(home: PathBuf) -> Self {
+        Self {
+            home,
+            jail: None,
+            suites: encrypting_suites(),
+            allow_none: false,
+            allow_upload: true,
+            allow_download: true,
+            rate_max_bps: None,
+            udp_ports: DEFAULT_UDP_PORTS,
+            bind: None,
+            advertise: None,
+            ssh_peer: None,
+            any_source: false,
+            receive_buffer_bytes: DEFAULT_RECEIVE_BUFFER_BYTES,
+            cancel: None,
+        }
+    }
+}
+
+fn encrypting_suites() -> Vec<SuiteId> {
+    SuiteId::ALL.into_iter().filter(|suite| *suite != SuiteId::NoneCmac).collect()
+}
