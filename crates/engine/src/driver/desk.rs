@@ -1,0 +1,186 @@
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use haul_batch::Pool;
+use haul_flow::Time;
+use haul_seal::{Opener, Sealer};
+use haul_udp::UdpPath;
+use haul_wire::{
+    HEADER_LEN, Kind, Lane, PacketCounter, PacketRun, TAG_LEN,
+    path::{self, Response},
+};
+
+use super::Fact;
+use crate::{
+    EngineError, EngineEvent, Link, OnEvent, Snapshot, Stage, clock::Clock,
+    setup::CONTROL_BUFFERS, stats::Board,
+};
+
+/// Room for the largest small datagram; fits any path that was opened.
+const SMALL_DATAGRAM_LEN: usize = 1200;
+/// How often snapshots are posted.
+const POST_INTERVAL: Duration = Duration::from_millis(50);
+/// How often the response is repeated until the peer is heard.
+const OPENING_INTERVAL: Duration = Duration::from_millis(100);
+/// Facts taken from the inbox before decisions are made anew.
+const FACTS_AT_ONCE: usize = 64;
+/// Longest life of one key epoch (NIST SP 800-38B's message bound is far away; this bounds exposure).
+const EPOCH_AGE_MAX: Duration = Duration::from_secs(3600);
+
+/// What both drivers need beside their machine: the way out for small datagrams, the inbox, the
+/// board, the clock.
+pub(crate) struct Desk {
+    pub(crate) clock: Clock,
+    path: Arc<UdpPath>,
+    sealer: Arc<Sealer>,
+    opener: Arc<Opener>,
+    path_counter: PacketCounter,
+    opening: Option<Response>,
+    on_event: OnEvent,
+    board: Arc<Board>,
+    facts: Receiver<Fact>,
+    pool: Pool,
+    next_post: Time,
+    next_opening: Time,
+    next_epoch: Time,
+}
+
+impl Desk {
+    pub(crate) fn new(
+        link: Link,
+        clock: Clock,
+        board: Arc<Board>,
+        facts: Receiver<Fact>,
+    ) -> Self {
+        let now = clock.now();
+        Self {
+            clock,
+            path: link.path,
+            sealer: link.sealer,
+            opener: link.opener,
+            path_counter: link.path_counter,
+            opening: link.opening,
+            on_event: link.on_event,
+            board,
+            facts,
+            pool: Pool::new(CONTROL_BUFFERS),
+            next_post: now,
+            next_opening: now + OPENING_INTERVAL,
+            next_epoch: now + EPOCH_AGE_MAX,
+        }
+    }
+
+    /// Runs a driver's loop; its error or panic becomes the line's last event.
+    pub(crate) fn guard<D>(
+        mut driver: D,
+        desk: impl FnOnce(&mut D) -> &mut Self,
+        body: impl FnOnce(&mut D) -> Result<(), EngineError>,
+    ) -> D {
+        let outcome = catch_unwind(AssertUnwindSafe(|| body(&mut driver)));
+        if let Err(error) = outcome.unwrap_or(Err(EngineError::Panicked(Stage::Driver))) {
+            desk(&mut driver).tell(EngineEvent::Failed(error));
+        }
+        driver
+    }
+
+    pub(crate) fn tell(&mut self, event: EngineEvent) {
+        (self.on_event)(event);
+    }
+
+    /// The peer has been heard: it has our response, or does not need it.
+    pub(crate) fn peer_heard(&mut self) {
+        self.opening = None;
+    }
+
+    /// Waits for facts until `deadline` and hands over those that are there.
+    pub(crate) fn facts(
+        &mut self,
+        deadline: Option<Time>,
+        mut handle: impl FnMut(&mut Self, Fact) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        let mut deadline = deadline.map_or(self.next_post, |at| at.min(self.next_post));
+        if self.opening.is_some() {
+            deadline = deadline.min(self.next_opening);
+        }
+        match self.facts.recv_deadline(self.clock.instant(deadline)) {
+            Ok(fact) => handle(self, fact)?,
+            Err(RecvTimeoutError::Timeout) => return Ok(()),
+            // The owner holds a sender for as long as it wants the line.
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        }
+        for _ in 1..FACTS_AT_ONCE {
+            let Ok(fact) = self.facts.try_recv() else { break };
+            handle(self, fact)?;
+        }
+        Ok(())
+    }
+
+    /// What has to be done from time to time whichever way data goes. `true`: post a snapshot.
+    pub(crate) fn handle_time(&mut self, now: Time) -> Result<bool, EngineError> {
+        if let Some(error) = self.opener.failure() {
+            return Err(error.into());
+        }
+        if now >= self.next_epoch {
+            self.sealer.rekey()?;
+            self.next_epoch = now + EPOCH_AGE_MAX;
+        }
+        if let Some(response) = self.opening
+            && now >= self.next_opening
+        {
+            self.send_path(Kind::Response, &response)?;
+            self.next_opening = now + OPENING_INTERVAL;
+        }
+        let due = now >= self.next_post;
+        if due {
+            self.next_post = now + POST_INTERVAL;
+        }
+        Ok(due)
+    }
+
+    pub(crate) fn post(&mut self, snapshot: Snapshot) {
+        self.board.post(Snapshot {
+            refused: self.opener.counters(),
+            unsendable: self.path.refused(),
+            ..snapshot
+        });
+    }
+
+    /// Receive buffer that the kernel granted.
+    pub(crate) fn socket_buffer(&self) -> usize {
+        self.path.buffers().recv
+    }
+
+    /// Seals and sends one body on the path lane.
+    pub(crate) fn send_path<T: serde::Serialize>(
+        &mut self,
+        kind: Kind,
+        body: &T,
+    ) -> Result<(), EngineError> {
+        let run = self.path_counter.take(1).ok_or(haul_flow::FlowError::PacketNumbersUsedUp)?;
+        self.send_small(kind, Lane::PATH, run, |out| path::encode(body, out))
+    }
+
+    /// Seals and sends one small datagram now, past all queues. When no buffer is free it is not
+    /// sent: whatever it says will be said again.
+    pub(crate) fn send_small(
+        &mut self,
+        kind: Kind,
+        lane: Lane,
+        run: PacketRun,
+        encode: impl FnOnce(&mut [u8]) -> Option<usize>,
+    ) -> Result<(), EngineError> {
+        let Some(mut batch) = self.pool.try_take() else { return Ok(()) };
+        let room = HEADER_LEN..SMALL_DATAGRAM_LEN - TAG_LEN;
+        let Some(len) = encode(&mut batch.spare()[room]) else {
+            return Err(EngineError::Malformed("datagram of our own"));
+        };
+        batch.shape(HEADER_LEN + len + TAG_LEN, 1);
+        let sealed = self.sealer.seal_batch(kind, lane, run, batch)?;
+        self.path.send(sealed.bytes(), sealed.stride())?;
+        Ok(())
+    }
+}

@@ -1,0 +1,110 @@
+use haul_batch::{CAPACITY, Pool};
+use haul_disk::{Placed, Received};
+use haul_flow::Time;
+use haul_wire::{Kind, Lane, PacketCounter};
+
+use super::{Arrived, Ask, Desk, Fact};
+use crate::{EngineError, EngineEvent, Snapshot};
+
+/// Drives the receiving machine: arrivals and writes go in, reports come out.
+pub(crate) struct ReceiveDriver {
+    desk: Desk,
+    machine: haul_flow::Receiver,
+    /// Buffers of the line: the free ones are the credit.
+    pool: Pool,
+    /// Numbers of the reports.
+    counter: PacketCounter,
+    written_bytes: u64,
+    received: Option<Received>,
+    stopping: bool,
+}
+
+impl ReceiveDriver {
+    pub(crate) fn new(desk: Desk, machine: haul_flow::Receiver, pool: Pool) -> Self {
+        Self {
+            desk,
+            machine,
+            pool,
+            counter: PacketCounter::new(),
+            written_bytes: 0,
+            received: None,
+            stopping: false,
+        }
+    }
+
+    pub(crate) fn run(self) -> Option<Received> {
+        Desk::guard(self, |driver| &mut driver.desk, Self::turn_until_stopped).received
+    }
+
+    fn turn_until_stopped(&mut self) -> Result<(), EngineError> {
+        while !self.stopping {
+            let now = self.desk.clock.now();
+            if self.machine.poll_timeout().is_some_and(|at| at <= now) {
+                self.machine.handle_timeout(now);
+            }
+            self.report(now)?;
+            if self.desk.handle_time(now)? {
+                self.post();
+            }
+            let deadline = self.machine.poll_timeout();
+            let Self { desk, machine, written_bytes, received, stopping, .. } = self;
+            desk.facts(deadline, |desk, fact| {
+                match fact {
+                    Fact::Arrived(arrived) => {
+                        desk.peer_heard();
+                        take_in(machine, &arrived);
+                    }
+                    Fact::Sync { sync, at } => machine.handle_sync(&sync, at),
+                    Fact::Written(Placed { written_bytes: bytes, duplicate_blocks, .. }) => {
+                        *written_bytes += bytes;
+                        machine.handle_written(bytes, duplicate_blocks);
+                    }
+                    Fact::File(event) => desk.tell(EngineEvent::File(event)),
+                    Fact::Complete(all) => {
+                        *received = Some(*all);
+                        desk.tell(EngineEvent::Complete);
+                    }
+                    Fact::Failed(error) => return Err(error),
+                    Fact::Ask(Ask::Stop) => *stopping = true,
+                    // Facts of a sending line, and requests only a sender can follow.
+                    Fact::Ask(_)
+                    | Fact::Available(_)
+                    | Fact::Sent { .. }
+                    | Fact::Report { .. } => {}
+                }
+                Ok(())
+            })?;
+        }
+        self.post();
+        Ok(())
+    }
+
+    fn report(&mut self, now: Time) -> Result<(), EngineError> {
+        // What the sender may have in flight must fit where it waits while no thread of ours runs:
+        // the kernel's buffer, half of which its own bookkeeping may take.
+        let pool_bytes = self.pool.free() * CAPACITY;
+        let free_bytes = pool_bytes.min(self.desk.socket_buffer() / 2);
+        self.machine.handle_free(free_bytes as u64);
+        while let Some(report) = self.machine.poll_report(now) {
+            let run = self.counter.take(1).ok_or(haul_flow::FlowError::PacketNumbersUsedUp)?;
+            self.desk.send_small(Kind::Report, Lane::DATA, run, |out| report.encode(out))?;
+        }
+        Ok(())
+    }
+
+    fn post(&mut self) {
+        let receiver = Some(self.machine.stats());
+        let written_bytes = self.written_bytes;
+        self.desk.post(Snapshot { receiver, written_bytes, ..Snapshot::default() });
+    }
+}
+
+fn take_in(machine: &mut haul_flow::Receiver, arrived: &Arrived) {
+    for packet in &arrived.packets {
+        machine.handle_packet(*packet, arrived.datagram_len, arrived.at);
+    }
+    machine.handle_epoch(arrived.epoch);
+    if arrived.congestion_experienced {
+        machine.handle_ce(arrived.packets.len() as u64);
+    }
+}

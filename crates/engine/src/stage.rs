@@ -1,0 +1,42 @@
+//! The stages: each runs on threads of its own, takes from the queue before and gives to the one
+//! behind, and ends when either is gone.
+
+pub(crate) mod feedback;
+pub(crate) mod open;
+pub(crate) mod read;
+pub(crate) mod rx;
+pub(crate) mod scan;
+pub(crate) mod seal;
+pub(crate) mod tx;
+pub(crate) mod write;
+
+use std::time::Duration;
+
+use haul_batch::Batch;
+use haul_flow::{Plan, Time};
+use haul_seal::Sealed;
+
+/// How long a stage waits for the outside world before it looks whether it should end.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// A plan and its blocks.
+pub(crate) struct Filled {
+    plan: Plan,
+    batch: Batch,
+}
+
+/// A batch ready to leave, and when it may.
+pub(crate) struct Departure {
+    sealed: Sealed,
+    first: haul_wire::PacketNo,
+    count: usize,
+    release_at: Time,
+    gap: Duration,
+}
+
+/// A batch as it came in.
+pub(crate) struct Landed {
+    batch: Batch,
+    at: Time,
+    congestion_experienced: bool,
+}

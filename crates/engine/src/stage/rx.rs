@@ -1,0 +1,100 @@
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+use crossbeam_channel::Sender;
+use haul_batch::{Batch, CAPACITY, Pool};
+use haul_flow::Time;
+use haul_udp::{Arrival, RECEIVE_SLOTS, UdpPath};
+
+use super::{Landed, PATIENCE};
+use crate::{
+    EngineError,
+    clock::Clock,
+    running::Halt,
+    stats::{StageCounters, Stopwatch},
+};
+
+/// Receives batches. Where the kernel does not coalesce, single datagrams are copied together, so
+/// that a buffer of the pool is not spent on each.
+pub(crate) fn run(
+    path: &UdpPath,
+    pool: &Pool,
+    clock: Clock,
+    landed: &Sender<Landed>,
+    halt: &Halt,
+    counters: &Arc<StageCounters>,
+) -> Result<(), EngineError> {
+    let mut watch = Stopwatch::start(counters);
+    let mut slots: Vec<Batch> = Vec::with_capacity(RECEIVE_SLOTS);
+    let mut arrivals: ArrayVec<Arrival, RECEIVE_SLOTS> = ArrayVec::new();
+    while !halt.is_set() {
+        if !refill(&mut slots, pool) {
+            watch.was_waiting_for_output();
+            continue;
+        }
+        watch.was_waiting_for_output();
+        path.recv(&mut slots, &mut arrivals, PATIENCE)?;
+        watch.was_waiting_for_input();
+        let now = clock.now();
+        let mut together: Option<Landed> = None;
+        let count = arrivals.len() as u64;
+        for (batch, arrival) in slots.drain(..arrivals.len()).zip(&arrivals) {
+            let landing = Landed {
+                batch,
+                at: now - arrival.age,
+                congestion_experienced: arrival.congestion_experienced,
+            };
+            let Some(ready) = gather(&mut together, landing) else { continue };
+            if landed.send(ready).is_err() {
+                return Ok(());
+            }
+        }
+        if let Some(last) = together
+            && landed.send(last).is_err()
+        {
+            return Ok(());
+        }
+        watch.was_busy(count);
+    }
+    Ok(())
+}
+
+/// Tops up the slots; `false` when there is not one buffer, even after waiting.
+fn refill(slots: &mut Vec<Batch>, pool: &Pool) -> bool {
+    while slots.len() < RECEIVE_SLOTS {
+        let Some(batch) = pool.try_take() else { break };
+        slots.push(batch);
+    }
+    if slots.is_empty() {
+        slots.extend(pool.take(PATIENCE));
+    }
+    !slots.is_empty()
+}
+
+/// Merges small landings into one. Returns what is ready to go on.
+fn gather(together: &mut Option<Landed>, landing: Landed) -> Option<Landed> {
+    if landing.batch.len() > CAPACITY / 2 {
+        return Some(landing);
+    }
+    let Some(host) = together else {
+        *together = Some(landing);
+        return None;
+    };
+    let apart = host.congestion_experienced != landing.congestion_experienced
+        || !push_all(&mut host.batch, &landing.batch);
+    if apart {
+        return together.replace(landing);
+    }
+    // Arrival times tell the queue's delay; of several the latest is the honest one for its packets.
+    host.at = Time::max(host.at, landing.at);
+    None
+}
+
+/// Appends all segments or none.
+fn push_all(host: &mut Batch, guest: &Batch) -> bool {
+    let fits = guest.stride() == host.stride()
+        && host.len().is_multiple_of(host.stride())
+        && host.count() + guest.count() <= haul_batch::MAX_SEGMENTS
+        && host.len() + guest.len() <= haul_batch::MAX_BATCH_BYTES;
+    fits && guest.segments().all(|segment| host.push(segment))
+}

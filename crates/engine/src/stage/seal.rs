@@ -1,0 +1,33 @@
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender};
+use haul_seal::Sealer;
+use haul_wire::{Kind, Lane};
+
+use super::{Departure, Filled};
+use crate::{
+    EngineError,
+    stats::{StageCounters, Stopwatch},
+};
+
+/// Seals each batch in place.
+pub(crate) fn run(
+    sealer: &Sealer,
+    filled: &Receiver<Filled>,
+    departures: &Sender<Departure>,
+    counters: &Arc<StageCounters>,
+) -> Result<(), EngineError> {
+    let mut watch = Stopwatch::start(counters);
+    for Filled { plan, batch } in filled {
+        watch.was_waiting_for_input();
+        let (first, count) = (plan.run.first(), plan.run.len());
+        let sealed = sealer.seal_batch(Kind::Data, Lane::DATA, plan.run, batch)?;
+        watch.was_busy(1);
+        let (release_at, gap) = (plan.release_at, plan.gap);
+        if departures.send(Departure { sealed, first, count, release_at, gap }).is_err() {
+            return Ok(());
+        }
+        watch.was_waiting_for_output();
+    }
+    Ok(())
+}

@@ -1,0 +1,53 @@
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender};
+use haul_disk::Incoming;
+
+use super::open::Cargo;
+use crate::{
+    EngineError,
+    driver::Fact,
+    stats::{StageCounters, Stopwatch},
+};
+
+/// Writes what arrives, finishes files, and the whole when all is there.
+pub(crate) fn run(
+    mut incoming: Incoming,
+    cargo: &Receiver<Cargo>,
+    inbox: &Sender<Fact>,
+    counters: &Arc<StageCounters>,
+) -> Result<(), EngineError> {
+    let mut watch = Stopwatch::start(counters);
+    for Cargo { batch, blocks } in cargo {
+        watch.was_waiting_for_input();
+        let placed = incoming.place(batch, &blocks)?;
+        let complete = placed.complete;
+        watch.was_busy(1);
+        if inbox.send(Fact::Written(placed)).is_err() {
+            return Ok(());
+        }
+        while let Some(event) = incoming.poll_event() {
+            // The driver, when gone, has ended the line.
+            let _ = inbox.send(Fact::File(event));
+        }
+        watch.was_waiting_for_output();
+        if complete {
+            return finish(incoming, cargo, inbox);
+        }
+    }
+    incoming.abandon();
+    Ok(())
+}
+
+/// Finishes, then only drains: copies of blocks may still arrive until the sender knows.
+fn finish(
+    incoming: Incoming,
+    cargo: &Receiver<Cargo>,
+    inbox: &Sender<Fact>,
+) -> Result<(), EngineError> {
+    let received = incoming.finish()?;
+    if inbox.send(Fact::Complete(Box::new(received))).is_ok() {
+        cargo.iter().for_each(drop);
+    }
+    Ok(())
+}

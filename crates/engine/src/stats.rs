@@ -1,0 +1,140 @@
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use haul_flow::{ReceiverStats, SenderStats};
+use haul_seal::OpenCounters;
+
+use crate::Stage;
+
+/// Where one stage spent its time, summed over its threads. The stage that never waits binds.
+#[derive(Debug, Clone, Copy)]
+pub struct StageTimes {
+    /// Which stage.
+    pub stage: Stage,
+    /// Batches handled.
+    pub batches: u64,
+    /// Working.
+    pub busy: Duration,
+    /// Waiting for something to do (the stage before binds) or for its time to come.
+    pub waiting_for_input: Duration,
+    /// Waiting for a free buffer or a place in the next queue (a later stage binds).
+    pub waiting_for_output: Duration,
+}
+
+/// A running line as of now.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// The sending machine, on a sending line.
+    pub sender: Option<SenderStats>,
+    /// The receiving machine, on a receiving line.
+    pub receiver: Option<ReceiverStats>,
+    /// Block bytes written, on a receiving line.
+    pub written_bytes: u64,
+    /// Datagrams that were not opened, by cause.
+    pub refused: OpenCounters,
+    /// Datagrams that this host itself refused to send.
+    pub unsendable: u64,
+    /// One entry a stage.
+    pub stages: Vec<StageTimes>,
+}
+
+/// Counters of one stage, shared by its threads.
+#[derive(Debug)]
+pub(crate) struct StageCounters {
+    stage: Stage,
+    batches: AtomicU64,
+    busy_ns: AtomicU64,
+    input_ns: AtomicU64,
+    output_ns: AtomicU64,
+}
+
+impl StageCounters {
+    pub(crate) fn new(stage: Stage) -> Arc<Self> {
+        Arc::new(Self {
+            stage,
+            batches: AtomicU64::new(0),
+            busy_ns: AtomicU64::new(0),
+            input_ns: AtomicU64::new(0),
+            output_ns: AtomicU64::new(0),
+        })
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    fn times(&self) -> StageTimes {
+        let duration = |ns: &AtomicU64| Duration::from_nanos(ns.load(Relaxed));
+        StageTimes {
+            stage: self.stage,
+            batches: self.batches.load(Relaxed),
+            busy: duration(&self.busy_ns),
+            waiting_for_input: duration(&self.input_ns),
+            waiting_for_output: duration(&self.output_ns),
+        }
+    }
+}
+
+/// Attributes the time of one thread to its stage's counters: each call books the time since the
+/// one before.
+pub(crate) struct Stopwatch {
+    counters: Arc<StageCounters>,
+    last: Instant,
+}
+
+impl Stopwatch {
+    pub(crate) fn start(counters: &Arc<StageCounters>) -> Self {
+        Self { counters: Arc::clone(counters), last: Instant::now() }
+    }
+
+    pub(crate) fn was_waiting_for_input(&mut self) {
+        let ns = self.lap();
+        self.counters.input_ns.fetch_add(ns, Relaxed);
+    }
+
+    pub(crate) fn was_waiting_for_output(&mut self) {
+        let ns = self.lap();
+        self.counters.output_ns.fetch_add(ns, Relaxed);
+    }
+
+    pub(crate) fn was_busy(&mut self, batches: u64) {
+        let ns = self.lap();
+        self.counters.busy_ns.fetch_add(ns, Relaxed);
+        self.counters.batches.fetch_add(batches, Relaxed);
+    }
+
+    fn lap(&mut self) -> u64 {
+        let now = Instant::now();
+        let ns = (now - self.last).as_nanos();
+        self.last = now;
+        u64::try_from(ns).unwrap_or(u64::MAX)
+    }
+}
+
+/// The latest snapshot: written by the driver now and then, read by anyone.
+#[derive(Debug, Default)]
+pub(crate) struct Board {
+    snapshot: Mutex<Snapshot>,
+    stages: Vec<Arc<StageCounters>>,
+}
+
+impl Board {
+    pub(crate) fn new(stages: Vec<Arc<StageCounters>>) -> Arc<Self> {
+        Arc::new(Self { snapshot: Mutex::default(), stages })
+    }
+
+    pub(crate) fn post(&self, snapshot: Snapshot) {
+        *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+    }
+
+    pub(crate) fn read(&self) -> Snapshot {
+        let mut snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        snapshot.stages = self.stages.iter().map(|counters| counters.times()).collect();
+        snapshot
+    }
+}
