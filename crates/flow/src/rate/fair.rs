@@ -1,82 +1,245 @@
-use std::time::Duration;
+//! The policy `fair`: fills the path alone with a short queue, takes an even share in company.
+//!
+//! The rate is the bandwidth the path has shown, corrected in proportion to how far the queueing
+//! delay is from a target that shrinks with the rate; flows on one queue can therefore only rest
+//! at equal rates. Loss does not enter at all as long as it stays at a floor, and the floor rises
+//! by experiment alone: send a fifth slower for a moment and see what follows ([`dip`]).
+//! Why this law: `docs/decisions/0001-fair-rate-law.md`.
+//!
+//! ```text
+//! STARTUP ──► DRAIN ──► TRACK ◄──► DIP (loss, queue, audit)
+//!                         ▲
+//!                         └──────► PROBE_BASE
+//! ```
+
+use std::{collections::VecDeque, time::Duration};
 
 use super::{Decision, RateConfig, RatePolicy, Sample};
-use crate::{FlowError, Time};
+use crate::{FlowError, Time, time::nanos};
 
-/// Follows the delivery rate with some headroom.
+mod core;
+mod delay;
+mod deliveries;
+mod dip;
+mod drain;
+mod floor;
+mod growth;
+mod probe;
+mod startup;
+mod track;
+
+use self::{
+    core::{Core, View},
+    dip::Dip,
+    drain::Drain,
+    floor::Rounds,
+    probe::ProbeBase,
+    startup::Startup,
+    track::Track,
+};
+
+/// Lines of trace kept for a caller that does not ask.
+const TRACE_MAX: usize = 256;
+/// Silence lowers the rate no faster than this, however short the round trip: on a short path it
+/// is a busy processor long before it is congestion.
+const SILENCE_STEP: Duration = Duration::from_millis(25);
+
+/// Seconds from `earlier` to `later`, 0 if they are the other way round.
+fn seconds(later: Time, earlier: Time) -> f64 {
+    (later - earlier).as_secs_f64()
+}
+
+fn duration(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO)
+}
+
+/// State machine of the policy; each state decides alone how fast to send and when to end.
+#[derive(Debug)]
+enum Phase {
+    Startup(Startup),
+    Drain(Drain),
+    Track(Track),
+    Dip(Dip),
+    ProbeBase(ProbeBase),
+}
+
+impl Phase {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Startup(_) => "startup",
+            Self::Drain(_) => "drain",
+            Self::Track(_) => "track",
+            Self::Dip(dip) => dip.name(),
+            Self::ProbeBase(_) => "probe-base",
+        }
+    }
+
+    fn step(&mut self, core: &mut Core, view: &View) -> Option<Next> {
+        match self {
+            Self::Startup(startup) => startup.step(core, view),
+            Self::Drain(drain) => drain.step(core, view),
+            Self::Track(track) => track.step(core, view),
+            Self::Dip(dip) => dip.step(core, view),
+            Self::ProbeBase(probe) => probe.step(core, view),
+        }
+    }
+}
+
+/// The state to go to, and why.
+#[derive(Debug)]
+struct Next {
+    phase: Phase,
+    why: &'static str,
+}
+
+impl Next {
+    fn track(now: Time, why: &'static str) -> Self {
+        Self {
+            phase: Phase::Track(Track::new(now)),
+            why,
+        }
+    }
+}
+
+/// Fills the path alone, takes an even share in company, and ignores proven random loss.
 #[derive(Debug)]
 pub struct Fair {
-    config: RateConfig,
-    rate_bps: f64,
-    last: Option<Sample>,
+    core: Core,
+    phase: Phase,
+    rounds: Rounds,
+    heard_at: Option<Time>,
+    /// Rate after the silence's cuts, and when the last cut was; the bandwidth is not forgotten.
+    silenced: Option<(f64, Time)>,
+    trace: VecDeque<Decision>,
 }
 
 impl Fair {
     /// Begins at ten packets per round trip.
     pub fn new(config: RateConfig) -> Self {
-        let rtt = config.initial_rtt.max(Duration::from_millis(1));
-        let rate_bps = 80.0 * config.segment_len as f64 / rtt.as_secs_f64();
-        let mut fair = Self {
-            config,
-            rate_bps: 0.0,
-            last: None,
-        };
-        fair.set_rate(rate_bps);
-        fair
+        Self::with_weight(config, 1.0)
     }
 
-    fn set_rate(&mut self, rate_bps: f64) {
-        let ceiling = self.config.target_bps.unwrap_or(f64::MAX);
-        self.rate_bps = rate_bps.max(self.config.min_bps).max(8_000.0).min(ceiling);
+    /// A flow that takes `weight` times the share of a fair one (0.1 to 10).
+    pub fn with_weight(config: RateConfig, weight: f64) -> Self {
+        Self {
+            core: Core::new(config, weight.clamp(0.1, 10.0)),
+            phase: Phase::Startup(Startup::new()),
+            rounds: Rounds::default(),
+            heard_at: None,
+            silenced: None,
+            trace: VecDeque::new(),
+        }
+    }
+
+    fn enter(&mut self, now: Time, next: Next) {
+        self.phase = next.phase;
+        self.note(now, next.why);
+    }
+
+    fn note(&mut self, now: Time, why: &'static str) {
+        if self.trace.len() == TRACE_MAX {
+            self.trace.pop_front();
+        }
+        self.trace.push_back(Decision {
+            at: now,
+            mode: self.phase.name(),
+            rate_bps: self.rate_bps(),
+            bandwidth_bps: self.core.bandwidth,
+            loss_floor: self.core.floor.get(),
+            queue_delay: duration(self.core.delay.standing()),
+            why,
+        });
+    }
+
+    /// Reports have come back after a gap: what is measured across it mixes two times.
+    fn resume_after(&mut self, gap: f64, sample: &Sample) {
+        let boundary = 2.0 * self.core.period + 6.0 * sample.interval.as_secs_f64();
+        if self.silenced.take().is_none() && gap < boundary {
+            return;
+        }
+        self.core.deliveries.restart();
+        self.rounds.restart();
+        self.core.floor.forget();
+        if !matches!(self.phase, Phase::Startup(_) | Phase::Track(_)) {
+            self.core.rate = self.core.bandwidth;
+            self.enter(sample.now, Next::track(sample.now, "reports resumed"));
+        }
     }
 }
 
 impl RatePolicy for Fair {
     fn on_sample(&mut self, sample: &Sample) {
-        let last = *self.last.get_or_insert(*sample);
-        let span = sample.newest_at - last.newest_at;
-        if span < sample.srtt.max(Duration::from_millis(10)) {
-            return;
+        let gap = self
+            .heard_at
+            .map_or(0.0, |heard_at| seconds(sample.now, heard_at));
+        self.heard_at = Some(sample.now);
+        self.resume_after(gap, sample);
+        let core = &mut self.core;
+        core.sense(sample);
+        if let Some(record) = core.deliveries.on_sample(sample, core.memory()) {
+            let round = self
+                .rounds
+                .on_record(record, sample.next_packet, &core.deliveries);
+            if let Some(round) = &round {
+                core.floor.guard(round, sample.now);
+            }
+            let view = core.view(sample, record, gap, round);
+            let next = self.phase.step(core, &view);
+            core.limit();
+            if let Some(next) = next {
+                self.enter(sample.now, next);
+            }
         }
-        let bytes = sample.received_bytes.saturating_sub(last.received_bytes);
-        let delivered_bps = bytes as f64 * 8.0 / span.as_secs_f64();
-        if !sample.app_limited || delivered_bps * 1.25 > self.rate_bps {
-            self.set_rate(delivered_bps * 1.25);
-        }
-        self.last = Some(*sample);
+        let rate = self.rate_bps();
+        self.core
+            .deliveries
+            .set_rate(sample.now, rate, sample.app_limited);
     }
 
-    fn on_silence(&mut self, _now: Time) {
-        self.set_rate(self.rate_bps / 2.0);
+    fn on_silence(&mut self, now: Time) {
+        let (rate, last) = self.silenced.unwrap_or((self.core.rate, Time::ZERO));
+        if self.silenced.is_some() && now - last < SILENCE_STEP {
+            return;
+        }
+        self.silenced = Some((self.core.limited(rate / 2.0), now));
+        let rate = self.rate_bps();
+        self.core.deliveries.set_rate(now, rate, false);
+        self.note(now, "no reports");
     }
 
     fn rate_bps(&self) -> f64 {
-        self.rate_bps
+        self.silenced.map_or(self.core.rate, |(rate, _)| rate)
     }
 
     fn burst_max(&self) -> Duration {
-        Duration::from_millis(1)
+        duration((self.core.target_queue() / 4.0).min(0.001))
     }
 
-    fn set_limits(&mut self, target_bps: Option<f64>, min_bps: f64, _now: Time) {
-        self.config.target_bps = target_bps;
-        self.config.min_bps = min_bps;
-        self.set_rate(self.rate_bps);
+    fn set_limits(&mut self, target_bps: Option<f64>, min_bps: f64, now: Time) {
+        self.core.set_limits(target_bps, min_bps);
+        let rate = self.rate_bps();
+        self.core.deliveries.set_rate(now, rate, false);
+        self.note(now, "limits changed");
     }
 
     fn loss_floor(&self) -> f64 {
-        0.0
+        self.core.floor.get()
     }
 
     fn mode(&self) -> &'static str {
-        "follow"
+        self.phase.name()
     }
 
     fn failure(&self) -> Option<FlowError> {
-        None
+        self.core
+            .floor
+            .broken()
+            .map(|loss| FlowError::CircuitBreaker {
+                delivered_percent: ((1.0 - loss) * 100.0).round() as u8,
+            })
     }
 
     fn poll_trace(&mut self) -> Option<Decision> {
-        None
+        self.trace.pop_front()
     }
 }

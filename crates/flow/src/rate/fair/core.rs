@@ -1,0 +1,183 @@
+use haul_wire::PacketNo;
+
+use crate::{RateConfig, Sample, Time};
+
+use super::{
+    delay::Delay,
+    deliveries::{Deliveries, Measure, Record},
+    dip::Calendar,
+    floor::LossFloor,
+    growth::Growth,
+};
+
+/// Queue target at [`REFERENCE_RATE`], seconds.
+const TARGET_AT_REFERENCE: f64 = 0.004;
+/// Bits per second.
+const REFERENCE_RATE: f64 = 100e6;
+const TARGET_MIN: f64 = 0.00025;
+const TARGET_MAX: f64 = 0.025;
+/// Packets per round trip that are sent whatever happens.
+const WINDOW_MIN: f64 = 2.0;
+/// Packets in the first round trip (RFC 6928).
+const WINDOW_INITIAL: f64 = 10.0;
+/// No law works on less time than this: on shorter paths processors, not queues, make the delay.
+pub(super) const PERIOD_MIN: f64 = 0.010;
+/// Longer round trips than this are not believed.
+const PERIOD_MAX: f64 = 10.0;
+
+/// What all states share: the senses, the estimates, and the rate they decide.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) weight: f64,
+    target_bps: f64,
+    min_bps: f64,
+    segment_bits: f64,
+    /// Smoothed round-trip time, seconds.
+    pub(super) srtt: f64,
+    /// One step of the control law: the round trip, but no less than [`PERIOD_MIN`]. Seconds.
+    pub(super) period: f64,
+    /// Sending rate that fills the path, bits per second (losses included).
+    pub(super) bandwidth: f64,
+    /// Largest recent bandwidth, forgotten over half a minute.
+    best: f64,
+    /// Pacing rate, bits per second.
+    pub(super) rate: f64,
+    pub(super) delay: Delay,
+    pub(super) deliveries: Deliveries,
+    pub(super) floor: LossFloor,
+    pub(super) growth: Growth,
+    pub(super) calendar: Calendar,
+}
+
+/// What one report shows, as the states need it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct View {
+    pub(super) now: Time,
+    /// Seconds since the last report, no more than a period.
+    pub(super) elapsed: f64,
+    pub(super) record: Record,
+    pub(super) next_packet: PacketNo,
+    /// The last period or so.
+    pub(super) measure: Option<Measure>,
+    /// The round that this report completed, if it did.
+    pub(super) round: Option<Measure>,
+    /// Standing queue and its target, seconds.
+    pub(super) queue: f64,
+    pub(super) target: f64,
+}
+
+impl Core {
+    pub(super) fn new(config: RateConfig, weight: f64) -> Self {
+        let srtt = config.initial_rtt.as_secs_f64().clamp(1e-4, PERIOD_MAX);
+        let segment_bits = config.segment_len.max(1) as f64 * 8.0;
+        let mut core = Self {
+            weight,
+            target_bps: config.target_bps.unwrap_or(f64::MAX),
+            min_bps: config.min_bps,
+            segment_bits,
+            srtt,
+            period: srtt.max(PERIOD_MIN),
+            bandwidth: 0.0,
+            best: 0.0,
+            rate: 0.0,
+            delay: Delay::default(),
+            deliveries: Deliveries::new(config.now, 0.0, config.segment_len),
+            floor: LossFloor::new(),
+            growth: Growth::new(config.seed),
+            calendar: Calendar::default(),
+        };
+        core.rate = core.limited(WINDOW_INITIAL * segment_bits / srtt);
+        core.deliveries = Deliveries::new(config.now, core.rate, config.segment_len);
+        core
+    }
+
+    /// Takes in the delays of a report.
+    pub(super) fn sense(&mut self, sample: &Sample) {
+        self.srtt = sample.srtt.as_secs_f64().clamp(1e-6, PERIOD_MAX);
+        self.period = self.srtt.max(PERIOD_MIN);
+        self.segment_bits = sample.segment_len.max(1) as f64 * 8.0;
+        self.delay.on_sample(sample);
+    }
+
+    /// Seconds of reports worth remembering: the longest experiment and its control.
+    pub(super) fn memory(&self) -> f64 {
+        12.0 * self.period + 40.0 * self.delay.jitter() + 0.1
+    }
+
+    pub(super) fn view(
+        &mut self,
+        sample: &Sample,
+        record: Record,
+        gap: f64,
+        round: Option<Measure>,
+    ) -> View {
+        let elapsed = gap.min(self.period);
+        self.best = (self.best * (1.0 - (elapsed / 30.0).min(0.5))).max(self.bandwidth);
+        let window = self.period.max(12.0 * self.delay.jitter());
+        View {
+            now: sample.now,
+            elapsed,
+            record,
+            next_packet: sample.next_packet,
+            measure: self.deliveries.last(window),
+            round,
+            queue: self.delay.standing(),
+            target: self.target_queue(),
+        }
+    }
+
+    /// The standing queue to aim at, seconds: shrinks with the square root of the rate (Swift), so
+    /// that flows in one queue rest only at equal rates; grows with the weight and the path's noise.
+    pub(super) fn target_queue(&self) -> f64 {
+        let rate = self
+            .bandwidth
+            .max(0.5 * self.best)
+            .max(0.3 * self.rate)
+            .max(1e5);
+        let target = TARGET_AT_REFERENCE * (REFERENCE_RATE / rate * self.weight).sqrt();
+        let ceiling = TARGET_MAX.min((0.5 * self.srtt).max(0.001));
+        target.max(TARGET_MIN).min(ceiling) + self.delay.noise()
+    }
+
+    /// Time in which the law corrects a wrong queue, seconds: 2.5 periods keep the phase margin
+    /// with one period of dead time.
+    pub(super) fn correction_time(&self) -> f64 {
+        (2.5 * self.period).max(0.02)
+    }
+
+    /// The ceiling the user set, bits per second.
+    pub(super) fn ceiling(&self) -> f64 {
+        self.target_bps
+    }
+
+    pub(super) fn set_limits(&mut self, target_bps: Option<f64>, min_bps: f64) {
+        self.target_bps = target_bps.unwrap_or(f64::MAX);
+        self.min_bps = min_bps;
+        self.limit();
+    }
+
+    /// `rate` within the limits; sane whatever came in.
+    pub(super) fn limited(&self, rate: f64) -> f64 {
+        let rate = if rate.is_finite() {
+            rate
+        } else {
+            self.bandwidth
+        };
+        let least = WINDOW_MIN * self.segment_bits / self.period;
+        (rate * self.floor.damping())
+            .max(least)
+            .max(self.min_bps)
+            .min(self.target_bps)
+            .min(1e15)
+    }
+
+    /// Applies the limits to what a state decided.
+    pub(super) fn limit(&mut self) {
+        self.bandwidth = if self.bandwidth.is_finite() {
+            self.bandwidth.clamp(0.0, 1e15)
+        } else {
+            self.best
+        };
+        self.rate = self.limited(self.rate);
+    }
+}

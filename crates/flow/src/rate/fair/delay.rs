@@ -1,0 +1,154 @@
+use std::{collections::VecDeque, time::Duration};
+
+use crate::{Sample, Time};
+
+use super::seconds;
+
+/// A base delay lives that long: shorter loses it under a competitor's standing queue.
+const BUCKETS: u64 = 15;
+const BUCKET: Duration = Duration::from_secs(2);
+/// Anything above is a clock that jumped, not a queue.
+const QUEUE_MAX: f64 = 10.0;
+/// Weight of one difference in the jitter average.
+const JITTER_GAIN: f64 = 1.0 / 64.0;
+/// Below this, delay differences come from the queue itself, not from a noisy path.
+const NOISY: f64 = 0.0005;
+
+/// Least value of the last 30 seconds.
+#[derive(Debug, Default)]
+struct Base {
+    /// (number of the bucket, least value in nanoseconds), oldest first.
+    buckets: VecDeque<(u64, i64)>,
+}
+
+impl Base {
+    /// Notes a value and returns its distance to the base in seconds.
+    fn note(&mut self, now: Time, value: i64) -> f64 {
+        let bucket = now.0 / super::nanos(BUCKET);
+        match self.buckets.back_mut() {
+            Some((last, least)) if *last >= bucket => *least = value.min(*least),
+            _ => self.buckets.push_back((bucket, value)),
+        }
+        while self
+            .buckets
+            .front()
+            .is_some_and(|(first, _)| first + BUCKETS < bucket)
+        {
+            self.buckets.pop_front();
+        }
+        value.saturating_sub(self.min()).max(0) as f64 * 1e-9
+    }
+
+    fn min(&self) -> i64 {
+        self.buckets
+            .iter()
+            .map(|(_, least)| *least)
+            .min()
+            .unwrap_or(0)
+    }
+
+    /// The path has become longer by that much: what was seen before no longer counts.
+    fn raise(&mut self, now: Time, by: f64) {
+        let base = self.min().saturating_add((by * 1e9) as i64);
+        self.buckets.clear();
+        self.buckets.push_back((now.0 / super::nanos(BUCKET), base));
+    }
+}
+
+/// How long packets wait in queues, as far as delays tell.
+///
+/// Two views of the same queue: one-way delay is free of the reverse path's queue, round-trip time
+/// is free of the drift between the two clocks. The lesser of both is free of both.
+#[derive(Debug, Default)]
+pub(super) struct Delay {
+    one_way: Base,
+    round_trip: Base,
+    /// Queueing delays of the last half round trip.
+    recent: VecDeque<(Time, f64)>,
+    queue: f64,
+    jitter: f64,
+    noise: f64,
+}
+
+impl Delay {
+    /// Takes in the delays of one report.
+    pub(super) fn on_sample(&mut self, sample: &Sample) {
+        let one_way = sample
+            .min_owd_ns
+            .map(|owd| self.one_way.note(sample.now, owd));
+        let round_trip = sample.latest_rtt.map(|rtt| {
+            let rtt = i64::try_from(rtt.as_nanos()).unwrap_or(i64::MAX);
+            self.round_trip.note(sample.now, rtt)
+        });
+        let queue = match (one_way, round_trip) {
+            (Some(one_way), Some(round_trip)) => one_way.min(round_trip),
+            (Some(delay), None) | (None, Some(delay)) => delay,
+            (None, None) => return,
+        };
+        let queue = queue.min(QUEUE_MAX);
+        self.jitter += ((queue - self.queue).abs() - self.jitter) * JITTER_GAIN;
+        self.queue = queue;
+        self.recent.push_back((sample.now, queue));
+        // Four reports at least: the least of them sees through a busy processor at either end.
+        let span = (sample.srtt.as_secs_f64() * 0.5)
+            .max(4.0 * sample.interval.as_secs_f64())
+            .max(4.0 * self.jitter);
+        while self.recent.len() > 1
+            && self
+                .recent
+                .front()
+                .is_some_and(|(at, _)| seconds(sample.now, *at) > span)
+        {
+            self.recent.pop_front();
+        }
+    }
+
+    /// Queueing delay in the last report, seconds.
+    pub(super) fn latest(&self) -> f64 {
+        self.queue
+    }
+
+    /// Queueing delay that never went away during the last half round trip, seconds.
+    pub(super) fn standing(&self) -> f64 {
+        self.recent
+            .iter()
+            .map(|(_, queue)| *queue)
+            .fold(QUEUE_MAX, f64::min)
+    }
+
+    /// Least of the last `count` reports' queueing delays, seconds.
+    pub(super) fn least_of(&self, count: usize) -> f64 {
+        let last = self.recent.iter().rev().take(count);
+        last.map(|(_, queue)| *queue).fold(QUEUE_MAX, f64::min)
+    }
+
+    /// Mean difference between successive queueing delays, seconds.
+    pub(super) fn jitter(&self) -> f64 {
+        self.jitter
+    }
+
+    /// Delay to be put up with because the path is noisy, seconds. Bounded by the jitter: noise
+    /// jumps about, another sender's queue is smooth and must not be taken for noise.
+    pub(super) fn noise(&self) -> f64 {
+        1.5 * self.noise.min(3.0 * self.jitter) + (2.0 * self.jitter).min(0.001)
+    }
+
+    /// Learns from a moment when this sender certainly had no queue; `trust` is 0 to 1.
+    pub(super) fn learn_noise(&mut self, trust: f64) {
+        let seen = if self.jitter > NOISY {
+            self.standing()
+        } else {
+            0.0
+        };
+        self.noise += trust * (seen - self.noise);
+    }
+
+    /// Takes the present standing delay for the new base: the route has become longer.
+    pub(super) fn rebase(&mut self, now: Time) {
+        let by = self.standing();
+        self.one_way.raise(now, by);
+        self.round_trip.raise(now, by);
+        self.recent.clear();
+        self.queue = 0.0;
+    }
+}

@@ -1,0 +1,258 @@
+use haul_wire::PacketNo;
+
+use crate::Time;
+
+use super::{
+    Next, Phase,
+    core::{Core, View},
+    deliveries::Measure,
+    duration, seconds,
+};
+
+/// Share of the rate to send with during the experiment.
+const DEPTH: f64 = 0.8;
+/// Delivery that falls less than this did not follow the rate.
+const FLAT: f64 = 0.9;
+const FLAT_QUEUE: f64 = 0.92;
+/// Loss that this floor's noise could explain is no evidence.
+const LOSS_MARGIN: f64 = 0.01;
+
+/// The question that an experiment answers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Reason {
+    /// More loss than the floor explains: one's own, or the path's?
+    Loss {
+        /// Whether the rate was being raised when it happened.
+        growing: bool,
+    },
+    /// The queue stays although this sender yields: whose is it?
+    Queue {
+        /// Bandwidth before yielding, bits per second.
+        before: f64,
+    },
+    /// Is the floor still independent of the rate?
+    Audit,
+}
+
+/// When experiments may be made.
+#[derive(Debug, Default)]
+pub(super) struct Calendar {
+    audit_at: Time,
+    queue_at: Time,
+}
+
+impl Calendar {
+    /// Whether the floor should be audited now.
+    pub(super) fn audit_due(&self, now: Time) -> bool {
+        now >= self.audit_at
+    }
+
+    /// The next audit comes that many seconds from now.
+    pub(super) fn audit_in(&mut self, now: Time, seconds: f64) {
+        self.audit_at = now + duration(seconds);
+    }
+
+    /// Whether a standing queue may be examined now.
+    pub(super) fn queue_dip_allowed(&self, now: Time) -> bool {
+        now >= self.queue_at
+    }
+
+    fn no_queue_dip_for(&mut self, now: Time, seconds: f64) {
+        self.queue_at = now + duration(seconds);
+    }
+}
+
+/// The deciding experiment: sends a fifth slower for a moment and looks whether delivery, loss and
+/// delay follow, on exactly the packets sent slowly.
+#[derive(Debug)]
+pub(super) struct Dip {
+    reason: Reason,
+    since: Time,
+    until: Time,
+    first: PacketNo,
+    /// First packet after the dip; `None` while it lasts.
+    end: Option<PacketNo>,
+    /// What was measured at full rate.
+    control: Measure,
+    rate: f64,
+    bandwidth: f64,
+    queue: f64,
+}
+
+impl Dip {
+    pub(super) fn begin(core: &mut Core, view: &View, reason: Reason, control: Measure) -> Next {
+        let periods = if matches!(reason, Reason::Queue { .. }) {
+            3.5
+        } else {
+            1.2
+        };
+        let lasts = (periods * core.period)
+            .max(12.0 * core.delay.jitter())
+            .min(1.0 + periods * core.period);
+        let dip = Self {
+            reason,
+            since: view.now,
+            until: view.now + duration(lasts),
+            first: view.next_packet,
+            end: None,
+            control,
+            rate: core.rate,
+            bandwidth: core.bandwidth,
+            queue: view.queue,
+        };
+        core.rate = DEPTH * dip.rate;
+        Next {
+            phase: Phase::Dip(dip),
+            why: match reason {
+                Reason::Loss { .. } => "more loss than the floor",
+                Reason::Queue { .. } => "the queue does not yield",
+                Reason::Audit => "auditing the loss floor",
+            },
+        }
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        match self.reason {
+            Reason::Loss { .. } => "dip-loss",
+            Reason::Queue { .. } => "dip-queue",
+            Reason::Audit => "dip-audit",
+        }
+    }
+
+    pub(super) fn step(&mut self, core: &mut Core, view: &View) -> Option<Next> {
+        if self.end.is_none() && view.now >= self.until {
+            self.end = Some(view.next_packet);
+        }
+        let Some(end) = self.end else {
+            core.rate = DEPTH * self.rate;
+            return None;
+        };
+        core.rate = 0.95 * self.rate.min(1.02 * core.bandwidth);
+        if view.record.largest() >= end {
+            return Some(self.judge(core, view, end));
+        }
+        let patience = 9.0 * core.period + 30.0 * core.delay.jitter();
+        (seconds(view.now, self.since) > patience).then(|| self.abandon(core, view))
+    }
+
+    fn abandon(&self, core: &mut Core, view: &View) -> Next {
+        self.restore(core, view, 0.0);
+        Next::track(view.now, "experiment without a result")
+    }
+
+    fn judge(&self, core: &mut Core, view: &View, end: PacketNo) -> Next {
+        // The first sixth left while the pacer was still changing.
+        let skip = end.0.saturating_sub(self.first.0) / 6;
+        let first = PacketNo(self.first.0.saturating_add(skip));
+        let Some(dip) = core
+            .deliveries
+            .packets(first, end)
+            .filter(|dip| !dip.limited)
+        else {
+            return self.abandon(core, view);
+        };
+        core.floor.forget();
+        let why = match self.reason {
+            Reason::Queue { before } if self.queue > 1.2 * view.target => {
+                self.judge_queue(core, view, &dip, before)
+            }
+            Reason::Audit => self.judge_audit(core, view, &dip),
+            Reason::Loss { growing } => self.judge_loss(core, view, &dip, growing),
+            Reason::Queue { .. } => {
+                self.restore(core, view, 1.0);
+                "the queue went by itself"
+            }
+        };
+        Next::track(view.now, why)
+    }
+
+    fn judge_loss(
+        &self,
+        core: &mut Core,
+        view: &View,
+        dip: &Measure,
+        growing: bool,
+    ) -> &'static str {
+        let floor = core.floor.get();
+        let ratio = dip.delivered / self.control.delivered.max(1.0);
+        let half = floor + 0.5 * (self.control.loss - floor);
+        if ratio <= FLAT && dip.loss >= half {
+            core.floor.prove(0.5 * (self.control.loss + dip.loss), 0.8);
+            core.delay.learn_noise(0.3);
+            self.restore(core, view, 1.0);
+            return "random loss: it did not follow the rate";
+        }
+        let seen = dip.delivered.max(self.control.delivered);
+        let found = (seen / (1.0 - floor)).min(self.bandwidth);
+        let ceiling = core.growth.found_ceiling(view.now, found, core.period);
+        core.bandwidth = if growing { 0.98 } else { 0.97 } * ceiling;
+        core.rate = core.bandwidth;
+        "overload: loss fell or delivery did not"
+    }
+
+    fn judge_audit(&self, core: &mut Core, view: &View, dip: &Measure) -> &'static str {
+        let ratio = dip.delivered / self.control.delivered.max(1.0);
+        if ratio > FLAT && self.queue < view.target {
+            core.floor.prove(0.0, 1.0);
+            core.bandwidth = dip.delivered;
+            core.rate = 0.95 * dip.delivered;
+            core.growth.hold(view.now, 3.0 * core.period);
+            core.calendar.audit_in(view.now, 4.0 * core.period);
+            return "audit: delivery did not follow, the floor was wrong";
+        }
+        let floor = core.floor.get();
+        let margin = (3.0 * dip.deviation(floor)).max(LOSS_MARGIN);
+        if dip.loss < floor - margin {
+            core.floor.prove(dip.loss, 1.0);
+            let seen = dip.delivered.max(self.control.delivered);
+            core.bandwidth = (seen / (1.0 - core.floor.get())).min(self.bandwidth);
+            core.rate = core.bandwidth;
+            core.growth.hold(view.now, 3.0 * core.period);
+            return "audit: the floor was too high";
+        }
+        self.restore(core, view, 1.0);
+        "audit: the floor stands"
+    }
+
+    fn judge_queue(
+        &self,
+        core: &mut Core,
+        view: &View,
+        dip: &Measure,
+        before: f64,
+    ) -> &'static str {
+        let ratio = dip.delivered / self.control.delivered.max(1.0);
+        let floor = core.floor.get();
+        let no_loss = dip.loss < floor + LOSS_MARGIN;
+        let moved = (view.queue - self.queue).abs();
+        if ratio > FLAT_QUEUE {
+            core.bandwidth = dip.bandwidth(floor);
+            core.rate = 0.85 * core.bandwidth;
+            core.calendar.no_queue_dip_for(view.now, 10.0 * core.period);
+            return "alone: delivery did not follow, the path has become slower";
+        }
+        let noise = (0.04 * self.queue).max(0.0003).max(core.delay.jitter());
+        if moved < noise && no_loss {
+            core.delay.rebase(view.now);
+            core.bandwidth = core.bandwidth.max(before);
+            core.rate = core.bandwidth;
+            core.growth.hold(view.now, 2.0 * core.period);
+            return "route change: delay did not follow the rate";
+        }
+        if view.queue < 0.7 * self.queue || view.queue < 1.2 * view.target {
+            self.restore(core, view, 0.0);
+            core.calendar.no_queue_dip_for(view.now, 6.0 * core.period);
+            return "peers that yield: the queue went";
+        }
+        self.restore(core, view, 0.0);
+        core.calendar.no_queue_dip_for(view.now, 20.0 * core.period);
+        "a buffer filler: the queue stayed"
+    }
+
+    /// Goes on as before, without growing for that many periods.
+    fn restore(&self, core: &mut Core, view: &View, hold: f64) {
+        core.bandwidth = self.bandwidth;
+        core.rate = core.bandwidth;
+        core.growth.hold(view.now, hold * core.period);
+    }
+}

@@ -1,0 +1,181 @@
+use std::time::Duration;
+
+use haul_wire::PacketNo;
+
+use crate::Time;
+
+use super::deliveries::{Deliveries, Measure, Record};
+
+/// `fair` never holds more loss than this for somebody else's doing.
+const FLOOR_MAX: f64 = 0.35;
+/// More than this, for that long, is a path that does not carry what is sent.
+const BREAKER_LOSS: f64 = 0.5;
+const BREAKER_AFTER: Duration = Duration::from_secs(5);
+/// Each round above [`FLOOR_MAX`] multiplies the rate by this.
+const DAMPING: f64 = 0.85;
+/// Fewest packets that say anything about a loss rate.
+const PACKETS_MIN: f64 = 20.0;
+
+/// The share of packets that is lost whatever this sender does, and the watch for more.
+///
+/// The floor falls freely. It rises only by experiment ([`LossFloor::prove`]), or within the noise
+/// of what has been proven: anything else and a shallow buffer teaches it one's own overload.
+#[derive(Debug, Default)]
+pub(super) struct LossFloor {
+    floor: f64,
+    /// Cumulative sum of excess loss in packets (Page's test).
+    score: f64,
+    /// The score as a share of what calls for an experiment.
+    suspicion: f64,
+    /// End of the first round that counted towards `score`: what follows was not selected for
+    /// being high, so its mean is honest.
+    since: Option<Record>,
+    damping: f64,
+    heavy_since: Option<Time>,
+    broken: Option<f64>,
+}
+
+/// More was lost than the floor explains; measured over the rounds that showed it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Excess {
+    pub(super) measure: Measure,
+}
+
+impl LossFloor {
+    pub(super) fn new() -> Self {
+        Self {
+            damping: 1.0,
+            ..Self::default()
+        }
+    }
+
+    /// The floor, 0 to 1.
+    pub(super) fn get(&self) -> f64 {
+        self.floor
+    }
+
+    /// Factor on the rate, below 1 while the path loses more than anybody may ignore.
+    pub(super) fn damping(&self) -> f64 {
+        self.damping
+    }
+
+    /// Loss of the rounds that tripped the circuit breaker.
+    pub(super) fn broken(&self) -> Option<f64> {
+        self.broken
+    }
+
+    /// An experiment showed this loss to be independent of the rate.
+    pub(super) fn prove(&mut self, loss: f64, trust: f64) {
+        self.floor = (self.floor + trust * (loss - self.floor)).clamp(0.0, FLOOR_MAX);
+        self.forget();
+    }
+
+    /// Starts the watch afresh: the rate has changed for another reason.
+    pub(super) fn forget(&mut self) {
+        self.score = 0.0;
+        self.suspicion = 0.0;
+        self.since = None;
+    }
+
+    /// Whether the last rounds looked as if something were wrong.
+    pub(super) fn is_suspicious(&self) -> bool {
+        self.suspicion > 0.25
+    }
+
+    /// Follows the loss of an ordinary round: down freely, up only within two deviations, and not
+    /// at all while the rate was being raised.
+    pub(super) fn follow(&mut self, round: &Measure, may_rise: bool) {
+        let bound = 2.0 * round.deviation(self.floor);
+        let excess = (round.loss - self.floor).max(-bound);
+        if excess < 0.0 || (may_rise && excess < bound) {
+            let gain = (round.packets / (round.packets + 2000.0)).clamp(0.02, 0.2);
+            self.floor = (self.floor + gain * excess).clamp(0.0, FLOOR_MAX);
+        }
+    }
+
+    /// Watches one round that ended with `end`. Small excesses must last, and even a large one must
+    /// show in two rounds: a burst that was lost once is not an overload.
+    pub(super) fn watch(
+        &mut self,
+        round: &Measure,
+        end: Record,
+        deliveries: &Deliveries,
+    ) -> Option<Excess> {
+        let deviation = round.deviation(self.floor);
+        let threshold = (8.0 * deviation * round.packets).max(15.0);
+        let slack = (0.5 * deviation).max(0.005);
+        let gained = (round.loss - self.floor - slack) * round.packets;
+        self.score = (self.score + gained.min(0.6 * threshold)).max(0.0);
+        self.suspicion = self.score / threshold;
+        if self.score <= 0.0 {
+            self.since = None;
+            return None;
+        }
+        let since = *self.since.get_or_insert(end);
+        if self.score < threshold {
+            return None;
+        }
+        let measure = deliveries.between(&since, &end)?;
+        (measure.packets >= PACKETS_MIN && measure.loss > self.floor + slack)
+            .then_some(Excess { measure })
+    }
+
+    /// What must hold whatever the state: damping above the cap, the circuit breaker (RFC 8084).
+    pub(super) fn guard(&mut self, round: &Measure, now: Time) {
+        if round.packets < PACKETS_MIN {
+            return;
+        }
+        if round.loss > FLOOR_MAX + 3.0 * round.deviation(FLOOR_MAX) {
+            self.damping = (self.damping * DAMPING).max(1e-6);
+        } else {
+            self.damping = (self.damping / DAMPING).min(1.0);
+        }
+        if round.loss <= BREAKER_LOSS {
+            self.heavy_since = None;
+            return;
+        }
+        let since = *self.heavy_since.get_or_insert(now);
+        if now - since >= BREAKER_AFTER {
+            self.broken = Some(round.loss);
+        }
+    }
+}
+
+/// Cuts the stream of reports into rounds: the packets sent within one round trip, no shorter than
+/// `ROUND_MIN`.
+#[derive(Debug, Default)]
+pub(super) struct Rounds {
+    start: Option<Record>,
+    /// Packets from here on belong to the next round.
+    end: PacketNo,
+}
+
+/// Shorter rounds than this say more about processors than about paths.
+const ROUND_MIN: f64 = 0.010;
+
+impl Rounds {
+    /// The round that this record completes, if it does.
+    pub(super) fn on_record(
+        &mut self,
+        record: Record,
+        next_packet: PacketNo,
+        deliveries: &Deliveries,
+    ) -> Option<Measure> {
+        let Some(start) = self.start else {
+            self.start = Some(record);
+            self.end = next_packet;
+            return None;
+        };
+        if record.largest() < self.end || record.seconds_since(&start) < ROUND_MIN {
+            return None;
+        }
+        self.start = Some(record);
+        self.end = next_packet;
+        deliveries.between(&start, &record)
+    }
+
+    /// Begins anew with the next record.
+    pub(super) fn restart(&mut self) {
+        self.start = None;
+    }
+}

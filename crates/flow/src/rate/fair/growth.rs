@@ -1,0 +1,117 @@
+use crate::Time;
+
+use super::{duration, seconds};
+
+/// First step above the bandwidth at [`REFERENCE_RATE`], relative.
+const STEP: f64 = 0.02;
+const REFERENCE_RATE: f64 = 100e6;
+const GAIN_MAX: f64 = 0.25;
+/// How close two ceilings must be to count as the same one.
+const SAME_CEILING: f64 = 0.05;
+const HOLD_DOUBLINGS_MAX: u32 = 3;
+
+/// How the rate grows when nothing speaks against it, and how long it rests below a ceiling that
+/// was found without any queue to see it coming (a shallow buffer, a policer).
+#[derive(Debug)]
+pub(super) struct Growth {
+    gain: f64,
+    ceiling: Option<f64>,
+    hold_until: Time,
+    hold_doublings: u32,
+    last_at: Option<Time>,
+    random: u64,
+}
+
+impl Growth {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            gain: STEP,
+            ceiling: None,
+            hold_until: Time::ZERO,
+            hold_doublings: 0,
+            last_at: None,
+            random: seed | 1,
+        }
+    }
+
+    /// Relative headroom to send with now; 0 while holding.
+    pub(super) fn gain(&self, now: Time) -> f64 {
+        if now < self.hold_until {
+            0.0
+        } else {
+            self.gain
+        }
+    }
+
+    /// The rate was above the bandwidth at this time.
+    pub(super) fn grew(&mut self, now: Time) {
+        self.last_at = Some(now);
+    }
+
+    /// Whether packets now being reported may have been sent while growing.
+    pub(super) fn is_growing(&self, now: Time, period: f64) -> bool {
+        self.last_at
+            .is_some_and(|at| seconds(now, at) < 2.5 * period)
+    }
+
+    /// A round passed without queue or excess loss: doubles the gain, unless just below a known
+    /// ceiling. The first step shrinks with the square root of the rate: with multiplicative
+    /// cuts that is a binomial algorithm, which also converges where no delay tells (Bansal and
+    /// Balakrishnan, 2001).
+    pub(super) fn on_clear_round(&mut self, now: Time, bandwidth: f64) {
+        if now < self.hold_until {
+            return;
+        }
+        let step = STEP
+            * (REFERENCE_RATE / bandwidth.max(1e5))
+                .sqrt()
+                .clamp(0.25, 4.0);
+        let near = |ceiling: f64| bandwidth > 0.93 * ceiling && bandwidth < 1.03 * ceiling;
+        self.gain = if self.ceiling.is_some_and(near) {
+            step
+        } else {
+            (2.0 * self.gain).clamp(step, GAIN_MAX)
+        };
+    }
+
+    /// Back to small steps.
+    pub(super) fn calm(&mut self) {
+        self.gain = self.gain.min(STEP);
+    }
+
+    /// Does not grow for that many seconds.
+    pub(super) fn hold(&mut self, now: Time, seconds: f64) {
+        self.hold_until = self.hold_until.max(now + duration(seconds));
+    }
+
+    /// An experiment found the capacity. Returns the estimate: where it is the one found before,
+    /// their mean, and the rest is twice as long.
+    pub(super) fn found_ceiling(&mut self, now: Time, found: f64, period: f64) -> f64 {
+        let same = |old: &f64| (found - old).abs() < SAME_CEILING * old;
+        let ceiling = match self.ceiling.filter(same) {
+            Some(old) => {
+                self.hold_doublings = (self.hold_doublings + 1).min(HOLD_DOUBLINGS_MAX);
+                0.5 * (old + found)
+            }
+            None => {
+                self.hold_doublings = 0;
+                found
+            }
+        };
+        self.ceiling = Some(ceiling);
+        let base = (10.0 * period).clamp(0.5, 3.0) * f64::from(1 << self.hold_doublings);
+        let rest = base * (1.0 + 0.3 * self.draw());
+        self.hold(now, rest);
+        self.last_at = None;
+        self.gain = STEP;
+        ceiling
+    }
+
+    /// Next number from 0 to 1 (xorshift64*, Vigna 2016): flows must not rest in step.
+    fn draw(&mut self) -> f64 {
+        self.random ^= self.random >> 12;
+        self.random ^= self.random << 25;
+        self.random ^= self.random >> 27;
+        (self.random.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}

@@ -1,0 +1,128 @@
+use super::{
+    Next, Phase,
+    core::{Core, View},
+    deliveries::Measure,
+    drain::{Drain, Saturated},
+};
+
+/// A round with fewer packets does not tell a plateau from noise.
+const PLATEAU_PACKETS: f64 = 64.0;
+/// One round with that many is enough.
+const PLATEAU_PACKETS_SURE: f64 = 256.0;
+/// Rounds at the user's ceiling after which there is nothing left to start up to.
+const CEILING_ROUNDS: u32 = 3;
+
+/// Doubles the rate each round trip until the path shows a queue or delivers no more.
+#[derive(Debug, Default)]
+pub(super) struct Startup {
+    /// Sent and delivered rate of the round before.
+    before: Option<(f64, f64)>,
+    plateau: u32,
+    plateau_rounds: usize,
+    ceiling_rounds: u32,
+    /// Packets lost and sent in rounds that are too long ago to have been saturated.
+    settled: (f64, f64),
+    /// The last rounds, the newest last.
+    recent: [(f64, f64); 3],
+}
+
+impl Startup {
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(super) fn step(&mut self, core: &mut Core, view: &View) -> Option<Next> {
+        let window = (0.25 * core.srtt).max(0.004);
+        let measure = core.deliveries.last(window)?;
+        core.rate = core.rate.max(2.0 * measure.sent);
+        core.bandwidth = core.bandwidth.max(measure.delivered);
+        let queued = self.is_queueing(core, view, &measure);
+        if let Some(round) = &view.round {
+            self.on_round(core, round);
+        }
+        if !queued && self.plateau < 2 && self.ceiling_rounds < CEILING_ROUNDS {
+            return None;
+        }
+        // The rounds that already overloaded the path say nothing about its own losses.
+        let saturated = 1 + if queued && self.plateau == 0 {
+            0
+        } else {
+            self.plateau_rounds
+        };
+        let floor = self.loss_before(saturated);
+        core.floor.prove(floor, 1.0);
+        if self.ceiling_rounds >= CEILING_ROUNDS && !queued && self.plateau < 2 {
+            core.bandwidth = core.ceiling();
+            core.rate = core.ceiling();
+            return Some(Next::track(
+                view.now,
+                "start-up: reached the user's ceiling",
+            ));
+        }
+        let why = if queued {
+            "start-up: queue"
+        } else {
+            "start-up: delivery no longer grows"
+        };
+        core.bandwidth = (measure.delivered / (1.0 - core.floor.get())).min(core.ceiling());
+        let saturated = Saturated {
+            delivered: measure.delivered,
+            queue: core.delay.latest(),
+        };
+        let drain = Drain::new(core, view, saturated);
+        Some(Next {
+            phase: Phase::Drain(drain),
+            why,
+        })
+    }
+
+    fn is_queueing(&self, core: &Core, view: &View, measure: &Measure) -> bool {
+        let threshold = (core.srtt / 8.0).clamp(0.004, 0.016).max(view.target);
+        !measure.limited
+            && core.delay.least_of(4) > threshold
+            && measure.delivered / (1.0 - measure.loss).max(0.05) < 0.92 * measure.sent
+    }
+
+    fn on_round(&mut self, core: &Core, round: &Measure) {
+        self.settled.0 += self.recent[0].0;
+        self.settled.1 += self.recent[0].1;
+        self.recent.rotate_left(1);
+        self.recent[2] = (round.loss * round.packets, round.packets);
+        let (sent, delivered) = self.before.unwrap_or((0.0, 0.0));
+        self.before = Some((round.sent, round.delivered));
+        let grew = if sent > 0.0 { round.sent / sent } else { 0.0 };
+        let followed = if delivered > 0.0 {
+            round.delivered / delivered
+        } else {
+            f64::MAX
+        };
+        let flat = grew > 1.2 && followed < 1.0 + 0.5 * (grew - 1.0);
+        if round.packets >= PLATEAU_PACKETS && flat && !round.limited {
+            self.plateau += if round.packets >= PLATEAU_PACKETS_SURE {
+                2
+            } else {
+                1
+            };
+            self.plateau_rounds += 1;
+        } else {
+            self.plateau = 0;
+            self.plateau_rounds = 0;
+        }
+        if core.rate >= core.ceiling() && !round.limited {
+            self.ceiling_rounds += 1;
+        }
+    }
+
+    /// Loss of all rounds but the last `saturated` ones.
+    fn loss_before(&self, saturated: usize) -> f64 {
+        let kept = self.recent.len().saturating_sub(saturated);
+        let (lost, sent) = self
+            .recent
+            .iter()
+            .take(kept)
+            .fold(self.settled, |sum, round| {
+                (sum.0 + round.0, sum.1 + round.1)
+            });
+        if sent > 20.0 { lost / sent } else { 0.0 }
+    }
+}

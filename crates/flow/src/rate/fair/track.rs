@@ -1,0 +1,194 @@
+use crate::Time;
+
+use super::{
+    Next, Phase,
+    core::{Core, View},
+    deliveries::Measure,
+    dip::{Dip, Reason},
+    duration,
+    probe::ProbeBase,
+    seconds,
+};
+
+/// The rate never falls below the bandwidth by more than this because of a queue.
+const CUT_MAX: f64 = 0.25;
+/// The base delay is probed when the queue has not been nearly empty for that long, seconds.
+const PROBE_AFTER: f64 = 10.0;
+/// A floor above this is audited.
+const AUDITED_FLOOR: f64 = 0.01;
+
+/// The steady state: keeps the queue at its target and the loss at its floor.
+#[derive(Debug)]
+pub(super) struct Track {
+    since: Time,
+    probe_at: Time,
+    above: Option<Above>,
+}
+
+/// A stretch of time in which the queue stayed above its target.
+#[derive(Debug, Clone, Copy)]
+struct Above {
+    since: Time,
+    /// Bandwidth when it began, and four periods later.
+    bandwidth: f64,
+    bandwidth_later: Option<f64>,
+    peak: f64,
+    /// Does the queue drain as it should? Judged in windows of four periods.
+    window_since: Time,
+    window_queue: f64,
+    predicted: f64,
+    strikes: u32,
+}
+
+impl Track {
+    pub(super) fn new(now: Time) -> Self {
+        Self {
+            since: now,
+            probe_at: now + duration(PROBE_AFTER),
+            above: None,
+        }
+    }
+
+    pub(super) fn step(&mut self, core: &mut Core, view: &View) -> Option<Next> {
+        if let Some(round) = &view.round
+            && let Some(next) = self.on_round(core, view, round)
+        {
+            return Some(next);
+        }
+        let measure = view.measure?;
+        if measure.limited {
+            // Says what the source had, not what the path can carry: only ever good news.
+            self.above = None;
+            self.rise(core, view, &measure);
+        } else if view.queue > view.target {
+            if let Some(next) = self.yield_to_queue(core, view, &measure) {
+                return Some(next);
+            }
+        } else {
+            self.above = None;
+            self.rise(core, view, &measure);
+        }
+        if view.queue < 0.15 * view.target || measure.limited {
+            self.probe_at = view.now + duration(PROBE_AFTER);
+        }
+        (view.now > self.probe_at).then(|| Next {
+            phase: Phase::ProbeBase(ProbeBase::new(core, view.now)),
+            why: "the queue never emptied",
+        })
+    }
+
+    fn on_round(&mut self, core: &mut Core, view: &View, round: &Measure) -> Option<Next> {
+        if round.limited {
+            core.floor.forget();
+            return None;
+        }
+        let growing = core.growth.is_growing(view.now, core.period);
+        let calm = view.queue < view.target;
+        if core.floor.get() > AUDITED_FLOOR
+            && core.calendar.audit_due(view.now)
+            && round.packets >= 50.0
+            && view.queue < 1.5 * view.target
+        {
+            core.calendar
+                .audit_in(view.now, (80.0 * core.period).max(8.0));
+            return Some(Dip::begin(core, view, Reason::Audit, *round));
+        }
+        let excess = core.floor.watch(round, view.record, &core.deliveries);
+        if let Some(excess) = excess
+            && seconds(view.now, self.since) > 1.2 * core.period
+        {
+            return Some(Dip::begin(
+                core,
+                view,
+                Reason::Loss { growing },
+                excess.measure,
+            ));
+        }
+        if calm {
+            core.floor.follow(round, !growing);
+        }
+        if view.queue < 0.75 * view.target && !core.floor.is_suspicious() {
+            core.growth.on_clear_round(view.now, core.bandwidth);
+        }
+        None
+    }
+
+    /// No queue to speak of: the bandwidth is at least what was sent, and a little more is tried.
+    fn rise(&mut self, core: &mut Core, view: &View, measure: &Measure) {
+        let shown = measure.sent.min(measure.bandwidth(core.floor.get()));
+        core.bandwidth = core.bandwidth.max(shown);
+        let mut gain = core.growth.gain(view.now);
+        if view.queue > 0.25 * view.target {
+            let room = (view.target - view.queue).max(0.0) / core.correction_time();
+            gain = gain.min(room + 0.002);
+        }
+        core.rate = core.bandwidth * (1.0 + gain);
+        if gain > 0.0 {
+            core.growth.grew(view.now);
+        }
+    }
+
+    /// Too much queue: follows the delivery rate and sends less by as much as drains the excess
+    /// within the correction time.
+    fn yield_to_queue(&mut self, core: &mut Core, view: &View, measure: &Measure) -> Option<Next> {
+        let shown = measure.bandwidth(core.floor.get());
+        let step = (view.elapsed / core.period).min(1.0);
+        core.bandwidth += step * (shown - core.bandwidth);
+        core.growth.calm();
+        let cut = ((view.queue - view.target) / core.correction_time()).min(CUT_MAX);
+        core.rate = core.bandwidth * (1.0 - cut);
+
+        let above = self.above.get_or_insert_with(|| Above::new(core, view));
+        let stands = above.on_report(core, view, cut);
+        if !(stands && core.calendar.queue_dip_allowed(view.now)) {
+            return None;
+        }
+        let before = above.bandwidth;
+        Some(Dip::begin(core, view, Reason::Queue { before }, *measure))
+    }
+}
+
+impl Above {
+    fn new(core: &Core, view: &View) -> Self {
+        Self {
+            since: view.now,
+            bandwidth: core.bandwidth,
+            bandwidth_later: None,
+            peak: 0.0,
+            window_since: view.now,
+            window_queue: view.queue,
+            predicted: 0.0,
+            strikes: 0,
+        }
+    }
+
+    /// Notes one report; whether the queue refuses to go although this sender yields.
+    fn on_report(&mut self, core: &Core, view: &View, cut: f64) -> bool {
+        self.peak = self.peak.max(view.queue);
+        let age = seconds(view.now, self.since) / core.period;
+        if age > 4.0 && self.bandwidth_later.is_none() {
+            self.bandwidth_later = Some(core.bandwidth);
+        }
+        if age > 1.5 {
+            self.predicted += view.elapsed * cut;
+        }
+        let judged = seconds(view.now, self.window_since) > 4.0 * core.period;
+        if judged && self.predicted > 0.5 * view.target {
+            if self.window_queue - view.queue < 0.4 * self.predicted {
+                self.strikes += 1;
+            } else {
+                self.strikes = 0;
+            }
+            self.window_since = view.now;
+            self.window_queue = view.queue;
+            self.predicted = 0.0;
+        }
+        let standing = view.queue > (1.5 * view.target).max(0.5 * self.peak);
+        let giving_way = self
+            .bandwidth_later
+            .is_some_and(|later| core.bandwidth < 0.92 * later);
+        (age > 8.0 && standing && giving_way)
+            || (self.strikes >= 2 && view.queue > 1.3 * view.target)
+            || (age > 16.0 && standing)
+    }
+}
