@@ -91,6 +91,11 @@ impl Desk {
         (self.on_event)(event);
     }
 
+    /// The peer has opened what this end sealed lately, so it follows the present epoch.
+    pub(crate) fn peer_follows(&mut self) {
+        self.sealer.confirm_epoch(self.sealer.epoch() as u8);
+    }
+
     /// The peer has been heard: it has our response, or does not need it.
     pub(crate) fn peer_heard(&mut self) {
         self.opening = None;
@@ -124,8 +129,7 @@ impl Desk {
         if let Some(error) = self.opener.failure() {
             return Err(error.into());
         }
-        if now >= self.next_epoch {
-            self.sealer.rekey()?;
+        if now >= self.next_epoch && self.sealer.rekey().is_ok() {
             self.next_epoch = now + EPOCH_AGE_MAX;
         }
         if let Some(response) = self.opening
@@ -160,7 +164,7 @@ impl Desk {
         kind: Kind,
         body: &T,
     ) -> Result<(), EngineError> {
-        let run = self.path_counter.take(1).ok_or(haul_flow::FlowError::PacketNumbersUsedUp)?;
+        let run = self.path_counter.take(1).ok_or(haul_flow::FlowError::NumbersExhausted)?;
         self.send_small(kind, Lane::PATH, run, |out| path::encode(body, out))
     }
 

@@ -54,7 +54,12 @@ impl ReceiveDriver {
                         desk.peer_heard();
                         take_in(machine, &arrived);
                     }
-                    Fact::Sync { sync, at } => machine.handle_sync(&sync, at),
+                    Fact::Sync { sync, at } => {
+                        // A sync answers reports. Those of the epoch before may be meant, but
+                        // epochs are an hour apart and syncs an RTT.
+                        desk.peer_follows();
+                        machine.handle_sync(&sync, at);
+                    }
                     Fact::Written(Placed { written_bytes: bytes, duplicate_blocks, .. }) => {
                         *written_bytes += bytes;
                         machine.handle_written(bytes, duplicate_blocks);
@@ -86,7 +91,7 @@ impl ReceiveDriver {
         let free_bytes = pool_bytes.min(self.desk.socket_buffer() / 2);
         self.machine.handle_free(free_bytes as u64);
         while let Some(report) = self.machine.poll_report(now) {
-            let run = self.counter.take(1).ok_or(haul_flow::FlowError::PacketNumbersUsedUp)?;
+            let run = self.counter.take(1).ok_or(haul_flow::FlowError::NumbersExhausted)?;
             self.desk.send_small(Kind::Report, Lane::DATA, run, |out| report.encode(out))?;
         }
         Ok(())
