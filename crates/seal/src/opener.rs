@@ -62,12 +62,7 @@ impl Opener {
         session: SessionId,
         options: OpenOptions,
     ) -> Self {
-        let most = OpenOptions::default();
-        let options = OpenOptions {
-            rekey_after: options.rekey_after.min(most.rekey_after),
-            fail_after: options.fail_after.min(most.fail_after),
-            ..options
-        };
+        let options = options.capped();
         let receive = Receive::new(suite, &secret, options.backend);
         Self {
             suite,

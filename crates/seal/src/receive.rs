@@ -36,6 +36,17 @@ impl Default for OpenOptions {
     }
 }
 
+impl OpenOptions {
+    pub(crate) fn capped(self) -> Self {
+        let most = Self::default();
+        Self {
+            rekey_after: self.rekey_after.min(most.rekey_after),
+            fail_after: self.fail_after.min(most.fail_after),
+            ..self
+        }
+    }
+}
+
 /// What became of the datagrams, one counter for each way.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OpenCounters {
@@ -194,5 +205,22 @@ impl Epoch {
 
     fn window(&self, lane: Lane) -> Option<&ReplayWindow> {
         self.windows.get(usize::from(lane.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_can_only_be_lowered() {
+        let options = |rekey_after, fail_after| OpenOptions {
+            rekey_after,
+            fail_after,
+            ..OpenOptions::default()
+        };
+        let most = options(u64::MAX, u64::MAX).capped();
+        assert_eq!(most, options(1 << 20, 1 << 36));
+        assert_eq!(options(7, 8).capped(), options(7, 8));
     }
 }

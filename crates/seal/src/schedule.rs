@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! th     = SHA-256("haul/1 transcript" || len || client hello || len || server hello)
+//!          each len is the hello's length in 8 bytes, big-endian
 //! PRK    = HKDF-Extract(salt = th, X25519 || client nonce || server nonce)
 //! master = HKDF-Expand(PRK, "haul/1 master" || th)
 //! conf_c = HMAC-SHA-256(HKDF-Expand(master, "haul/1 conf c"), th)          likewise conf_s
@@ -134,5 +135,124 @@ impl SessionSecrets {
 impl fmt::Debug for SessionSecrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SessionSecrets(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use haul_wire::SuiteId;
+    use zeroize::ZeroizeOnDrop;
+
+    use super::*;
+
+    fn input() -> KeyInput<'static> {
+        KeyInput {
+            shared_x25519: &[1; 32],
+            client_nonce: &[2; 32],
+            server_nonce: &[3; 32],
+            client_hello: b"hello from the client",
+            server_hello: b"hello from the server",
+        }
+    }
+
+    fn text(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Computed apart from this crate with Python's `hmac` and `hashlib`.
+    #[test]
+    fn known_answer() {
+        let secrets = SessionSecrets::derive(&input()).unwrap();
+        assert_eq!(
+            text(&secrets.confirmation(Role::Client)),
+            "9f6a9d0fc0e80e1854845dbaac04ef0fbeeea21660c0777ce025dac63f1b8530"
+        );
+        assert_eq!(
+            text(&secrets.confirmation(Role::Server)),
+            "195cb70efce0dc2001b0ae294a786bb96ffd4d8e69d5d8bafc2541a52bcef1fd"
+        );
+        let up = secrets.traffic(Direction::ClientToServer);
+        let key = up.key::<16>(b"enc", SuiteId::Aes128Cfb);
+        assert_eq!(text(&*key), "2ab57cf16c47356e23e947f09366ef02");
+        let nonce = up.next().key::<12>(b"niv", SuiteId::Aes256Gcm);
+        assert_eq!(text(&*nonce), "7b9d73b3d09a19aec048f1b5");
+        let down = secrets.traffic(Direction::ServerToClient);
+        let key = down.next().key::<32>(b"mac", SuiteId::Aes256Cfb);
+        assert_eq!(
+            text(&*key),
+            "eb4c309670537ed8878f83254046a5ff8c7e3187cce94c53df0459697ad9a6d4"
+        );
+    }
+
+    #[test]
+    fn every_input_changes_the_keys() {
+        let base = input();
+        let variants = [
+            KeyInput {
+                shared_x25519: &[9; 32],
+                ..input()
+            },
+            KeyInput {
+                client_nonce: &[9; 32],
+                ..input()
+            },
+            KeyInput {
+                server_nonce: &[9; 32],
+                ..input()
+            },
+            KeyInput {
+                client_hello: b"hello",
+                ..input()
+            },
+            KeyInput {
+                server_hello: b"hello",
+                ..input()
+            },
+            // The same bytes, divided otherwise.
+            KeyInput {
+                client_hello: b"hello from the clienth",
+                server_hello: b"ello from the server",
+                ..input()
+            },
+        ];
+        let sent = SessionSecrets::derive(&base)
+            .unwrap()
+            .confirmation(Role::Client);
+        for other in variants {
+            let other = SessionSecrets::derive(&other).unwrap();
+            assert!(!other.verify_confirmation(Role::Client, &sent));
+        }
+    }
+
+    #[test]
+    fn a_confirmation_is_one_role_s_and_whole() {
+        let secrets = SessionSecrets::derive(&input()).unwrap();
+        let sent = secrets.confirmation(Role::Client);
+        assert!(secrets.verify_confirmation(Role::Client, &sent));
+        assert!(!secrets.verify_confirmation(Role::Server, &sent));
+        assert!(!secrets.verify_confirmation(Role::Client, &sent[..31]));
+        assert!(!secrets.verify_confirmation(Role::Client, &[]));
+    }
+
+    #[test]
+    fn a_degenerate_key_share_is_refused() {
+        let shared_x25519 = &[0; 32];
+        let refused = SessionSecrets::derive(&KeyInput {
+            shared_x25519,
+            ..input()
+        });
+        assert!(matches!(refused, Err(SealError::WeakKeyShare)));
+    }
+
+    #[test]
+    fn secrets_are_wiped() {
+        fn wiped<T: ZeroizeOnDrop>() {}
+        wiped::<SessionSecrets>();
+        wiped::<TrafficSecret>();
+        wiped::<aes::Aes128>();
+        wiped::<aes::Aes256>();
+        wiped::<aes_gcm::Aes128Gcm>();
+        wiped::<aes_gcm::Aes256Gcm>();
+        wiped::<chacha20poly1305::ChaCha20Poly1305>();
     }
 }

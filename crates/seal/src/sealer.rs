@@ -37,6 +37,17 @@ impl Default for SealOptions {
     }
 }
 
+impl SealOptions {
+    fn capped(self) -> Self {
+        let most = Self::default();
+        Self {
+            packets: self.packets.min(most.packets),
+            blocks: self.blocks.min(most.blocks),
+            ..self
+        }
+    }
+}
+
 /// Seals one direction of a session. Shared between worker threads: the lock is held only to count
 /// a batch's use of the key, not while sealing.
 pub struct Sealer {
@@ -77,12 +88,7 @@ impl Sealer {
         session: SessionId,
         options: SealOptions,
     ) -> Self {
-        let most = SealOptions::default();
-        let options = SealOptions {
-            packets: options.packets.min(most.packets),
-            blocks: options.blocks.min(most.blocks),
-            ..options
-        };
+        let options = options.capped();
         let crypto = packet_crypto(suite, &secret, options.backend).into();
         Self {
             suite,
@@ -281,5 +287,22 @@ impl Sealed {
     /// The batch itself: what is in it may be seen by anyone.
     pub fn into_batch(self) -> Batch {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_can_only_be_lowered() {
+        let options = |packets, blocks| SealOptions {
+            packets,
+            blocks,
+            ..SealOptions::default()
+        };
+        let most = options(u64::MAX, u64::MAX).capped();
+        assert_eq!(most, options(1 << 28, 1 << 35));
+        assert_eq!(options(7, 8).capped(), options(7, 8));
     }
 }
