@@ -14,6 +14,12 @@ use super::{
 const TARGET_AT_REFERENCE: f64 = 0.004;
 /// Bits per second.
 const REFERENCE_RATE: f64 = 100e6;
+const STEP_AT_REFERENCE: f64 = 0.02;
+const STEP_MIN: f64 = 0.004;
+const STEP_MAX: f64 = 0.08;
+const BUFFER_SHARE_MIN: f64 = 0.15;
+/// Seconds after which a shortened queue target has nearly trebled again.
+const BUFFER_MEMORY: f64 = 300.0;
 const TARGET_MIN: f64 = 0.00025;
 const TARGET_MAX: f64 = 0.025;
 /// Packets per round trip that are sent whatever happens.
@@ -40,6 +46,8 @@ pub(super) struct Core {
     pub(super) bandwidth: f64,
     /// Largest recent bandwidth, forgotten over half a minute.
     best: f64,
+    /// Share of the queue target that the path's buffer has room for.
+    buffer_share: f64,
     /// Pacing rate, bits per second.
     pub(super) rate: f64,
     pub(super) delay: Delay,
@@ -79,6 +87,7 @@ impl Core {
             period: srtt.max(PERIOD_MIN),
             bandwidth: 0.0,
             best: 0.0,
+            buffer_share: 1.0,
             rate: 0.0,
             delay: Delay::default(),
             deliveries: Deliveries::new(config.now, 0.0, config.segment_len),
@@ -101,7 +110,12 @@ impl Core {
 
     /// Seconds of reports worth remembering: the longest experiment and its control.
     pub(super) fn memory(&self) -> f64 {
-        12.0 * self.period + 40.0 * self.delay.jitter() + 0.1
+        12.0 * self.period + 40.0 * self.delay.jitter() + 2.0
+    }
+
+    /// Packets per second at the present rate.
+    pub(super) fn packet_rate(&self) -> f64 {
+        (self.rate / self.segment_bits).max(1.0)
     }
 
     pub(super) fn view(
@@ -112,6 +126,7 @@ impl Core {
         round: Option<Measure>,
     ) -> View {
         let elapsed = gap.min(self.period);
+        self.buffer_share = (self.buffer_share * (1.0 + elapsed / BUFFER_MEMORY)).min(1.0);
         self.best = (self.best * (1.0 - (elapsed / 30.0).min(0.5))).max(self.bandwidth);
         let window = self.period.max(12.0 * self.delay.jitter());
         View {
@@ -136,7 +151,22 @@ impl Core {
             .max(1e5);
         let target = TARGET_AT_REFERENCE * (REFERENCE_RATE / rate * self.weight).sqrt();
         let ceiling = TARGET_MAX.min((0.5 * self.srtt).max(0.001));
-        target.max(TARGET_MIN).min(ceiling) + self.delay.noise()
+        (self.buffer_share * target).max(TARGET_MIN).min(ceiling) + self.delay.noise()
+    }
+
+    /// The buffer overflowed below the queue target. A factor, the same for every flow that loses,
+    /// keeps the targets of flows with different rates apart.
+    pub(super) fn shorten_target(&mut self) {
+        self.buffer_share = (0.7 * self.buffer_share).max(BUFFER_SHARE_MIN);
+    }
+
+    /// First relative step of growth: shrinks with the square root of the rate (with
+    /// multiplicative cuts that is a binomial algorithm, which converges also where no delay
+    /// tells; Bansal and Balakrishnan, 2001), and fills no more than the queue target in a period.
+    pub(super) fn growth_step(&self, target: f64) -> f64 {
+        let step = STEP_AT_REFERENCE * (REFERENCE_RATE / self.bandwidth.max(1e5)).sqrt();
+        step.clamp(STEP_MIN, STEP_MAX)
+            .min((0.7 * target / self.period).max(STEP_MIN))
     }
 
     /// Time in which the law corrects a wrong queue, seconds: 2.5 periods keep the phase margin

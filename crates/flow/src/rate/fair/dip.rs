@@ -12,8 +12,9 @@ use super::{
 /// Share of the rate to send with during the experiment.
 const DEPTH: f64 = 0.8;
 /// Delivery that falls less than this did not follow the rate.
-const FLAT: f64 = 0.9;
-const FLAT_QUEUE: f64 = 0.92;
+const FLAT: f64 = 0.92;
+/// An audit must tell two loss rates apart that differ by three times this.
+const AUDIT_DEVIATION: f64 = 0.015;
 /// Loss that this floor's noise could explain is no evidence.
 const LOSS_MARGIN: f64 = 0.01;
 
@@ -32,6 +33,33 @@ pub(super) enum Reason {
     },
     /// Is the floor still independent of the rate?
     Audit,
+}
+
+impl Reason {
+    /// Seconds to send slowly for: long enough for the path to answer, and for enough packets that
+    /// the answer is not chance.
+    fn lasts(self, core: &Core, control: &Measure) -> f64 {
+        let floor = core.floor.get();
+        let (periods, packets, most): (f64, f64, f64) = match self {
+            Self::Queue { .. } => (3.5, 0.0, 0.0),
+            Self::Audit => (1.2, floor * (1.0 - floor) / AUDIT_DEVIATION.powi(2), 1.5),
+            Self::Loss { .. } => {
+                // Three deviations between the two answers.
+                let fall = (control.loss - floor)
+                    .min(0.25 * (1.0 - control.loss))
+                    .max(0.01);
+                (
+                    1.2,
+                    10.0 * control.loss * (1.0 - control.loss) / fall.powi(2),
+                    0.4,
+                )
+            }
+        };
+        let wanted = packets / (DEPTH * core.packet_rate());
+        let evidence = wanted.min(most.max(4.0 * core.period));
+        let noise = (12.0 * core.delay.jitter()).min(1.0);
+        (periods * core.period).max(noise).max(evidence)
+    }
 }
 
 /// When experiments may be made.
@@ -81,14 +109,7 @@ pub(super) struct Dip {
 
 impl Dip {
     pub(super) fn begin(core: &mut Core, view: &View, reason: Reason, control: Measure) -> Next {
-        let periods = if matches!(reason, Reason::Queue { .. }) {
-            3.5
-        } else {
-            1.2
-        };
-        let lasts = (periods * core.period)
-            .max(12.0 * core.delay.jitter())
-            .min(1.0 + periods * core.period);
+        let lasts = reason.lasts(core, &control);
         let dip = Self {
             reason,
             since: view.now,
@@ -101,6 +122,10 @@ impl Dip {
             queue: view.queue,
         };
         core.rate = DEPTH * dip.rate;
+        if reason == Reason::Audit {
+            let pause = (80.0 * core.period).max(8.0).max(60.0 * lasts);
+            core.calendar.audit_in(view.now, pause);
+        }
         Next {
             phase: Phase::Dip(dip),
             why: match reason {
@@ -127,12 +152,15 @@ impl Dip {
             core.rate = DEPTH * self.rate;
             return None;
         };
-        core.rate = 0.95 * self.rate.min(1.02 * core.bandwidth);
+        core.rate = match self.reason {
+            Reason::Audit => self.bandwidth,
+            _ => 0.95 * self.rate.min(1.02 * self.bandwidth),
+        };
         if view.record.largest() >= end {
             return Some(self.judge(core, view, end));
         }
-        let patience = 9.0 * core.period + 30.0 * core.delay.jitter();
-        (seconds(view.now, self.since) > patience).then(|| self.abandon(core, view))
+        let patience = 6.0 * core.period + 30.0 * core.delay.jitter();
+        (seconds(view.now, self.until) > patience).then(|| self.abandon(core, view))
     }
 
     fn abandon(&self, core: &mut Core, view: &View) -> Next {
@@ -166,6 +194,16 @@ impl Dip {
         Next::track(view.now, why)
     }
 
+    /// Did the share that arrived rise by more than half of what it would if the loss above
+    /// `floor` were one's own? At light overload the loss falls back to the floor; at heavy
+    /// overload it hardly moves, but then what arrives stays the same although less is sent.
+    fn is_overload(&self, dip: &Measure, floor: f64) -> bool {
+        let arrived = (1.0 - self.control.loss).max(0.001);
+        let slower = self.control.sent / dip.sent.max(1.0);
+        let expected = ((1.0 - floor) / arrived).min(slower.max(1.0));
+        (1.0 - dip.loss) / arrived > 0.5 * (1.0 + expected)
+    }
+
     fn judge_loss(
         &self,
         core: &mut Core,
@@ -174,16 +212,23 @@ impl Dip {
         growing: bool,
     ) -> &'static str {
         let floor = core.floor.get();
-        let ratio = dip.delivered / self.control.delivered.max(1.0);
-        let half = floor + 0.5 * (self.control.loss - floor);
-        if ratio <= FLAT && dip.loss >= half {
-            core.floor.prove(0.5 * (self.control.loss + dip.loss), 0.8);
+        if !self.is_overload(dip, floor) {
+            let loss = 0.5 * (self.control.loss + dip.loss);
+            core.floor.prove(loss, 0.8, dip.packets);
             core.delay.learn_noise(0.3);
             self.restore(core, view, 1.0);
             return "random loss: it did not follow the rate";
         }
         let seen = dip.delivered.max(self.control.delivered);
         let found = (seen / (1.0 - floor)).min(self.bandwidth);
+        if self.queue > 0.5 * view.target {
+            // The queue was there to be seen: from now on stop short of the end of the buffer.
+            core.shorten_target();
+            core.bandwidth = 0.97 * found.max(0.97 * self.bandwidth);
+            core.rate = core.bandwidth;
+            core.growth.hold(view.now, 2.0 * core.period);
+            return "overload: the buffer is shorter than the queue target";
+        }
         let ceiling = core.growth.found_ceiling(view.now, found, core.period);
         core.bandwidth = if growing { 0.98 } else { 0.97 } * ceiling;
         core.rate = core.bandwidth;
@@ -191,27 +236,20 @@ impl Dip {
     }
 
     fn judge_audit(&self, core: &mut Core, view: &View, dip: &Measure) -> &'static str {
-        let ratio = dip.delivered / self.control.delivered.max(1.0);
-        if ratio > FLAT && self.queue < view.target {
-            core.floor.prove(0.0, 1.0);
-            core.bandwidth = dip.delivered;
-            core.rate = 0.95 * dip.delivered;
-            core.growth.hold(view.now, 3.0 * core.period);
-            core.calendar.audit_in(view.now, 4.0 * core.period);
-            return "audit: delivery did not follow, the floor was wrong";
-        }
         let floor = core.floor.get();
         let margin = (3.0 * dip.deviation(floor)).max(LOSS_MARGIN);
-        if dip.loss < floor - margin {
-            core.floor.prove(dip.loss, 1.0);
-            let seen = dip.delivered.max(self.control.delivered);
-            core.bandwidth = (seen / (1.0 - core.floor.get())).min(self.bandwidth);
-            core.rate = core.bandwidth;
-            core.growth.hold(view.now, 3.0 * core.period);
-            return "audit: the floor was too high";
+        if dip.loss >= floor - margin {
+            self.restore(core, view, 1.0);
+            return "audit: the floor stands";
         }
-        self.restore(core, view, 1.0);
-        "audit: the floor stands"
+        core.floor.prove(dip.loss, 1.0, dip.packets);
+        let seen = dip.delivered.max(self.control.delivered);
+        core.bandwidth = (seen / (1.0 - core.floor.get())).min(self.bandwidth);
+        core.rate = core.bandwidth;
+        core.growth.hold(view.now, 3.0 * core.period);
+        // A deep overload shows only a fifth of itself at a time.
+        core.calendar.audit_in(view.now, 4.0 * core.period);
+        "audit: the floor was too high"
     }
 
     fn judge_queue(
@@ -225,7 +263,7 @@ impl Dip {
         let floor = core.floor.get();
         let no_loss = dip.loss < floor + LOSS_MARGIN;
         let moved = (view.queue - self.queue).abs();
-        if ratio > FLAT_QUEUE {
+        if ratio > FLAT {
             core.bandwidth = dip.bandwidth(floor);
             core.rate = 0.85 * core.bandwidth;
             core.calendar.no_queue_dip_for(view.now, 10.0 * core.period);

@@ -70,11 +70,11 @@ impl Drain {
         // figures, and the path is still overloaded.
         let overloaded = below.delivered > 0.85 * self.saturated.delivered && !below.limited;
         if self.saturated.queue < view.target && overloaded {
-            core.floor.prove(0.0, 1.0);
+            core.floor.prove(0.0, 1.0, below.packets);
             self.saturated.delivered = below.delivered;
         } else if below.packets >= 30.0 {
-            core.floor
-                .prove(below.loss, (below.packets / 200.0).min(1.0));
+            let trust = (below.packets / 200.0).min(1.0);
+            core.floor.prove(below.loss, trust, below.packets);
         }
     }
 }

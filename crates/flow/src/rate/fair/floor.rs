@@ -13,6 +13,8 @@ const BREAKER_LOSS: f64 = 0.5;
 const BREAKER_AFTER: Duration = Duration::from_secs(5);
 /// Each round above [`FLOOR_MAX`] multiplies the rate by this.
 const DAMPING: f64 = 0.85;
+/// The floor follows slow changes: it is the mean of no more packets than this.
+const WEIGHT_MAX: f64 = 20_000.0;
 /// Fewest packets that say anything about a loss rate.
 const PACKETS_MIN: f64 = 20.0;
 
@@ -23,6 +25,10 @@ const PACKETS_MIN: f64 = 20.0;
 #[derive(Debug, Default)]
 pub(super) struct LossFloor {
     floor: f64,
+    /// Packets that the floor is the mean of.
+    weight: f64,
+    /// How far the last proof lets it rise.
+    proven: f64,
     /// Cumulative sum of excess loss in packets (Page's test).
     score: f64,
     /// The score as a share of what calls for an experiment.
@@ -64,9 +70,11 @@ impl LossFloor {
         self.broken
     }
 
-    /// An experiment showed this loss to be independent of the rate.
-    pub(super) fn prove(&mut self, loss: f64, trust: f64) {
+    /// An experiment over that many packets showed this loss to be independent of the rate.
+    pub(super) fn prove(&mut self, loss: f64, trust: f64, packets: f64) {
         self.floor = (self.floor + trust * (loss - self.floor)).clamp(0.0, FLOOR_MAX);
+        self.weight = packets.max(1.0);
+        self.proven = (self.floor + (2.0 * self.deviation()).max(0.005)).min(FLOOR_MAX);
         self.forget();
     }
 
@@ -82,15 +90,22 @@ impl LossFloor {
         self.suspicion > 0.25
     }
 
-    /// Follows the loss of an ordinary round: down freely, up only within two deviations, and not
-    /// at all while the rate was being raised.
-    pub(super) fn follow(&mut self, round: &Measure, may_rise: bool) {
-        let bound = 2.0 * round.deviation(self.floor);
-        let excess = (round.loss - self.floor).max(-bound);
-        if excess < 0.0 || (may_rise && excess < bound) {
-            let gain = (round.packets / (round.packets + 2000.0)).clamp(0.02, 0.2);
-            self.floor = (self.floor + gain * excess).clamp(0.0, FLOOR_MAX);
+    /// Standard deviation of the floor itself.
+    fn deviation(&self) -> f64 {
+        (self.floor.max(1e-4) * (1.0 - self.floor) / self.weight.max(1.0)).sqrt()
+    }
+
+    /// Averages the loss of an ordinary round in. Upwards this ends at the noise of the last proof.
+    pub(super) fn follow(&mut self, round: &Measure) {
+        let deviation = round.deviation(self.floor);
+        let mut excess = (round.loss - self.floor).min(2.0 * deviation);
+        if excess > -4.0 * deviation {
+            excess = excess.max(-2.0 * deviation);
         }
+        let gain = round.packets / (self.weight + round.packets);
+        let bound = self.proven.max(self.floor);
+        self.floor = (self.floor + gain * excess).clamp(0.0, bound);
+        self.weight = (self.weight + round.packets).min(WEIGHT_MAX);
     }
 
     /// Watches one round that ended with `end`. Small excesses must last, and even a large one must
@@ -103,7 +118,7 @@ impl LossFloor {
     ) -> Option<Excess> {
         let deviation = round.deviation(self.floor);
         let threshold = (8.0 * deviation * round.packets).max(15.0);
-        let slack = (0.5 * deviation).max(0.005);
+        let slack = (0.5 * deviation).max(self.deviation()).max(0.005);
         let gained = (round.loss - self.floor - slack) * round.packets;
         self.score = (self.score + gained.min(0.6 * threshold)).max(0.0);
         self.suspicion = self.score / threshold;

@@ -2,9 +2,6 @@ use crate::Time;
 
 use super::{duration, seconds};
 
-/// First step above the bandwidth at [`REFERENCE_RATE`], relative.
-const STEP: f64 = 0.02;
-const REFERENCE_RATE: f64 = 100e6;
 const GAIN_MAX: f64 = 0.25;
 /// How close two ceilings must be to count as the same one.
 const SAME_CEILING: f64 = 0.05;
@@ -15,6 +12,7 @@ const HOLD_DOUBLINGS_MAX: u32 = 3;
 #[derive(Debug)]
 pub(super) struct Growth {
     gain: f64,
+    clear_rounds: u32,
     ceiling: Option<f64>,
     hold_until: Time,
     hold_doublings: u32,
@@ -25,7 +23,8 @@ pub(super) struct Growth {
 impl Growth {
     pub(super) fn new(seed: u64) -> Self {
         Self {
-            gain: STEP,
+            gain: 0.0,
+            clear_rounds: 0,
             ceiling: None,
             hold_until: Time::ZERO,
             hold_doublings: 0,
@@ -54,20 +53,15 @@ impl Growth {
             .is_some_and(|at| seconds(now, at) < 2.5 * period)
     }
 
-    /// A round passed without queue or excess loss: doubles the gain, unless just below a known
-    /// ceiling. The first step shrinks with the square root of the rate: with multiplicative
-    /// cuts that is a binomial algorithm, which also converges where no delay tells (Bansal and
-    /// Balakrishnan, 2001).
-    pub(super) fn on_clear_round(&mut self, now: Time, bandwidth: f64) {
+    /// A round passed without queue or excess loss. The first two steps are `step`, then each is
+    /// twice the last, unless just below a known ceiling.
+    pub(super) fn on_clear_round(&mut self, now: Time, bandwidth: f64, step: f64) {
         if now < self.hold_until {
             return;
         }
-        let step = STEP
-            * (REFERENCE_RATE / bandwidth.max(1e5))
-                .sqrt()
-                .clamp(0.25, 4.0);
+        self.clear_rounds += 1;
         let near = |ceiling: f64| bandwidth > 0.93 * ceiling && bandwidth < 1.03 * ceiling;
-        self.gain = if self.ceiling.is_some_and(near) {
+        self.gain = if self.clear_rounds <= 2 || self.ceiling.is_some_and(near) {
             step
         } else {
             (2.0 * self.gain).clamp(step, GAIN_MAX)
@@ -76,7 +70,7 @@ impl Growth {
 
     /// Back to small steps.
     pub(super) fn calm(&mut self) {
-        self.gain = self.gain.min(STEP);
+        self.clear_rounds = 0;
     }
 
     /// Does not grow for that many seconds.
@@ -103,7 +97,7 @@ impl Growth {
         let rest = base * (1.0 + 0.3 * self.draw());
         self.hold(now, rest);
         self.last_at = None;
-        self.gain = STEP;
+        self.calm();
         ceiling
     }
 

@@ -49,8 +49,8 @@ impl Startup {
         } else {
             self.plateau_rounds
         };
-        let floor = self.loss_before(saturated);
-        core.floor.prove(floor, 1.0);
+        let (floor, packets) = self.loss_before(saturated);
+        core.floor.prove(floor, 1.0, packets);
         if self.ceiling_rounds >= CEILING_ROUNDS && !queued && self.plateau < 2 {
             core.bandwidth = core.ceiling();
             core.rate = core.ceiling();
@@ -113,8 +113,8 @@ impl Startup {
         }
     }
 
-    /// Loss of all rounds but the last `saturated` ones.
-    fn loss_before(&self, saturated: usize) -> f64 {
+    /// Loss of all rounds but the last `saturated` ones, and of how many packets.
+    fn loss_before(&self, saturated: usize) -> (f64, f64) {
         let kept = self.recent.len().saturating_sub(saturated);
         let (lost, sent) = self
             .recent
@@ -123,6 +123,6 @@ impl Startup {
             .fold(self.settled, |sum, round| {
                 (sum.0 + round.0, sum.1 + round.1)
             });
-        if sent > 20.0 { lost / sent } else { 0.0 }
+        (if sent > 20.0 { lost / sent } else { 0.0 }, sent)
     }
 }

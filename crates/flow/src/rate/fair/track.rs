@@ -105,10 +105,11 @@ impl Track {
             ));
         }
         if calm {
-            core.floor.follow(round, !growing);
+            core.floor.follow(round);
         }
         if view.queue < 0.75 * view.target && !core.floor.is_suspicious() {
-            core.growth.on_clear_round(view.now, core.bandwidth);
+            let step = core.growth_step(view.target);
+            core.growth.on_clear_round(view.now, core.bandwidth, step);
         }
         None
     }
