@@ -28,6 +28,9 @@ pub enum FlowError {
     /// The peer has not been heard for too long.
     #[error("no report from the peer for {0:?}")]
     PeerSilent(Duration),
+    /// The peer is heard, but nothing that was sent has arrived for too long.
+    #[error("the peer is heard, but none of the data sent for {0:?} arrived")]
+    PathBlocked(Duration),
     /// The circuit breaker: the network does not carry what is sent (RFC 8084).
     #[error(
         "circuit breaker: the path delivered only {delivered_percent} % of what was sent; \

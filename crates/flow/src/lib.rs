@@ -35,16 +35,22 @@
     allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)
 )]
 
+mod bits;
 mod config;
 mod error;
+mod interval;
 mod plan;
+mod random;
 pub mod rate;
+mod sender;
 mod stats;
 mod time;
 
 pub use config::{PLAN_BLOCKS_MAX, ReceiverConfig, SenderConfig};
 pub use error::FlowError;
+use interval::report_interval;
 pub use plan::Plan;
 pub use rate::{Decision, Policy, RateConfig, RatePolicy, Sample, UnknownPolicy};
+pub use sender::Sender;
 pub use stats::{ReceiverStats, SenderStats};
 pub use time::Time;

@@ -1,0 +1,266 @@
+//! The sending half: what goes next, when, and what became of it.
+//!
+//! ```text
+//! handle_available ─► Work ─► poll_plan ─► Ledger ─► handle_sent
+//!                      ▲         ▲            │
+//!              lost    │         │ Pacer      │ handle_report: arrived / absent
+//!                      └─────────┼─ LossDetector ◄─┘
+//!                                └─ RatePolicy ◄─ Meter, Rtt
+//! ```
+
+mod chase;
+mod credit;
+mod ledger;
+mod loss;
+mod meter;
+mod pacer;
+mod plans;
+mod reports;
+mod rtt;
+mod sync;
+mod timers;
+mod watch;
+mod work;
+
+use arrayvec::ArrayVec;
+use haul_wire::{BlockAddr, BlockNo, PacketCounter, PacketNo, Stream};
+
+use crate::{
+    Decision, FlowError, Policy, RateConfig, RatePolicy, SenderConfig, SenderStats, Time,
+    random::Random, rate,
+};
+use chase::Chase;
+use credit::Credit;
+use ledger::{Arrived, Ledger, Packet};
+use loss::{Evidence, LossDetector};
+use meter::Meter;
+use pacer::Pacer;
+use rtt::Rtt;
+use sync::SyncClock;
+use watch::Watch;
+use work::Work;
+
+/// Decides what the next batch holds and when it leaves; learns from reports what arrived.
+///
+/// # Call order
+///
+/// 1. [`Self::handle_available`] whenever blocks come to exist, [`Self::handle_complete`] once.
+/// 2. [`Self::poll_plan`] until `None`; each plan is sealed, sent at or after its `release_at`,
+///    then told by [`Self::handle_sent`], in any order of plans.
+/// 3. [`Self::poll_sync`] until `None`; each is sealed and sent at once.
+/// 4. [`Self::handle_report`] for each authenticated report; an error ends the session.
+/// 5. Sleep until [`Self::poll_timeout`] or an input; at a time-out [`Self::handle_timeout`], then
+///    from 2. on. [`Self::failure`] says when to stop trying, [`Self::is_delivered`] when done.
+///
+/// # Limits
+///
+/// 4 Mi packets unresolved or watched, 4 Mi blocks ahead of the oldest missing one, credit by what
+/// the receiver says; repeats beyond losses at most 1 % or one bandwidth-delay product plus two
+/// packets per probe time-out.
+#[derive(Debug)]
+pub struct Sender {
+    config: SenderConfig,
+    /// Latest time any call named: time never runs backwards here.
+    clock: Time,
+    numbers: PacketCounter,
+    ledger: Ledger,
+    work: Work,
+    chase: Chase,
+    recovery: Recovery,
+    timing: Timing,
+    credit: Credit,
+    meter: Meter,
+    policy: Box<dyn RatePolicy>,
+    totals: Totals,
+    failure: Option<FlowError>,
+    scratch: Scratch,
+}
+
+/// How losses are found.
+#[derive(Debug)]
+struct Recovery {
+    detector: LossDetector,
+    /// What the last report proved.
+    evidence: Option<Evidence>,
+    /// The largest packet known to have arrived, and when it was sent.
+    largest: Option<(PacketNo, Time)>,
+    /// Blocks to be sent at once to make the receiver speak.
+    probes: ArrayVec<BlockAddr, 2>,
+}
+
+/// Everything that knows when.
+#[derive(Debug)]
+struct Timing {
+    rtt: Rtt,
+    pacer: Pacer,
+    watch: Watch,
+    sync: SyncClock,
+}
+
+#[derive(Debug, Default)]
+struct Totals {
+    sent_packets: u64,
+    retransmitted_packets: u64,
+    lost_packets: u64,
+    spurious_losses: u64,
+    delivered_blocks: u64,
+    reports: u64,
+    pto_count: u64,
+}
+
+/// Kept between reports so that none allocates.
+#[derive(Debug, Default)]
+struct Scratch {
+    arrived: Vec<Arrived>,
+    lost: Vec<Packet>,
+}
+
+impl Sender {
+    /// Begins a session in which nothing has been sent.
+    ///
+    /// # Errors
+    /// [`FlowError::Config`], [`FlowError::RateRequired`] or [`FlowError::PolicyUnavailable`].
+    pub fn new(config: SenderConfig, now: Time) -> Result<Self, FlowError> {
+        config.validate()?;
+        let rtt = Rtt::new(config.initial_rtt, now);
+        let mut random = Random::new(config.seed);
+        let phase = random.unit();
+        let rate_config = rate_config(&config, &rtt, random.next_u64(), now);
+        let policy = rate::policy(config.policy, rate_config)?;
+        let burst = policy.burst_max();
+        Ok(Self {
+            clock: now,
+            numbers: PacketCounter::new(),
+            ledger: Ledger::new(),
+            work: Work::new(),
+            chase: Chase::default(),
+            recovery: Recovery {
+                detector: LossDetector::new(now),
+                evidence: None,
+                largest: None,
+                probes: ArrayVec::new(),
+            },
+            timing: Timing {
+                pacer: Pacer::new(config.segment_len, phase, burst, now),
+                watch: Watch::new(now),
+                sync: SyncClock::new(now),
+                rtt,
+            },
+            credit: Credit::new(config.segment_len, config.free_bytes_initial, now),
+            meter: Meter::new(config.segment_len, now),
+            policy,
+            totals: Totals::default(),
+            failure: None,
+            scratch: Scratch::default(),
+            config,
+        })
+    }
+
+    /// Blocks 0 to below `blocks` of the stream exist and may be sent. Only grows; fewer than
+    /// before, or anything after [`Self::handle_complete`], is ignored.
+    pub fn handle_available(&mut self, stream: Stream, blocks: u64) {
+        self.work.set_available(stream, blocks);
+    }
+
+    /// No further blocks will come to exist in either stream.
+    pub fn handle_complete(&mut self) {
+        self.work.set_complete();
+        self.timing.sync.hasten();
+    }
+
+    /// Changes the user's limits: `target_bps` is the rate for `fixed` (`None` leaves it as it is)
+    /// and a ceiling for the others (`None` lifts it). A target of 0 counts as `None`.
+    pub fn set_rate(&mut self, target_bps: Option<u64>, min_bps: u64, now: Time) {
+        let now = self.tick(now);
+        let target_bps = target_bps.filter(|bps| *bps > 0);
+        if target_bps.is_some() || self.config.policy != Policy::Fixed {
+            self.config.rate_target_bps = target_bps;
+        }
+        self.config.rate_min_bps = min_bps;
+        let target = self.config.rate_target_bps.map(|bps| bps as f64);
+        self.policy.set_limits(target, min_bps as f64, now);
+    }
+
+    /// Changes who decides the rate; the new policy begins afresh.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; the old policy goes on then.
+    pub fn set_policy(&mut self, policy: Policy, now: Time) -> Result<(), FlowError> {
+        let now = self.tick(now);
+        let seed = Random::new(self.config.seed ^ now.0).next_u64();
+        let config = rate_config(&self.config, &self.timing.rtt, seed, now);
+        self.policy = rate::policy(policy, config)?;
+        self.config.policy = policy;
+        Ok(())
+    }
+
+    /// All blocks of the stream below this one have arrived.
+    pub fn delivered_floor(&self, stream: Stream) -> BlockNo {
+        self.work.floor(stream)
+    }
+
+    /// Whether [`Self::handle_complete`] was called and every block has arrived.
+    pub fn is_delivered(&self) -> bool {
+        self.work.is_delivered()
+    }
+
+    /// Why the session must end; `None` while it may go on.
+    pub fn failure(&self) -> Option<FlowError> {
+        self.failure
+    }
+
+    /// Next line of the rate policy's trace.
+    pub fn poll_trace(&mut self) -> Option<Decision> {
+        self.policy.poll_trace()
+    }
+
+    /// Copies the facts.
+    pub fn stats(&self) -> SenderStats {
+        let totals = &self.totals;
+        let segment_len = self.config.segment_len as u64;
+        let block_len = segment_len - haul_wire::SEGMENT_OVERHEAD as u64;
+        let rtt = &self.timing.rtt;
+        SenderStats {
+            sent_packets: totals.sent_packets,
+            sent_bytes: totals.sent_packets * segment_len,
+            retransmitted_packets: totals.retransmitted_packets,
+            retransmitted_bytes: totals.retransmitted_packets * segment_len,
+            lost_packets: totals.lost_packets,
+            spurious_losses: totals.spurious_losses,
+            delivered_blocks: totals.delivered_blocks,
+            delivered_bytes: totals.delivered_blocks * block_len,
+            in_flight_bytes: self.ledger.in_flight() * segment_len,
+            credit_bytes: self.credit.bytes(rtt.min()),
+            srtt: rtt.srtt(),
+            min_rtt: rtt.min(),
+            latest_rtt: rtt.latest(),
+            rate_bps: self.rate_bps(),
+            loss: self.meter.loss(),
+            policy: self.config.policy,
+            mode: self.policy.mode(),
+            reports: totals.reports,
+            pto_count: totals.pto_count,
+        }
+    }
+
+    /// The policy's rate, made safe to divide by.
+    fn rate_bps(&self) -> f64 {
+        self.policy.rate_bps().max(1.0)
+    }
+
+    fn tick(&mut self, now: Time) -> Time {
+        self.clock = self.clock.max(now);
+        self.clock
+    }
+}
+
+fn rate_config(config: &SenderConfig, rtt: &Rtt, seed: u64, now: Time) -> RateConfig {
+    RateConfig {
+        now,
+        target_bps: config.rate_target_bps.map(|bps| bps as f64),
+        min_bps: config.rate_min_bps as f64,
+        initial_rtt: rtt.srtt(),
+        segment_len: config.segment_len,
+        seed,
+    }
+}

@@ -1,0 +1,416 @@
+use haul_wire::{BlockAddr, Stream};
+
+use crate::{
+    Time,
+    bits::{BitRing, words_of},
+};
+
+/// Most packet numbers that may be unresolved or watched at once: a second of 10 Gbit/s with
+/// 1,440-byte datagrams, four times over. Costs at most 16 bytes each; the ring grows as needed.
+pub(crate) const LEDGER_PACKETS_MAX: u64 = 1 << 22;
+const LEDGER_PACKETS_FIRST: u64 = 1 << 12;
+
+/// One transmission, as planned and as sent.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    /// [`Time::MAX`] while it is only planned.
+    sent_at: Time,
+    block: PackedBlock,
+}
+
+/// Block address and whether the block had been sent before, in eight bytes.
+#[derive(Debug, Clone, Copy)]
+struct PackedBlock(u64);
+
+impl PackedBlock {
+    const LIST: u64 = 1 << 63;
+    const REPEAT: u64 = 1 << 62;
+
+    fn new(block: BlockAddr, is_repeat: bool) -> Self {
+        let list = if block.stream == Stream::List {
+            Self::LIST
+        } else {
+            0
+        };
+        let repeat = if is_repeat { Self::REPEAT } else { 0 };
+        Self(list | repeat | block.block.0)
+    }
+
+    fn block(self) -> BlockAddr {
+        let number = self.0 & !(Self::LIST | Self::REPEAT);
+        if self.0 & Self::LIST == 0 {
+            BlockAddr::content(number)
+        } else {
+            BlockAddr::list(number)
+        }
+    }
+
+    fn is_repeat(self) -> bool {
+        self.0 & Self::REPEAT != 0
+    }
+}
+
+/// A packet that has left or at least been planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Packet {
+    pub(crate) number: u64,
+    pub(crate) block: BlockAddr,
+    /// `None` when the caller has not yet said that it left.
+    pub(crate) sent_at: Option<Time>,
+}
+
+/// A packet that a report says has arrived, for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Arrived {
+    pub(crate) packet: Packet,
+    /// It had been declared lost.
+    pub(crate) was_lost: bool,
+    /// An earlier report spoke of it without having it: it was overtaken.
+    pub(crate) was_absent: bool,
+}
+
+/// What is in flight: packet number → block, send time, fate. A ring by packet number.
+///
+/// ```text
+///      base                        next
+///  ──────┬───────────────────────────┬──────► numbers
+///  settled│ open, lost but watched,   │ not yet given out
+///        │ or settled                │
+/// ```
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    entries: Vec<Entry>,
+    base: u64,
+    next: u64,
+    /// Planned or sent, fate unknown.
+    open: BitRing,
+    /// Declared lost, watched in case it was only late.
+    lost: BitRing,
+    /// Spoken of by a report that did not have it.
+    absent: BitRing,
+    planned: u64,
+    in_flight: u64,
+}
+
+impl Ledger {
+    pub(crate) fn new() -> Self {
+        let nothing = Entry {
+            sent_at: Time::MAX,
+            block: PackedBlock(0),
+        };
+        Self {
+            entries: vec![nothing; LEDGER_PACKETS_FIRST as usize],
+            base: 0,
+            next: 0,
+            open: BitRing::new(LEDGER_PACKETS_FIRST),
+            lost: BitRing::new(LEDGER_PACKETS_FIRST),
+            absent: BitRing::new(LEDGER_PACKETS_FIRST),
+            planned: 0,
+            in_flight: 0,
+        }
+    }
+
+    /// The number that the next transmission will get.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Everything below is settled for good.
+    pub(crate) fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// Packets that may still be planned before the ledger is full.
+    pub(crate) fn room(&self) -> u64 {
+        LEDGER_PACKETS_MAX - (self.next - self.base)
+    }
+
+    /// Packets given out and not yet sent.
+    pub(crate) fn planned(&self) -> u64 {
+        self.planned
+    }
+
+    /// Packets sent whose fate is unknown.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.in_flight
+    }
+
+    /// Enters the next number.
+    pub(crate) fn plan(&mut self, block: BlockAddr, is_repeat: bool) {
+        let end = self.next + 1;
+        if end - self.base > self.entries.len() as u64 {
+            self.widen();
+        }
+        for bits in [&mut self.open, &mut self.lost, &mut self.absent] {
+            bits.reserve(self.base, end);
+        }
+        let slot = self.slot(self.next);
+        self.entries[slot] = Entry {
+            sent_at: Time::MAX,
+            block: PackedBlock::new(block, is_repeat),
+        };
+        self.open.insert(self.next);
+        self.next = end;
+        self.planned += 1;
+    }
+
+    /// Notes that a planned packet left. Returns whether it was a repeat; `None` when it was not
+    /// planned or had left before.
+    pub(crate) fn sent(&mut self, number: u64, now: Time) -> Option<bool> {
+        if !(self.base..self.next).contains(&number) {
+            return None;
+        }
+        let slot = self.slot(number);
+        let is_open = self.open.contains(number);
+        let entry = &mut self.entries[slot];
+        if entry.sent_at != Time::MAX {
+            return None;
+        }
+        entry.sent_at = now;
+        let is_repeat = entry.block.is_repeat();
+        self.planned -= 1;
+        // A report may be quicker than the caller's word that the packet left.
+        self.in_flight += u64::from(is_open);
+        Some(is_repeat)
+    }
+
+    /// The packet with this number, while it is remembered.
+    pub(crate) fn packet(&self, number: u64) -> Option<Packet> {
+        (self.base..self.next).contains(&number).then(|| {
+            let entry = self.entries[self.slot(number)];
+            Packet {
+                number,
+                block: entry.block.block(),
+                sent_at: (entry.sent_at != Time::MAX).then_some(entry.sent_at),
+            }
+        })
+    }
+
+    /// Settles all packets from `from` to below `end` as arrived and appends the new ones, in order.
+    pub(crate) fn arrive(&mut self, from: u64, end: u64, arrived: &mut Vec<Arrived>) {
+        for (word, mask) in words_of(from.max(self.base), end.min(self.next)) {
+            let mut bits = (self.open.word(word) | self.lost.word(word)) & mask;
+            while bits != 0 {
+                let number = word * 64 + u64::from(bits.trailing_zeros());
+                bits &= bits - 1;
+                let Some(packet) = self.packet(number) else {
+                    continue;
+                };
+                if self.open.remove(number) && packet.sent_at.is_some() {
+                    self.in_flight -= 1;
+                }
+                arrived.push(Arrived {
+                    packet,
+                    was_lost: self.lost.remove(number),
+                    was_absent: self.absent.remove(number),
+                });
+            }
+        }
+    }
+
+    /// Marks all open packets from `from` to below `end` as absent; those that `is_lost` says are
+    /// lost leave the flight and are appended, in order. Planned packets are left alone.
+    pub(crate) fn miss(
+        &mut self,
+        from: u64,
+        end: u64,
+        is_lost: impl Fn(u64, Time) -> bool,
+        lost: &mut Vec<Packet>,
+    ) {
+        for (word, mask) in words_of(from.max(self.base), end.min(self.next)) {
+            let mut bits = self.open.word(word) & mask;
+            while bits != 0 {
+                let number = word * 64 + u64::from(bits.trailing_zeros());
+                bits &= bits - 1;
+                let Some(packet) = self.packet(number) else {
+                    continue;
+                };
+                let Some(sent_at) = packet.sent_at else {
+                    continue;
+                };
+                self.absent.insert(number);
+                if is_lost(number, sent_at) {
+                    self.open.remove(number);
+                    self.lost.insert(number);
+                    self.in_flight -= 1;
+                    lost.push(packet);
+                }
+            }
+        }
+    }
+
+    /// Forgets what is settled at the old end; packets declared lost are watched until they were
+    /// sent before `watch_since`.
+    pub(crate) fn advance(&mut self, watch_since: Time) {
+        while self.base < self.next {
+            if self.open.contains(self.base) {
+                return;
+            }
+            let sent_at = self.entries[self.slot(self.base)].sent_at;
+            if self.lost.contains(self.base) {
+                if sent_at >= watch_since {
+                    return;
+                }
+                self.lost.remove(self.base);
+            } else if sent_at == Time::MAX {
+                // Arrived before the caller said that it left: that word is still to come.
+                return;
+            }
+            self.absent.remove(self.base);
+            self.base += 1;
+        }
+    }
+
+    /// The longest-waiting packet that was sent and whose fate is unknown.
+    pub(crate) fn oldest_in_flight(&self) -> Option<Packet> {
+        let mut from = self.base;
+        loop {
+            let number = self.open.first(from, self.next)?;
+            match self.packet(number) {
+                Some(packet) if packet.sent_at.is_some() => return Some(packet),
+                _ => from = number + 1,
+            }
+        }
+    }
+
+    /// The last packet that was sent and whose fate is unknown.
+    pub(crate) fn newest_in_flight(&self) -> Option<Packet> {
+        let mut end = self.next;
+        loop {
+            let number = self.open.last(self.base, end)?;
+            match self.packet(number) {
+                Some(packet) if packet.sent_at.is_some() => return Some(packet),
+                _ => end = number,
+            }
+        }
+    }
+
+    /// All numbers below have left. What is planned is near the end: searched from there.
+    pub(crate) fn sent_end(&self) -> u64 {
+        let is_planned = |number: &u64| self.entries[self.slot(*number)].sent_at == Time::MAX;
+        match self.planned.checked_sub(1) {
+            None => self.next,
+            Some(others) => (self.base..self.next)
+                .rev()
+                .filter(is_planned)
+                .nth(others as usize)
+                .unwrap_or(self.base),
+        }
+    }
+
+    fn slot(&self, number: u64) -> usize {
+        number as usize & (self.entries.len() - 1)
+    }
+
+    fn widen(&mut self) {
+        let mut wider = self.entries.clone();
+        wider.resize(self.entries.len() * 2, self.entries[0]);
+        for number in self.base..self.next {
+            wider[number as usize & (self.entries.len() * 2 - 1)] = self.entries[self.slot(number)];
+        }
+        self.entries = wider;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger(planned: u64, sent: u64) -> Ledger {
+        let mut ledger = Ledger::new();
+        for number in 0..planned {
+            ledger.plan(BlockAddr::content(number), false);
+        }
+        for number in 0..sent {
+            assert_eq!(ledger.sent(number, Time(number)), Some(false));
+        }
+        ledger
+    }
+
+    fn numbers(arrived: &[Arrived]) -> Vec<u64> {
+        arrived.iter().map(|one| one.packet.number).collect()
+    }
+
+    #[test]
+    fn a_packet_arrives_once() {
+        let mut ledger = ledger(300, 300);
+        let mut arrived = Vec::new();
+        ledger.arrive(10, 200, &mut arrived);
+        assert_eq!(numbers(&arrived), (10..200).collect::<Vec<_>>());
+        assert_eq!(ledger.in_flight(), 110);
+        arrived.clear();
+        ledger.arrive(0, 205, &mut arrived);
+        assert_eq!(
+            numbers(&arrived),
+            (0..10).chain(200..205).collect::<Vec<_>>()
+        );
+        ledger.advance(Time::ZERO);
+        assert_eq!((ledger.base(), ledger.in_flight()), (205, 95));
+    }
+
+    #[test]
+    fn only_sent_packets_can_be_lost() {
+        let mut ledger = ledger(10, 5);
+        let mut lost = Vec::new();
+        ledger.miss(0, 10, |_, _| true, &mut lost);
+        assert_eq!(lost.len(), 5);
+        assert_eq!((ledger.in_flight(), ledger.planned()), (0, 5));
+        assert_eq!(ledger.sent_end(), 5);
+        assert_eq!(ledger.oldest_in_flight(), None);
+    }
+
+    #[test]
+    fn a_lost_packet_is_watched_and_then_forgotten() {
+        let mut ledger = ledger(10, 10);
+        let mut lost = Vec::new();
+        ledger.miss(0, 10, |number, _| number < 2, &mut lost);
+        ledger.advance(Time(1));
+        assert_eq!(
+            ledger.base(),
+            1,
+            "packet 1 was sent at 1 and is still watched"
+        );
+        let mut arrived = Vec::new();
+        ledger.arrive(0, 3, &mut arrived);
+        assert_eq!(numbers(&arrived), [1, 2]);
+        assert!(arrived[0].was_lost && arrived[0].was_absent);
+        assert!(!arrived[1].was_lost && arrived[1].was_absent);
+    }
+
+    #[test]
+    fn a_report_may_be_quicker_than_the_word_that_a_packet_left() {
+        let mut ledger = ledger(2, 0);
+        let mut arrived = Vec::new();
+        ledger.arrive(0, 1, &mut arrived);
+        assert_eq!(arrived[0].packet.sent_at, None);
+        ledger.advance(Time::ZERO);
+        assert_eq!(ledger.base(), 0);
+        assert_eq!(ledger.sent(0, Time(5)), Some(false));
+        assert_eq!(ledger.sent(0, Time(6)), None, "leaves once");
+        assert_eq!((ledger.in_flight(), ledger.planned()), (0, 1));
+        ledger.advance(Time::ZERO);
+        assert_eq!(ledger.base(), 1);
+    }
+
+    #[test]
+    fn the_ring_grows_and_keeps_what_it_holds() {
+        let count = LEDGER_PACKETS_FIRST * 3;
+        let mut ledger = Ledger::new();
+        for number in 0..count {
+            ledger.plan(BlockAddr::list(number * 7), number % 2 == 1);
+            if number < 1_000 {
+                ledger.sent(number, Time(number));
+                ledger.arrive(number, number + 1, &mut Vec::new());
+                ledger.advance(Time::ZERO);
+            }
+        }
+        for number in 1_000..count {
+            assert_eq!(ledger.sent(number, Time(number)), Some(number % 2 == 1));
+            let packet = ledger.packet(number).unwrap();
+            assert_eq!(packet.block, BlockAddr::list(number * 7));
+        }
+        assert_eq!(ledger.oldest_in_flight().unwrap().number, 1_000);
+        assert_eq!(ledger.newest_in_flight().unwrap().number, count - 1);
+        assert_eq!(ledger.room(), LEDGER_PACKETS_MAX - (count - 1_000));
+    }
+}

@@ -1,0 +1,177 @@
+use std::time::Duration;
+
+use arrayvec::ArrayVec;
+use haul_wire::{BlockAddr, PacketNo};
+
+use super::{
+    Sender,
+    chase::Chase,
+    pacer::{LOOKAHEAD, Pacer},
+};
+use crate::{FlowError, PLAN_BLOCKS_MAX, Plan, Time};
+
+/// Plans that have not left may hold this much airtime, or two batches: enough for a disk to seek,
+/// little enough that a retransmission does not queue long behind them.
+const BACKLOG: Duration = Duration::from_millis(20);
+
+impl Sender {
+    /// The next batch, at most 2 ms ahead of its release; `None` while the rate, the receiver's
+    /// credit, the batches that have not left yet or a lack of blocks forbid one.
+    pub fn poll_plan(&mut self, now: Time) -> Option<Plan> {
+        let now = self.tick(now);
+        if self.failure.is_some() {
+            return None;
+        }
+        if !self.recovery.probes.is_empty() {
+            return self.plan_probes(now);
+        }
+        if self.timing.watch.is_stopped(&self.timing.rtt, now) {
+            return None;
+        }
+        let rate_bps = self.rate_bps();
+        if self.timing.pacer.next_release(rate_bps) > now + LOOKAHEAD {
+            return None;
+        }
+        let burst = self.policy.burst_max();
+        let count = self.segments_allowed();
+        let mut blocks = ArrayVec::new();
+        let mut again = ArrayVec::<_, PLAN_BLOCKS_MAX>::new();
+        while blocks.len() < count {
+            let Some((block, is_repeat)) = self.take_block(now) else {
+                break;
+            };
+            blocks.push(block);
+            again.push(is_repeat);
+        }
+        if blocks.is_empty() {
+            return None;
+        }
+        let bytes = (blocks.len() * self.config.segment_len) as u64;
+        let (release_at, gap) = self.timing.pacer.release(bytes, rate_bps, burst, now);
+        if self.work.is_exhausted() {
+            self.schedule_copies(&blocks, &again, release_at.max(now));
+        }
+        self.number(blocks, |index| again[index], release_at, gap)
+    }
+
+    /// These left the host just now. Numbers that no plan gave out are ignored.
+    pub fn handle_sent(&mut self, first: PacketNo, count: usize, now: Time) {
+        let now = self.tick(now);
+        let end = first.0.saturating_add(count as u64).min(self.ledger.next());
+        for number in first.0..end {
+            if let Some(is_repeat) = self.ledger.sent(number, now) {
+                self.totals.sent_packets += 1;
+                self.totals.retransmitted_packets += u64::from(is_repeat);
+            }
+        }
+        if self.ledger.in_flight() > 0 {
+            self.timing.watch.on_sent(now);
+        }
+        if self.ledger.planned() == 0 && !self.work.has_any() {
+            // The run ends here: without a word the receiver cannot miss a lost tail.
+            self.timing.sync.hasten();
+        }
+    }
+
+    /// Whether credit, ledger and backlog leave room for another batch.
+    pub(super) fn has_room(&self) -> bool {
+        self.segments_allowed() > 0
+    }
+
+    /// How many segments the next batch may hold by everything but the pacer's time.
+    fn segments_allowed(&self) -> usize {
+        let segment_len = self.config.segment_len as u64;
+        let rate_bps = self.rate_bps();
+        let planned = self.ledger.planned();
+        let outstanding = self.ledger.in_flight() + planned;
+        let credit = self.credit.bytes(self.timing.rtt.min()) / segment_len;
+        let room = credit.saturating_sub(outstanding).min(self.ledger.room());
+        let burst = self.policy.burst_max();
+        let batch = self.timing.pacer.burst_segments(rate_bps, burst);
+        let batch = batch.min(self.config.segments_per_batch_max);
+        let backlog = Pacer::airtime(planned * segment_len, rate_bps);
+        if backlog > BACKLOG && planned >= 2 * batch as u64 {
+            return 0;
+        }
+        batch.min(usize::try_from(room).unwrap_or(usize::MAX))
+    }
+
+    /// The most urgent block, and whether it has been sent before.
+    fn take_block(&mut self, now: Time) -> Option<(BlockAddr, bool)> {
+        if let Some(block) = self.work.take_queued() {
+            return Some((block, true));
+        }
+        let allowed = self.repeats_allowed();
+        let work = &self.work;
+        let copy = self
+            .chase
+            .take_due(now, allowed, |block| work.has_arrived(block));
+        if let Some(block) = copy {
+            self.work.add_copy(block);
+            return Some((block, true));
+        }
+        self.work.take_fresh().map(|block| (block, false))
+    }
+
+    /// Copies of last losses that may be sent over the whole session.
+    fn repeats_allowed(&self) -> u64 {
+        let bits = self.rate_bps() * self.timing.rtt.srtt().as_secs_f64();
+        let bandwidth_delay = bits / 8.0 / self.config.segment_len as f64;
+        (self.totals.sent_packets / 100).max(bandwidth_delay as u64)
+    }
+
+    /// Once no fresh block is left, each retransmission is followed by copies of itself.
+    fn schedule_copies(&mut self, blocks: &[BlockAddr], again: &[bool], release_at: Time) {
+        let loss = self.meter.loss();
+        let in_flight = self.ledger.in_flight() as f64 * loss;
+        let outstanding =
+            self.work.queued() + self.chase.outstanding() + blocks.len() as u64 + in_flight as u64;
+        let copies = Chase::copies(outstanding, loss) - 1;
+        for (block, is_repeat) in blocks.iter().zip(again) {
+            if *is_repeat && !self.work.has_other_copies(*block) {
+                self.chase.schedule(*block, copies, release_at);
+            }
+        }
+    }
+
+    /// Probes leave at once, whatever credit and rate say: two packets per time-out.
+    fn plan_probes(&mut self, now: Time) -> Option<Plan> {
+        let mut blocks = ArrayVec::new();
+        for block in std::mem::take(&mut self.recovery.probes) {
+            if self.ledger.room() > blocks.len() as u64 {
+                self.work.add_copy(block);
+                blocks.push(block);
+            }
+        }
+        if blocks.is_empty() {
+            return None;
+        }
+        let bytes = (blocks.len() * self.config.segment_len) as u64;
+        self.timing.pacer.charge(bytes);
+        let gap = Pacer::airtime(bytes, self.rate_bps());
+        self.number(blocks, |_| true, now, gap)
+    }
+
+    /// Gives the blocks their numbers.
+    fn number(
+        &mut self,
+        blocks: ArrayVec<BlockAddr, PLAN_BLOCKS_MAX>,
+        is_repeat: impl Fn(usize) -> bool,
+        release_at: Time,
+        gap: Duration,
+    ) -> Option<Plan> {
+        let Some(run) = self.numbers.take(blocks.len()) else {
+            self.failure = Some(FlowError::NumbersExhausted);
+            return None;
+        };
+        for (index, block) in blocks.iter().enumerate() {
+            self.ledger.plan(*block, is_repeat(index));
+        }
+        Some(Plan {
+            run,
+            blocks,
+            release_at,
+            gap,
+        })
+    }
+}

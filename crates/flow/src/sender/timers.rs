@@ -1,0 +1,106 @@
+use haul_wire::path::Sync;
+
+use super::{Sender, pacer::LOOKAHEAD, watch::GIVE_UP_AFTER};
+use crate::{FlowError, Time};
+
+impl Sender {
+    /// Does what is due: probes, halvings of the rate in silence, giving up.
+    pub fn handle_timeout(&mut self, now: Time) {
+        let now = self.tick(now);
+        if self.failure.is_some() || self.is_delivered() {
+            return;
+        }
+        self.failure = self.policy.failure().or_else(|| self.given_up(now));
+        if self.failure.is_some() {
+            return;
+        }
+        let rtt = &self.timing.rtt;
+        let is_silent = self.timing.watch.halve_at(rtt).is_some_and(|at| at <= now);
+        if is_silent {
+            self.timing.watch.on_halved();
+            self.policy.on_silence(now);
+        }
+        let rtt = &self.timing.rtt;
+        if self.timing.watch.probe_at(rtt).is_some_and(|at| at <= now) {
+            self.timing.watch.on_probe(now);
+            self.choose_probes();
+        }
+        self.forget(now);
+    }
+
+    /// The next word to the receiver about what is settled; `None` while none is due.
+    pub fn poll_sync(&mut self, now: Time) -> Option<Sync> {
+        let now = self.tick(now);
+        if self.failure.is_some() || now < self.sync_at() {
+            return None;
+        }
+        let floor = self.ledger.base();
+        let next = self.ledger.sent_end();
+        Some(self.timing.sync.make(floor, next, now))
+    }
+
+    /// When to call [`Self::handle_timeout`] and poll again if nothing else happens; may lie in the
+    /// past. `None` when the session has failed.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        if self.failure.is_some() {
+            return None;
+        }
+        let sync_at = Some(self.sync_at());
+        if self.is_delivered() {
+            return sync_at;
+        }
+        let rtt = &self.timing.rtt;
+        let watch = &self.timing.watch;
+        let is_stopped = watch.is_stopped(rtt, self.clock);
+        let release_at = self.timing.pacer.next_release(self.rate_bps()) - LOOKAHEAD;
+        let plan_at = (!is_stopped && self.work.has_any() && self.has_room()).then_some(release_at);
+        let copy_at = match self.chase.next_due() {
+            Some(due) if !is_stopped && self.has_room() => Some(due.max(release_at)),
+            _ => None,
+        };
+        let probes_at = (!self.recovery.probes.is_empty()).then_some(self.clock);
+        let due = [
+            sync_at,
+            plan_at,
+            copy_at,
+            probes_at,
+            Some(watch.give_up_at()),
+            watch.halve_at(rtt),
+            watch.probe_at(rtt),
+        ];
+        due.into_iter().flatten().min()
+    }
+
+    fn given_up(&self, now: Time) -> Option<FlowError> {
+        let watch = &self.timing.watch;
+        (now >= watch.give_up_at()).then(|| {
+            if watch.is_heard(now) {
+                FlowError::PathBlocked(GIVE_UP_AFTER)
+            } else {
+                FlowError::PeerSilent(GIVE_UP_AFTER)
+            }
+        })
+    }
+
+    fn sync_at(&self) -> Time {
+        let is_active = self.ledger.in_flight() > 0;
+        self.timing.sync.due_at(is_active, &self.timing.rtt)
+    }
+
+    /// The oldest and the newest packet in flight go again, and the receiver is asked to speak of
+    /// all numbers (RFC 9002, section 6.2.4).
+    fn choose_probes(&mut self) {
+        self.totals.pto_count += 1;
+        self.timing.sync.hasten();
+        let oldest = self.ledger.oldest_in_flight();
+        let newest = self.ledger.newest_in_flight();
+        self.recovery.probes.clear();
+        for packet in [oldest, newest].into_iter().flatten() {
+            let block = packet.block;
+            let is_chosen = self.recovery.probes.contains(&block);
+            if !is_chosen && !self.work.has_arrived(block) {
+                self.recovery.probes.push(block);
+            }
+        }
+    }
+}
