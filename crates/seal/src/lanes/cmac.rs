@@ -38,7 +38,7 @@ impl Subkeys {
 
 /// Doubling in GF(2^128) without a branch on the value.
 fn double(value: u128) -> u128 {
-    value << 1 ^ (value >> 127).wrapping_neg() & 0x87
+    (value << 1) ^ ((value >> 127).wrapping_neg() & 0x87)
 }
 
 #[cfg(test)]

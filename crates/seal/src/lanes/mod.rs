@@ -15,6 +15,8 @@
 
 mod cmac;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod vaes512;
 
 use aes::cipher::{BlockCipherEncrypt, KeyInit, typenum::U16};
 use haul_wire::SuiteId;
@@ -50,14 +52,26 @@ impl<const K: usize> CfbKeys<K> {
     }
 }
 
-/// A CFB suite on the given back end. `K` is the key length of `C`.
+/// A CFB suite on the given back end, on the portable one where the processor lacks what that
+/// needs. `K` is the key length of `C`.
 pub(crate) fn cfb<C: Aes + 'static, const K: usize>(
     keys: &CfbKeys<K>,
     backend: Backend,
 ) -> Box<dyn PacketCrypto> {
-    match backend {
-        Backend::Portable => Box::new(Portable::<C>::cfb(keys)),
-    }
+    let wide = match backend {
+        #[cfg(target_arch = "x86_64")]
+        Backend::Vaes512 => vaes512::cfb::<C, K>(keys),
+        _ => None,
+    };
+    wide.unwrap_or_else(|| Box::new(Portable::<C>::cfb(keys)))
+}
+
+/// Whether this processor has 512-bit VAES.
+pub(crate) fn has_vaes512() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return vaes512::is_available();
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
 }
 
 /// Authentication without encryption.
