@@ -1,8 +1,8 @@
 //! Which block goes when: loss, gaps, RTT, pacing, rate policies.
 //!
 //! Nothing here performs I/O, reads a clock, starts a thread or draws randomness: time and seed are
-//! arguments, inputs are `handle_*`, outputs are `poll_*`. `Sender` decides what the next batch
-//! holds and when it may leave; `Receiver` turns arrivals into reports; a [`RatePolicy`] decides
+//! arguments, inputs are `handle_*`, outputs are `poll_*`. [`Sender`] decides what the next batch
+//! holds and when it may leave; [`Receiver`] turns arrivals into reports; a [`RatePolicy`] decides
 //! the rate and nothing else.
 //!
 //! ```text
@@ -42,6 +42,7 @@ mod interval;
 mod plan;
 mod random;
 pub mod rate;
+mod receiver;
 mod sender;
 mod stats;
 mod time;
@@ -51,6 +52,7 @@ pub use error::FlowError;
 use interval::report_interval;
 pub use plan::Plan;
 pub use rate::{Decision, Policy, RateConfig, RatePolicy, Sample, UnknownPolicy};
+pub use receiver::Receiver;
 pub use sender::Sender;
 pub use stats::{ReceiverStats, SenderStats};
 pub use time::Time;
