@@ -18,13 +18,18 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 mod vaes512;
 
-use aes::cipher::{BlockCipherEncrypt, KeyInit, typenum::U16};
+use std::sync::OnceLock;
+
+use aes::{
+    Aes128,
+    cipher::{BlockCipherEncrypt, KeyInit, typenum::U16},
+};
 use haul_wire::SuiteId;
 use zeroize::Zeroizing;
 
 use crate::{
     secret::TrafficSecret,
-    suite::{Backend, PacketCrypto},
+    suite::{Backend, PacketCrypto, Verdict},
 };
 use portable::Portable;
 
@@ -52,31 +57,68 @@ impl<const K: usize> CfbKeys<K> {
     }
 }
 
-/// A CFB suite on the given back end, on the portable one where the processor lacks what that
-/// needs. `K` is the key length of `C`.
+/// A CFB suite on the given back end, on the portable one where that is not to be had. `K` is the
+/// key length of `C`.
 pub(crate) fn cfb<C: Aes + 'static, const K: usize>(
     keys: &CfbKeys<K>,
     backend: Backend,
 ) -> Box<dyn PacketCrypto> {
     let wide = match backend {
-        #[cfg(target_arch = "x86_64")]
-        Backend::Vaes512 => vaes512::cfb::<C, K>(keys),
+        Backend::Vaes512 if has_vaes512() => on_vaes512::<C, K>(keys),
         _ => None,
     };
     wide.unwrap_or_else(|| Box::new(Portable::<C>::cfb(keys)))
 }
 
-/// Whether this processor has 512-bit VAES.
+/// Whether this machine has 512-bit VAES that gives the right results: tried once before use.
 pub(crate) fn has_vaes512() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return vaes512::is_available();
-    #[cfg(not(target_arch = "x86_64"))]
-    return false;
+    static USABLE: OnceLock<bool> = OnceLock::new();
+    *USABLE.get_or_init(|| {
+        let keys = CfbKeys {
+            enc: Zeroizing::new([1; 16]),
+            mac: Zeroizing::new([2; 16]),
+            iv: Zeroizing::new([3; 16]),
+        };
+        let reference = Portable::<Aes128>::cfb(&keys);
+        on_vaes512::<Aes128, 16>(&keys).is_some_and(|wide| agree(&*wide, &reference))
+    })
+}
+
+#[cfg(target_arch = "x86_64")]
+fn on_vaes512<C: Aes, const K: usize>(keys: &CfbKeys<K>) -> Option<Box<dyn PacketCrypto>> {
+    vaes512::cfb::<C, K>(keys)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn on_vaes512<C: Aes, const K: usize>(_: &CfbKeys<K>) -> Option<Box<dyn PacketCrypto>> {
+    None
+}
+
+/// Whether both seal the same packets alike, and each opens what the other sealed.
+fn agree(one: &dyn PacketCrypto, other: &dyn PacketCrypto) -> bool {
+    // Full and partial chunks and blocks, a short last packet, more than one group.
+    let plain: Vec<Vec<u8>> = (0..11)
+        .map(|n| vec![n; if n == 10 { 77 } else { 220 }])
+        .collect();
+    let (mut ones, mut others) = (plain.clone(), plain);
+    one.seal(&mut refs(&mut ones));
+    other.seal(&mut refs(&mut others));
+    let sealed_alike = ones == others;
+    let verdicts = (
+        other.open(&mut refs(&mut ones)),
+        one.open(&mut refs(&mut others)),
+    );
+    let all = |verdict: Verdict| (0..ones.len()).all(|index| verdict.is_authentic(index));
+    sealed_alike && ones == others && all(verdicts.0) && all(verdicts.1)
+}
+
+fn refs(segments: &mut [Vec<u8>]) -> Vec<&mut [u8]> {
+    segments.iter_mut().map(Vec::as_mut_slice).collect()
 }
 
 /// Authentication without encryption.
 pub(crate) fn mac_only(key: &[u8; 16]) -> Box<dyn PacketCrypto> {
-    Box::new(Portable::<aes::Aes128>::mac_only(key))
+    Box::new(Portable::<Aes128>::mac_only(key))
 }
 
 /// XORs as many bytes as both have.
@@ -89,5 +131,38 @@ fn xor_in(bytes: &mut [u8], other: &[u8]) {
             *bytes = (u128::from_ne_bytes(*bytes) ^ u128::from_ne_bytes(*other)).to_ne_bytes();
         }
         _ => bytes.iter_mut().zip(other).for_each(|(a, b)| *a ^= b),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn suite(enc: u8, mac: u8, iv: u8) -> Portable<Aes128> {
+        Portable::cfb(&CfbKeys {
+            enc: Zeroizing::new([enc; 16]),
+            mac: Zeroizing::new([mac; 16]),
+            iv: Zeroizing::new([iv; 16]),
+        })
+    }
+
+    #[test]
+    fn the_trial_before_use_notices_a_wrong_result() {
+        assert!(agree(&suite(1, 2, 3), &suite(1, 2, 3)));
+        assert!(!agree(&suite(1, 2, 3), &suite(9, 2, 3)));
+        assert!(!agree(&suite(1, 2, 3), &suite(1, 9, 3)));
+        assert!(!agree(&suite(1, 2, 3), &suite(1, 2, 9)));
+    }
+
+    /// Processors differ in how many blocks they encrypt at once: 8 with AES-NI, 30 or 64 with
+    /// VAES, 4 or fewer in software.
+    #[test]
+    fn the_width_makes_no_difference() {
+        for width in [1, 2, 4, 8, 30, 63, 64] {
+            assert!(
+                agree(&suite(1, 2, 3).with_width(width), &suite(1, 2, 3)),
+                "{width}"
+            );
+        }
     }
 }

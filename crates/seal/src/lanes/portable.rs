@@ -61,6 +61,11 @@ impl<C: Aes> Portable<C> {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn with_width(self, width: usize) -> Self {
+        Self { width, ..self }
+    }
+
     /// How many lanes to encrypt when `used` are wanted.
     fn filled(&self, used: usize) -> usize {
         // Far below the width, one after the other costs less than a full width.
