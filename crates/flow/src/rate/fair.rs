@@ -153,8 +153,8 @@ impl Fair {
 
     /// Reports have come back after a gap: what is measured across it mixes two times.
     fn resume_after(&mut self, gap: f64, sample: &Sample) {
-        let boundary = 2.0 * self.core.period + 6.0 * sample.interval.as_secs_f64();
-        if self.silenced.take().is_none() && gap < boundary {
+        self.silenced = None;
+        if gap < 4.0 * self.core.period + 10.0 * sample.interval.as_secs_f64() {
             return;
         }
         self.core.deliveries.restart();
@@ -185,7 +185,7 @@ impl RatePolicy for Fair {
             }
             let view = core.view(sample, record, gap, round);
             let next = self.phase.step(core, &view);
-            core.limit();
+            core.bound();
             if let Some(next) = next {
                 self.enter(sample.now, next);
             }
@@ -201,14 +201,15 @@ impl RatePolicy for Fair {
         if self.silenced.is_some() && now - last < SILENCE_STEP {
             return;
         }
-        self.silenced = Some((self.core.limited(rate / 2.0), now));
+        self.silenced = Some((rate / 2.0, now));
         let rate = self.rate_bps();
         self.core.deliveries.set_rate(now, rate, false);
         self.note(now, "no reports");
     }
 
     fn rate_bps(&self) -> f64 {
-        self.silenced.map_or(self.core.rate, |(rate, _)| rate)
+        self.core
+            .limited(self.silenced.map_or(self.core.rate, |(rate, _)| rate))
     }
 
     fn burst_max(&self) -> Duration {

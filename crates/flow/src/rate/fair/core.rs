@@ -15,11 +15,14 @@ const TARGET_AT_REFERENCE: f64 = 0.004;
 /// Bits per second.
 const REFERENCE_RATE: f64 = 100e6;
 const STEP_AT_REFERENCE: f64 = 0.02;
-const STEP_MIN: f64 = 0.004;
+const STEP_MIN: f64 = 0.002;
 const STEP_MAX: f64 = 0.08;
 const BUFFER_SHARE_MIN: f64 = 0.15;
-/// Seconds after which a shortened queue target has nearly trebled again.
-const BUFFER_MEMORY: f64 = 300.0;
+/// Seconds after which a shortened queue target is whole again. The increase is additive, the
+/// decrease multiplicative: the shares of flows in one buffer become equal.
+const BUFFER_MEMORY: f64 = 100.0;
+/// Bits per second; faster than any path.
+const RATE_MAX: f64 = 1e15;
 const TARGET_MIN: f64 = 0.00025;
 const TARGET_MAX: f64 = 0.025;
 /// Packets per round trip that are sent whatever happens.
@@ -126,7 +129,7 @@ impl Core {
         round: Option<Measure>,
     ) -> View {
         let elapsed = gap.min(self.period);
-        self.buffer_share = (self.buffer_share * (1.0 + elapsed / BUFFER_MEMORY)).min(1.0);
+        self.buffer_share = (self.buffer_share + elapsed / BUFFER_MEMORY).min(1.0);
         self.best = (self.best * (1.0 - (elapsed / 30.0).min(0.5))).max(self.bandwidth);
         let window = self.period.max(12.0 * self.delay.jitter());
         View {
@@ -162,11 +165,11 @@ impl Core {
 
     /// First relative step of growth: shrinks with the square root of the rate (with
     /// multiplicative cuts that is a binomial algorithm, which converges also where no delay
-    /// tells; Bansal and Balakrishnan, 2001), and fills no more than the queue target in a period.
+    /// tells; Bansal and Balakrishnan, 2001), and two of them fill no more than the queue target.
     pub(super) fn growth_step(&self, target: f64) -> f64 {
         let step = STEP_AT_REFERENCE * (REFERENCE_RATE / self.bandwidth.max(1e5)).sqrt();
         step.clamp(STEP_MIN, STEP_MAX)
-            .min((0.7 * target / self.period).max(STEP_MIN))
+            .min((0.35 * target / self.period).max(STEP_MIN))
     }
 
     /// Time in which the law corrects a wrong queue, seconds: 2.5 periods keep the phase margin
@@ -183,31 +186,27 @@ impl Core {
     pub(super) fn set_limits(&mut self, target_bps: Option<f64>, min_bps: f64) {
         self.target_bps = target_bps.unwrap_or(f64::MAX);
         self.min_bps = min_bps;
-        self.limit();
+        self.bound();
     }
 
-    /// `rate` within the limits; sane whatever came in.
+    /// The rate to pace with: `rate` within the limits, sane whatever came in.
     pub(super) fn limited(&self, rate: f64) -> f64 {
-        let rate = if rate.is_finite() {
-            rate
-        } else {
-            self.bandwidth
-        };
+        let rate = if rate.is_finite() { rate } else { self.best };
         let least = WINDOW_MIN * self.segment_bits / self.period;
-        (rate * self.floor.damping())
-            .max(least)
-            .max(self.min_bps)
-            .min(self.target_bps)
-            .min(1e15)
+        let rate = (rate * self.floor.damping()).max(least).max(self.min_bps);
+        rate.min(self.target_bps).min(RATE_MAX)
     }
 
-    /// Applies the limits to what a state decided.
-    pub(super) fn limit(&mut self) {
-        self.bandwidth = if self.bandwidth.is_finite() {
-            self.bandwidth.clamp(0.0, 1e15)
-        } else {
-            self.best
+    /// Keeps what a state decided within sane bounds.
+    pub(super) fn bound(&mut self) {
+        let sane = |rate: f64, otherwise: f64| {
+            if rate.is_finite() {
+                rate.clamp(0.0, RATE_MAX)
+            } else {
+                otherwise
+            }
         };
-        self.rate = self.limited(self.rate);
+        self.bandwidth = sane(self.bandwidth, self.best);
+        self.rate = sane(self.rate, self.bandwidth).min(self.target_bps);
     }
 }

@@ -13,6 +13,9 @@ use super::{
 const DEPTH: f64 = 0.8;
 /// Delivery that falls less than this did not follow the rate.
 const FLAT: f64 = 0.92;
+/// Where slowing down made no more than this of a difference to what arrives, the path was no
+/// longer overloaded while it lasted.
+const LIGHT_OVERLOAD: f64 = 1.1;
 /// An audit must tell two loss rates apart that differ by three times this.
 const AUDIT_DEVIATION: f64 = 0.015;
 /// Loss that this floor's noise could explain is no evidence.
@@ -67,6 +70,8 @@ impl Reason {
 pub(super) struct Calendar {
     audit_at: Time,
     queue_at: Time,
+    /// How often the last probes of the base delay in a row were too short.
+    probe_doublings: u32,
 }
 
 impl Calendar {
@@ -83,6 +88,20 @@ impl Calendar {
     /// Whether a standing queue may be examined now.
     pub(super) fn queue_dip_allowed(&self, now: Time) -> bool {
         now >= self.queue_at
+    }
+
+    /// Factor on the length of a probe of the base delay.
+    pub(super) fn probe_scale(&self) -> f64 {
+        f64::from(1_u32 << self.probe_doublings)
+    }
+
+    /// A probe of the base delay ended.
+    pub(super) fn probed(&mut self, emptied: bool) {
+        self.probe_doublings = if emptied {
+            0
+        } else {
+            (self.probe_doublings + 2).min(10)
+        };
     }
 
     fn no_queue_dip_for(&mut self, now: Time, seconds: f64) {
@@ -216,11 +235,18 @@ impl Dip {
             let loss = 0.5 * (self.control.loss + dip.loss);
             core.floor.prove(loss, 0.8, dip.packets);
             core.delay.learn_noise(0.3);
+            if core.floor.get() > floor + LOSS_MARGIN {
+                core.calendar
+                    .audit_in(view.now, (20.0 * core.period).max(1.0));
+            }
             self.restore(core, view, 1.0);
             return "random loss: it did not follow the rate";
         }
         let seen = dip.delivered.max(self.control.delivered);
         let found = (seen / (1.0 - floor)).min(self.bandwidth);
+        if (1.0 - dip.loss) < LIGHT_OVERLOAD * (1.0 - self.control.loss) {
+            core.floor.seen_below_capacity(dip.loss, dip.packets);
+        }
         if self.queue > 0.5 * view.target {
             // The queue was there to be seen: from now on stop short of the end of the buffer.
             core.shorten_target();

@@ -78,6 +78,12 @@ impl LossFloor {
         self.forget();
     }
 
+    /// The loss of that many packets sent while the path was certainly not overloaded.
+    pub(super) fn seen_below_capacity(&mut self, loss: f64, packets: f64) {
+        let known = self.weight.min(2000.0);
+        self.prove(loss, packets / (packets + known), packets + known);
+    }
+
     /// Starts the watch afresh: the rate has changed for another reason.
     pub(super) fn forget(&mut self) {
         self.score = 0.0;
@@ -130,7 +136,14 @@ impl LossFloor {
         if self.score < threshold {
             return None;
         }
-        let measure = deliveries.between(&since, &end)?;
+        // One clear round is the best witness: its packets were sent at one rate. Otherwise all
+        // the rounds together.
+        let clear = round.loss > self.floor + 4.0 * deviation && round.packets >= 50.0;
+        let measure = if clear {
+            *round
+        } else {
+            deliveries.between(&since, &end)?
+        };
         (measure.packets >= PACKETS_MIN && measure.loss > self.floor + slack)
             .then_some(Excess { measure })
     }

@@ -12,6 +12,12 @@ const PLATEAU_PACKETS_SURE: f64 = 256.0;
 /// Rounds at the user's ceiling after which there is nothing left to start up to.
 const CEILING_ROUNDS: u32 = 3;
 
+/// Rate to send with, relative to what was sent a round trip ago. A host that often has something
+/// else to do sends less than it may; doubling what it sent would then not grow at all.
+fn growth(measure: &Measure) -> f64 {
+    if measure.limited { 3.0 } else { 2.0 }
+}
+
 /// Doubles the rate each round trip until the path shows a queue or delivers no more.
 #[derive(Debug, Default)]
 pub(super) struct Startup {
@@ -34,7 +40,7 @@ impl Startup {
     pub(super) fn step(&mut self, core: &mut Core, view: &View) -> Option<Next> {
         let window = (0.25 * core.srtt).max(0.004);
         let measure = core.deliveries.last(window)?;
-        core.rate = core.rate.max(2.0 * measure.sent);
+        core.rate = core.rate.max(growth(&measure) * measure.sent);
         core.bandwidth = core.bandwidth.max(measure.delivered);
         let queued = self.is_queueing(core, view, &measure);
         if let Some(round) = &view.round {
@@ -96,8 +102,11 @@ impl Startup {
         } else {
             f64::MAX
         };
-        let flat = grew > 1.2 && followed < 1.0 + 0.5 * (grew - 1.0);
-        if round.packets >= PLATEAU_PACKETS && flat && !round.limited {
+        let flat = grew > 1.2 && followed < 1.0 + 0.5 * (grew - 1.0) && !round.limited;
+        // A source that limits sending hides a plateau, but not what overflows.
+        let (before, _) = self.loss_before(1 + self.plateau_rounds);
+        let overflows = round.loss > before + (4.0 * round.deviation(before)).max(0.2);
+        if round.packets >= PLATEAU_PACKETS && (flat || overflows) {
             self.plateau += if round.packets >= PLATEAU_PACKETS_SURE {
                 2
             } else {

@@ -2,7 +2,7 @@ use crate::Time;
 
 use super::{
     Next, Phase,
-    core::{Core, View},
+    core::{Core, PERIOD_MIN, View},
     deliveries::Measure,
     dip::{Dip, Reason},
     duration,
@@ -14,6 +14,8 @@ use super::{
 const CUT_MAX: f64 = 0.25;
 /// The base delay is probed when the queue has not been nearly empty for that long, seconds.
 const PROBE_AFTER: f64 = 10.0;
+/// Pacing rate relative to what a limited sender sends, at most.
+const HEADROOM_WHEN_LIMITED: f64 = 3.0;
 /// A floor above this is audited.
 const AUDITED_FLOOR: f64 = 0.01;
 
@@ -59,7 +61,9 @@ impl Track {
         if measure.limited {
             // Says what the source had, not what the path can carry: only ever good news.
             self.above = None;
+            let rate = core.rate;
             self.rise(core, view, &measure);
+            self.keep_clear_of(core, view, &measure, rate);
         } else if view.queue > view.target {
             if let Some(next) = self.yield_to_queue(core, view, &measure) {
                 return Some(next);
@@ -72,7 +76,7 @@ impl Track {
             self.probe_at = view.now + duration(PROBE_AFTER);
         }
         (view.now > self.probe_at).then(|| Next {
-            phase: Phase::ProbeBase(ProbeBase::new(core, view.now)),
+            phase: Phase::ProbeBase(ProbeBase::new(core, view)),
             why: "the queue never emptied",
         })
     }
@@ -126,6 +130,16 @@ impl Track {
         core.rate = core.bandwidth * (1.0 + gain);
         if gain > 0.0 {
             core.growth.grew(view.now);
+        }
+    }
+
+    /// On a short path the other limit is a host that is not always there: keeps the pacer from
+    /// being the next one, so that what was missed can be made good.
+    fn keep_clear_of(&self, core: &mut Core, view: &View, measure: &Measure, rate: f64) {
+        if core.srtt < PERIOD_MIN && view.queue < view.target && !core.floor.is_suspicious() {
+            let step = 0.25 * view.elapsed / core.period;
+            let wanted = (rate * (1.0 + step)).min(HEADROOM_WHEN_LIMITED * measure.sent);
+            core.rate = core.rate.max(wanted);
         }
     }
 
