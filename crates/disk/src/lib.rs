@@ -1,1 +1,40 @@
-//! File extents into and out of batches, walking, attributes, atomic finish, and the Root through which every name becomes a file.
+//! File extents into and out of batches, walking, attributes, atomic finish, and the [`Root`] through
+//! which every name becomes a file.
+//!
+//! ```text
+//!  sender                                            receiver
+//!  sources → scan → list ──blocks──►  list → directories, partial files
+//!               └→ content map                └→ content map
+//!  files ──preadv──► batch slots ═══► batch slots ──pwritev──► partial files → rename
+//! ```
+//!
+//! The sending half is [`Outgoing`], the receiving half [`Incoming`]. What a user typed becomes paths
+//! through [`expand_source`] and [`Landing::resolve`]; what the peer says becomes files only through
+//! [`Root`], one checked name at a time, by held directory descriptors, never following a symbolic
+//! link.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod error;
+mod incoming;
+mod landing;
+mod lru;
+mod outgoing;
+mod pattern;
+mod root;
+mod source;
+
+pub use error::{DiskError, FailureKind, FileFailure};
+pub use incoming::{FileEvent, Incoming, Placed, ReceiveOptions, Received};
+pub use landing::{Asked, Expected, Landing};
+pub use outgoing::{Available, Outgoing, ScanOptions, Totals};
+pub use root::Root;
+pub use source::expand_source;
+
+/// How far content may run ahead of the part of the list that has been delivered. The receiver
+/// keeps what it cannot place yet in memory.
+pub const CONTENT_AHEAD_BYTES: u64 = 16 << 20;
+/// Most bytes that a receiver keeps waiting; twice what an honest sender can cause.
+pub const WAITING_BYTES_MAX: u64 = 2 * CONTENT_AHEAD_BYTES;
+/// Most failures that are kept by name; the rest are counted.
+pub const FAILURES_KEPT: usize = 100;

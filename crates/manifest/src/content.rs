@@ -126,6 +126,13 @@ impl ContentMap {
         })
     }
 
+    /// Whether bytes of more than one file lie in `range`.
+    pub fn is_shared(&self, range: Range<u64>) -> bool {
+        let mut pieces = self.pieces(range);
+        let first = pieces.next().map(|piece| piece.file);
+        pieces.any(|piece| Some(piece.file) != first)
+    }
+
     /// Forgets what lies wholly below `floor`, as far as that frees memory.
     pub fn release(&mut self, floor: u64) {
         while self.chunks.len() > 1 && self.chunks[1].extents[0].content <= floor {

@@ -1,0 +1,54 @@
+use haul_manifest::{Meta, Timestamp};
+use rustix::fs::{Timespec, Timestamps};
+
+/// Which of a sender's attributes are applied, and how. Never set-user-id, set-group-id or sticky.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Attributes {
+    preserve: bool,
+    umask: u32,
+}
+
+const PERMISSIONS: u32 = 0o777;
+const OWNER: u32 = 0o700;
+
+impl Attributes {
+    pub(super) fn new(preserve: bool, umask: u32) -> Self {
+        Self { preserve, umask }
+    }
+
+    pub(super) fn preserve(&self) -> bool {
+        self.preserve
+    }
+
+    /// The permissions something shall have in the end.
+    pub(super) fn mode(&self, meta: &Meta) -> u32 {
+        let mode = meta.mode & PERMISSIONS;
+        if self.preserve {
+            mode
+        } else {
+            mode & !self.umask
+        }
+    }
+
+    /// The permissions a directory is made with, before the umask: its owner must be able to fill it.
+    pub(super) fn mode_while_filling(meta: &Meta) -> u32 {
+        (meta.mode & PERMISSIONS) | OWNER
+    }
+
+    /// Whether a directory that has been made needs anything more at the end.
+    pub(super) fn is_due_for_new_dir(&self, meta: &Meta) -> bool {
+        self.preserve || self.mode(meta) != Self::mode_while_filling(meta) & !self.umask
+    }
+
+    /// The times something shall have; `None` leaves them as they come.
+    pub(super) fn times(&self, meta: &Meta) -> Option<Timestamps> {
+        let spec = |time: Timestamp| Timespec {
+            tv_sec: time.seconds,
+            tv_nsec: time.nanos.into(),
+        };
+        self.preserve.then(|| Timestamps {
+            last_access: spec(meta.accessed),
+            last_modification: spec(meta.modified),
+        })
+    }
+}

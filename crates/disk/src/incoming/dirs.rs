@@ -1,0 +1,172 @@
+use std::{
+    os::fd::{AsFd as _, OwnedFd},
+    sync::Arc,
+};
+
+use haul_manifest::{DirId, Meta, Name};
+use rustix::{
+    fs::{Mode, OFlags, fchmod, futimens, mkdirat, openat},
+    io::Errno,
+};
+
+use super::attributes::Attributes;
+use crate::{FailureKind, Root, error::is_descriptor_shortage, lru::Lru};
+
+/// Open directories.
+const OPEN_DIRS: usize = 128;
+
+/// The directories of the destination, by [`DirId`].
+#[derive(Debug)]
+pub(super) struct Dirs {
+    root: Root,
+    /// The listed ones; the first is number 1.
+    nodes: Vec<Node>,
+    open: Lru<DirId, Arc<OwnedFd>>,
+    top: Arc<OwnedFd>,
+}
+
+#[derive(Debug)]
+struct Node {
+    parent: DirId,
+    name: Name,
+    /// What is left to be applied when everything is in it.
+    last: Option<Box<Meta>>,
+    failed: bool,
+}
+
+impl Dirs {
+    pub(super) fn new(root: Root) -> Result<Self, Errno> {
+        Ok(Self {
+            top: Arc::new(root.duplicate()?),
+            root,
+            nodes: Vec::new(),
+            open: Lru::new(OPEN_DIRS),
+        })
+    }
+
+    /// Makes the next directory, or finds it. It gets its number even if that fails.
+    pub(super) fn create(
+        &mut self,
+        parent: DirId,
+        name: &Name,
+        meta: &Meta,
+        attributes: &Attributes,
+    ) -> Result<(), FailureKind> {
+        let made = self.make(parent, name, meta);
+        let last = match made {
+            Ok(true) => attributes.is_due_for_new_dir(meta),
+            Ok(false) => attributes.preserve(),
+            Err(_) => false,
+        };
+        self.nodes.push(Node {
+            parent,
+            name: name.clone(),
+            last: last.then(|| Box::new(*meta)),
+            failed: made.is_err(),
+        });
+        made.map(|_| ())
+    }
+
+    /// Whether the directory is new.
+    fn make(&mut self, parent: DirId, name: &Name, meta: &Meta) -> Result<bool, FailureKind> {
+        let dir = self.open(parent)?;
+        let mode = Mode::from_raw_mode(Attributes::mode_while_filling(meta));
+        match mkdirat(&*dir, name.as_bytes(), mode) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => match self.root.dir(dir.as_fd(), &[name.as_bytes()]) {
+                Ok(_) => Ok(false),
+                Err(Errno::NOTDIR | Errno::LOOP) => Err(FailureKind::NotADirectory),
+                Err(errno) => Err(errno.into()),
+            },
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// The directory, opened again if need be.
+    pub(super) fn open(&mut self, id: DirId) -> Result<Arc<OwnedFd>, FailureKind> {
+        let mut names = Vec::new();
+        let mut at = id;
+        let mut from = Arc::clone(&self.top);
+        while at != DirId::DESTINATION {
+            if let Some(fd) = self.open.get(at) {
+                from = Arc::clone(fd);
+                break;
+            }
+            let node = &self.nodes[at.0 as usize - 1];
+            if node.failed {
+                return Err(FailureKind::ParentFailed);
+            }
+            names.push(node.name.as_bytes());
+            at = node.parent;
+        }
+        if names.is_empty() {
+            return Ok(from);
+        }
+        names.reverse();
+        let mut found = self.root.dir(from.as_fd(), &names);
+        if found
+            .as_ref()
+            .is_err_and(|errno| is_descriptor_shortage(*errno))
+        {
+            self.open.clear();
+            found = self.root.dir(from.as_fd(), &names);
+        }
+        let fd = Arc::new(found?);
+        self.open.insert(id, Arc::clone(&fd));
+        Ok(fd)
+    }
+
+    /// The path of `name` in a directory, below the destination.
+    pub(super) fn path(&self, parent: DirId, name: &[u8]) -> Vec<u8> {
+        let mut names = vec![name];
+        let mut at = parent;
+        while at != DirId::DESTINATION {
+            let node = &self.nodes[at.0 as usize - 1];
+            names.push(node.name.as_bytes());
+            at = node.parent;
+        }
+        names.reverse();
+        names.join(&b'/')
+    }
+
+    pub(super) fn close_all(&mut self) {
+        self.open.clear();
+    }
+
+    /// Gives directories the modes and times they shall have, the deepest first, so that none loses
+    /// a permission or gets a new time before all in it is done. Calls `failed` for each that
+    /// cannot be given them.
+    pub(super) fn finish(
+        &mut self,
+        attributes: &Attributes,
+        failed: &mut dyn FnMut(Vec<u8>, FailureKind),
+    ) {
+        for index in (0..self.nodes.len()).rev() {
+            let Some(meta) = self.nodes[index].last.take() else {
+                continue;
+            };
+            let id = DirId(index as u32 + 1);
+            if let Err(why) = self.apply(id, &meta, attributes) {
+                let node = &self.nodes[index];
+                failed(self.path(node.parent, node.name.as_bytes()), why);
+            }
+        }
+    }
+
+    fn apply(
+        &mut self,
+        id: DirId,
+        meta: &Meta,
+        attributes: &Attributes,
+    ) -> Result<(), FailureKind> {
+        let dir = self.open(id)?;
+        // The held descriptor only names the directory; changing it takes one that is open.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = openat(&*dir, ".", flags, Mode::empty())?;
+        fchmod(&dir, Mode::from_raw_mode(attributes.mode(meta)))?;
+        if let Some(times) = attributes.times(meta) {
+            futimens(&dir, &times)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,103 @@
+use std::collections::VecDeque;
+
+use haul_manifest::Shown;
+
+use crate::{FAILURES_KEPT, FailureKind, FileFailure};
+
+/// What has been received.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Received {
+    /// Files that are whole and have their final name.
+    pub files: u64,
+    /// Directories made or found.
+    pub dirs: u64,
+    /// Symbolic links made.
+    pub symlinks: u64,
+    /// Bytes of those files, holes included.
+    pub bytes: u64,
+    /// Special files that the sender left out.
+    pub skipped: u64,
+    /// Files, directories and links that failed, here or at the sender.
+    pub failed_count: u64,
+    /// The first [`FAILURES_KEPT`] of them, and of what was left out.
+    pub failed: Vec<FileFailure>,
+}
+
+/// Something to tell about one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileEvent {
+    /// Path below the destination.
+    pub path: Vec<u8>,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Whether it is there now.
+    pub outcome: Result<(), FailureKind>,
+}
+
+impl std::fmt::Display for FileEvent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.outcome {
+            Ok(()) => write!(f, "{}", Shown(&self.path)),
+            Err(why) => write!(f, "{}: {why}", Shown(&self.path)),
+        }
+    }
+}
+
+/// Keeps the account, and events if anybody wants them.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    pub(super) received: Received,
+    events: Option<VecDeque<FileEvent>>,
+}
+
+impl Ledger {
+    pub(super) fn new(file_events: bool) -> Self {
+        Self {
+            received: Received::default(),
+            events: file_events.then(VecDeque::new),
+        }
+    }
+
+    pub(super) fn finished(&mut self, size: u64, path: impl FnOnce() -> Vec<u8>) {
+        self.received.files += 1;
+        self.received.bytes = self.received.bytes.saturating_add(size);
+        if let Some(events) = &mut self.events {
+            let path = path();
+            let outcome = Ok(());
+            events.push_back(FileEvent {
+                path,
+                size,
+                outcome,
+            });
+        }
+    }
+
+    pub(super) fn failed(&mut self, path: Vec<u8>, size: u64, why: FailureKind) {
+        self.received.failed_count += 1;
+        self.note(&path, why);
+        if let Some(events) = &mut self.events {
+            let outcome = Err(why);
+            events.push_back(FileEvent {
+                path,
+                size,
+                outcome,
+            });
+        }
+    }
+
+    pub(super) fn skipped(&mut self, path: &[u8], why: FailureKind) {
+        self.received.skipped += 1;
+        self.note(path, why);
+    }
+
+    pub(super) fn poll_event(&mut self) -> Option<FileEvent> {
+        self.events.as_mut()?.pop_front()
+    }
+
+    fn note(&mut self, path: &[u8], why: FailureKind) {
+        if self.received.failed.len() < FAILURES_KEPT {
+            let path = path.to_vec();
+            self.received.failed.push(FileFailure { path, why });
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! The receiving half, owned by one thread. A block's way:
+//!
+//! ```text
+//!  place() ─ list block ──► inflow.rs   in order → entries → dirs.rs, files.rs, links.rs
+//!          └ content block ► content.rs  listed? → pieces → files.rs → pwritev → partial.rs → rename
+//!                                └ not yet: waiting.rs, until its entry arrives
+//! ```
+
+mod attributes;
+mod content;
+mod dirs;
+mod files;
+mod inflow;
+mod ledger;
+mod links;
+mod options;
+mod partial;
+mod published;
+mod waiting;
+
+use std::path::PathBuf;
+
+use haul_batch::Batch;
+use haul_manifest::{
+    ContentMap, DirId, Entry, FileNo, Layout, ListError, Meta, Name, RangeSet, SkipKind, TORN,
+};
+use haul_wire::{BLOCK_ADDR_LEN, BlockAddr, HEADER_LEN, Stream, TAG_LEN};
+
+use self::{
+    attributes::Attributes,
+    dirs::Dirs,
+    files::{Files, Listed},
+    inflow::Inflow,
+    ledger::Ledger,
+    links::Link,
+    waiting::Waiting,
+};
+pub use self::{
+    ledger::{FileEvent, Received},
+    options::ReceiveOptions,
+};
+use crate::{DiskError, Expected, FailureKind, Landing, Root, WAITING_BYTES_MAX};
+
+/// Symbolic links that wait for the end; further ones are made at once.
+const LINKS_KEPT: usize = 1 << 16;
+/// Most extents mapped and not whole. An honest sender maps a quarter of that ahead.
+const EXTENTS_MAX: usize = 1 << 21;
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Placed {
+    /// Block bytes that have been taken care of for good, waited for or not.
+    pub written_bytes: u64,
+    /// Blocks that had arrived before.
+    pub duplicate_blocks: u64,
+    /// Block bytes that are waiting now: a level, at most [`WAITING_BYTES_MAX`].
+    pub waiting_bytes: u64,
+    /// Whether everything has arrived and been written.
+    pub complete: bool,
+}
+
+/// What is being received.
+///
+/// Call [`place`](Self::place) with every batch that arrives, in any order, duplicates included,
+/// until it is [complete](Self::is_complete); then [`finish`](Self::finish). After an error, or when
+/// the transfer ends early, [`abandon`](Self::abandon).
+#[derive(Debug)]
+pub struct Incoming {
+    block_len: usize,
+    landing: Landing,
+    expected: Option<Expected>,
+    tree: Tree,
+    files: Files,
+    links: Vec<Link>,
+    inflow: Inflow,
+    map: ContentMap,
+    next_file: u64,
+    /// Content blocks that have been placed.
+    arrived: RangeSet,
+    waiting: Waiting,
+    /// Whether something has come to the top already.
+    has_top: bool,
+    /// Block bytes taken care of in this call.
+    written: u64,
+}
+
+/// The destination, and the account of what has been made there.
+#[derive(Debug)]
+struct Tree {
+    dirs: Dirs,
+    ledger: Ledger,
+    attributes: Attributes,
+}
+
+impl Incoming {
+    /// Prepares to receive blocks of `block_len` bytes. Nothing is made yet.
+    ///
+    /// # Errors
+    /// [`DiskError::Destination`] when the destination cannot be held open.
+    ///
+    /// # Panics
+    /// When `block_len` is 0.
+    pub fn new(
+        root: Root,
+        landing: Landing,
+        options: ReceiveOptions,
+        block_len: usize,
+    ) -> Result<Self, DiskError> {
+        assert!(block_len > 0);
+        let dirs = Dirs::new(root).map_err(|errno| DiskError::Destination {
+            path: landing.path.clone(),
+            cause: errno.into(),
+        })?;
+        Ok(Self {
+            block_len,
+            landing,
+            expected: options.expected,
+            tree: Tree {
+                dirs,
+                ledger: Ledger::new(options.file_events),
+                attributes: Attributes::new(options.preserve, options.umask),
+            },
+            files: Files::new(),
+            links: Vec::new(),
+            inflow: Inflow::default(),
+            map: ContentMap::new(),
+            next_file: 0,
+            arrived: RangeSet::new(),
+            waiting: Waiting::default(),
+            has_top: false,
+            written: 0,
+        })
+    }
+
+    /// Takes the blocks of a batch: `segments` tells which segment holds which block.
+    ///
+    /// # Errors
+    /// [`DiskError`] when the peer misbehaves or the file system gives up; the transfer is over then.
+    pub fn place(
+        &mut self,
+        batch: Batch,
+        segments: &[(BlockAddr, u8)],
+    ) -> Result<Placed, DiskError> {
+        self.written = 0;
+        let mut duplicates = 0;
+        let mut contents = Vec::with_capacity(segments.len());
+        for (addr, index) in segments {
+            let bytes = self.payload(batch.segment(usize::from(*index)))?;
+            match addr.stream {
+                Stream::Content => contents.push((addr.block.0, bytes)),
+                Stream::List if self.inflow.take(addr.block.0, bytes) => {
+                    self.written += bytes.len() as u64;
+                }
+                Stream::List => duplicates += 1,
+            }
+        }
+        if contents.len() < segments.len() {
+            self.read_list()?;
+        }
+        duplicates += self.place_contents(&mut contents)?;
+        let waiting_bytes = self.waiting.bytes() + self.inflow.waiting_bytes();
+        if waiting_bytes > WAITING_BYTES_MAX {
+            return Err(DiskError::TooMuchWaiting);
+        }
+        Ok(Placed {
+            written_bytes: self.written,
+            duplicate_blocks: duplicates,
+            waiting_bytes,
+            complete: self.is_complete(),
+        })
+    }
+
+    /// Whether the list has ended and every block it speaks of has been placed.
+    pub fn is_complete(&self) -> bool {
+        self.total_blocks() == Some(self.arrived.len()) && self.waiting.is_empty()
+    }
+
+    /// What has been received so far.
+    pub fn received(&self) -> &Received {
+        &self.tree.ledger.received
+    }
+
+    /// What happened to a file, if events were asked for.
+    pub fn poll_event(&mut self) -> Option<FileEvent> {
+        self.tree.ledger.poll_event()
+    }
+
+    /// Makes the symbolic links, then gives the directories their modes and times. To be called once
+    /// [complete](Self::is_complete); files that are not whole keep their partial names.
+    ///
+    /// # Errors
+    /// [`DiskError::Storage`] when the file system gives up.
+    pub fn finish(mut self) -> Result<Received, DiskError> {
+        self.make_links()?;
+        let Tree {
+            dirs,
+            ledger,
+            attributes,
+        } = &mut self.tree;
+        dirs.finish(attributes, &mut |path, why| ledger.failed(path, 0, why));
+        Ok(self.tree.ledger.received)
+    }
+
+    /// Ends without finishing. Files that are whole stay; the others keep their partial names.
+    pub fn abandon(self) {}
+
+    fn payload<'a>(&self, segment: &'a [u8]) -> Result<&'a [u8], DiskError> {
+        let end = segment.len().saturating_sub(TAG_LEN);
+        match segment.get(HEADER_LEN + BLOCK_ADDR_LEN..end) {
+            Some(bytes) if bytes.len() == self.block_len => Ok(bytes),
+            other => Err(DiskError::BlockLength(other.map_or(0, <[u8]>::len))),
+        }
+    }
+
+    /// How many content blocks there are, once the list has ended.
+    fn total_blocks(&self) -> Option<u64> {
+        let bytes = self.inflow.content_bytes();
+        let blocks = bytes.div_ceil(self.block_len as u64);
+        self.inflow.is_ended().then_some(blocks)
+    }
+
+    fn read_list(&mut self) -> Result<(), DiskError> {
+        while let Some(entry) = self.inflow.next_entry()? {
+            self.admit(entry)?;
+        }
+        if self.map.extents() > EXTENTS_MAX {
+            return Err(DiskError::TooManyUnfinished);
+        }
+        self.settle()
+    }
+
+    fn admit(&mut self, entry: Entry) -> Result<(), DiskError> {
+        match entry {
+            Entry::Dir { parent, name, meta } => {
+                let name = self.local_name(parent, name, true)?;
+                self.make_dir(parent, &name, &meta)
+            }
+            Entry::File {
+                parent,
+                name,
+                meta,
+                size,
+                layout,
+            } => {
+                let listed = Listed {
+                    name: self.local_name(parent, name, false)?,
+                    parent,
+                    meta,
+                    size,
+                };
+                self.expect_file(listed, &layout)
+            }
+            Entry::Symlink {
+                parent,
+                name,
+                meta,
+                target,
+            } => {
+                let name = self.local_name(parent, name, false)?;
+                self.links.push(Link {
+                    parent,
+                    name,
+                    meta,
+                    target,
+                });
+                if self.links.len() >= LINKS_KEPT {
+                    self.make_links()?;
+                }
+                Ok(())
+            }
+            Entry::Changed { file, why } => self.files.spoil(&mut self.tree, file, why),
+            Entry::Torn { block } => self.announce_torn(block),
+            Entry::Skipped { parent, name, why } => {
+                let path = self.tree.dirs.path(parent, name.as_bytes());
+                let ledger = &mut self.tree.ledger;
+                match why {
+                    SkipKind::Special => ledger.skipped(&path, FailureKind::Skipped(why)),
+                    _ => ledger.failed(path, 0, FailureKind::Skipped(why)),
+                }
+                Ok(())
+            }
+            Entry::End { .. } => self.check_end(),
+        }
+    }
+
+    /// The name an entry gets here; at the top, whether it may come at all.
+    fn local_name(&mut self, parent: DirId, name: Name, is_dir: bool) -> Result<Name, DiskError> {
+        if parent != DirId::DESTINATION {
+            return Ok(name);
+        }
+        if let Some(expected) = &self.expected
+            && !expected.allows(&name)
+        {
+            let name = name.as_bytes().to_vec();
+            return Err(DiskError::Unexpected { name });
+        }
+        let Some(rename) = &self.landing.rename else {
+            return Ok(name);
+        };
+        if self.has_top || (self.landing.dir_only && !is_dir) {
+            let path = self.landing.path.clone();
+            return Err(DiskError::NotADirectory { path });
+        }
+        self.has_top = true;
+        Ok(rename.clone())
+    }
+
+    fn make_dir(&mut self, parent: DirId, name: &Name, meta: &Meta) -> Result<(), DiskError> {
+        let Tree {
+            dirs, attributes, ..
+        } = &mut self.tree;
+        match dirs.create(parent, name, meta, attributes) {
+            Ok(()) => self.tree.ledger.received.dirs += 1,
+            Err(why) => self.tree.failed(parent, name, 0, why)?,
+        }
+        Ok(())
+    }
+
+    fn expect_file(&mut self, listed: Listed, layout: &Layout) -> Result<(), DiskError> {
+        let content = layout.content_len(listed.size)?;
+        if content == 0 {
+            return self.files.create_whole(&mut self.tree, &listed);
+        }
+        let file = FileNo(self.next_file);
+        self.next_file += 1;
+        for extent in layout.extents(listed.size) {
+            self.map.push(file, extent.offset, extent.len)?;
+        }
+        self.files.expect(file, listed, content)
+    }
+
+    fn make_links(&mut self) -> Result<(), DiskError> {
+        for link in std::mem::take(&mut self.links) {
+            let Tree {
+                dirs, attributes, ..
+            } = &mut self.tree;
+            let published = &mut self.files.published;
+            let made = dirs.open(link.parent);
+            match made.and_then(|dir| link.create(&dir, attributes, published)) {
+                Ok(()) => self.tree.ledger.received.symlinks += 1,
+                Err(why) => self.tree.failed(link.parent, &link.name, 0, why)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn check_end(&self) -> Result<(), DiskError> {
+        let total = self.total_blocks().unwrap_or(0);
+        if total > TORN {
+            return Err(ListError::Overflow.into());
+        }
+        let beyond = |block: Option<u64>| block.is_some_and(|block| block >= total);
+        if beyond(self.waiting.last_block()) {
+            return Err(DiskError::BlockBeyondEnd);
+        }
+        Ok(())
+    }
+}
+
+impl Tree {
+    /// Counts a failure, or gives up when nothing else would fare better.
+    fn failed(
+        &mut self,
+        parent: DirId,
+        name: &Name,
+        size: u64,
+        why: FailureKind,
+    ) -> Result<(), DiskError> {
+        use std::os::unix::ffi::OsStringExt as _;
+        let path = self.dirs.path(parent, name.as_bytes());
+        if let FailureKind::Os(errno) = why
+            && crate::error::is_storage(errno)
+        {
+            return Err(DiskError::Storage {
+                path: PathBuf::from(std::ffi::OsString::from_vec(path)),
+                cause: errno.into(),
+            });
+        }
+        self.ledger.failed(path, size, why);
+        Ok(())
+    }
+}

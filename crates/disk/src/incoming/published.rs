@@ -1,0 +1,53 @@
+use std::{collections::HashSet, os::fd::OwnedFd};
+
+use rustix::{
+    fs::{AtFlags, FileType, Stat, statat},
+    io::Errno,
+};
+
+use crate::FailureKind;
+
+/// Which file something is, whatever its name: device and inode, mixed into one number because a
+/// million of these are remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Identity(u64);
+
+impl Identity {
+    pub(super) fn of(stat: &Stat) -> Self {
+        // Inode numbers are small; an odd factor (2^64 divided by the golden ratio) spreads the device
+        // over the bits they leave.
+        Self(stat.st_ino ^ stat.st_dev.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+}
+
+/// What this transfer has given final names to. A destination that ignores case, or normalises
+/// names, takes two names of ours for one: the second must not replace the first.
+#[derive(Debug, Default)]
+pub(super) struct Published(HashSet<Identity>);
+
+impl Published {
+    pub(super) fn insert(&mut self, identity: Identity) {
+        self.0.insert(identity);
+    }
+
+    /// Whether what has this name may be replaced: nothing, a regular file or a symbolic link that
+    /// this transfer has not put there.
+    pub(super) fn check_replaceable(&self, dir: &OwnedFd, name: &[u8]) -> Result<(), FailureKind> {
+        let stat = match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => Err(FailureKind::IsADirectory),
+            FileType::RegularFile | FileType::Symlink => {
+                if self.0.contains(&Identity::of(&stat)) {
+                    Err(FailureKind::Collision)
+                } else {
+                    Ok(())
+                }
+            }
+            _ => Err(FailureKind::SpecialInPlace),
+        }
+    }
+}

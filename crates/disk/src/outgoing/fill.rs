@@ -1,0 +1,251 @@
+//! Blocks into batches: what `fill` is asked for is a run of addresses, nearly always consecutive.
+//!
+//! ```text
+//!  slots     [ block n ][ block n+1 ][ block n+2 ]
+//!  pieces    [ a ][  b  ][        c       ][zeros]     one preadv each, straight into the slots
+//! ```
+
+use std::{io::IoSliceMut, ops::Range};
+
+use arrayvec::ArrayVec;
+use haul_batch::{Batch, MAX_SEGMENTS};
+use haul_manifest::{ChangeKind, Entry, Piece, TORN};
+use haul_wire::{BLOCK_ADDR_LEN, BlockAddr, HEADER_LEN, Stream};
+
+use super::{Available, Outgoing, files::Origin};
+use crate::{DiskError, FailureKind};
+
+/// Where one block goes in a batch.
+struct Slot<'a> {
+    addr: &'a mut [u8],
+    block: &'a mut [u8],
+}
+
+/// One piece of a file to be read, and what became of it.
+struct Part {
+    piece: Piece,
+    origin: Origin,
+    outcome: Result<(), ChangeKind>,
+}
+
+impl Outgoing {
+    /// Fills the segments of a shaped batch with the blocks asked for: address and bytes. Room for
+    /// header and tag is left alone.
+    ///
+    /// A file that is no longer what was listed does not fail this: its bytes are zeros then, the
+    /// block is marked [torn](haul_manifest::TORN), and the list says so. Returns what may be sent
+    /// now, when the list has grown for that.
+    ///
+    /// # Errors
+    /// [`DiskError::NotAvailable`] when a block was never made available, or has been released.
+    ///
+    /// # Panics
+    /// When the batch is not shaped into one segment of full length for each block.
+    pub fn fill(
+        &self,
+        blocks: &[BlockAddr],
+        batch: &mut Batch,
+    ) -> Result<Option<Available>, DiskError> {
+        let stride = haul_wire::segment_len(self.block_len);
+        assert!(batch.stride() == stride && batch.len() == stride * blocks.len());
+        let mut slots: ArrayVec<Slot<'_>, MAX_SEGMENTS> = batch
+            .segments_mut()
+            .map(|segment| {
+                let (addr, rest) = segment[HEADER_LEN..].split_at_mut(BLOCK_ADDR_LEN);
+                let block = &mut rest[..self.block_len];
+                Slot { addr, block }
+            })
+            .collect();
+        let mut grown = None;
+        let mut at = 0;
+        while at < blocks.len() {
+            let first = blocks[at];
+            let run = run_len(&blocks[at..]);
+            let slots = &mut slots[at..at + run];
+            match first.stream {
+                Stream::List => self.fill_list(first.block.0, slots)?,
+                Stream::Content => grown = self.fill_content(first.block.0, slots)?.or(grown),
+            }
+            at += run;
+        }
+        Ok(grown)
+    }
+
+    fn fill_list(&self, first: u64, slots: &mut [Slot<'_>]) -> Result<(), DiskError> {
+        let state = self.lock();
+        for (number, slot) in (first..).zip(slots) {
+            let addr = BlockAddr::list(number);
+            let bytes = state.listing.list_block(number);
+            slot.block
+                .copy_from_slice(bytes.ok_or(DiskError::NotAvailable(addr))?);
+            slot.addr.copy_from_slice(&addr.encode());
+        }
+        Ok(())
+    }
+
+    fn fill_content(
+        &self,
+        first: u64,
+        slots: &mut [Slot<'_>],
+    ) -> Result<Option<Available>, DiskError> {
+        let run = self.content_range(first, slots.len());
+        let mut parts = self.parts(first, &run)?;
+        for part in &mut parts {
+            if part.outcome.is_ok() {
+                part.outcome = self.read(part, &run, slots);
+            }
+        }
+        let end = parts
+            .last()
+            .map_or(run.start, |part| part.piece.content.end);
+        zero(slots, end - run.start..run.end - run.start);
+        for (number, slot) in (first..).zip(&mut *slots) {
+            slot.addr
+                .copy_from_slice(&BlockAddr::content(number).encode());
+        }
+        if parts.iter().all(|part| part.outcome.is_ok()) && !self.lock().damage.any_torn() {
+            return Ok(None);
+        }
+        Ok(self.tear(first, &parts, slots))
+    }
+
+    /// What lies in a run of content blocks.
+    fn parts(&self, first: u64, run: &Range<u64>) -> Result<Vec<Part>, DiskError> {
+        let missing = || DiskError::NotAvailable(BlockAddr::content(first));
+        let state = self.lock();
+        let mut at = run.start;
+        let mut parts = Vec::new();
+        for piece in state.listing.map().pieces(run.clone()) {
+            if piece.content.start != at {
+                return Err(missing());
+            }
+            at = piece.content.end;
+            let origin = state.files.get(piece.file).ok_or_else(missing)?;
+            let outcome = if state.damage.is_spoiled(piece.file) {
+                Err(ChangeKind::Modified)
+            } else {
+                Ok(())
+            };
+            parts.push(Part {
+                piece,
+                origin,
+                outcome,
+            });
+        }
+        // Only the very last block may lack bytes, and never all of them.
+        let lacking = run.end - at;
+        if lacking >= self.block_len as u64 || (lacking > 0 && !state.totals.scanned) {
+            return Err(missing());
+        }
+        Ok(parts)
+    }
+
+    fn read(
+        &self,
+        part: &Part,
+        run: &Range<u64>,
+        slots: &mut [Slot<'_>],
+    ) -> Result<(), ChangeKind> {
+        let range = part.piece.content.start - run.start..part.piece.content.end - run.start;
+        let mut slices = slices(slots, range);
+        let mut reader = self
+            .reader
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let route = |place, dirs: &mut _| self.lock().places.route(place, dirs);
+        let piece = &part.piece;
+        reader.read(
+            piece.file,
+            &part.origin,
+            piece.file_offset,
+            &mut slices,
+            &route,
+        )
+    }
+
+    /// Zeros what could not be read, marks the blocks it was in, and lists it.
+    fn tear(&self, first: u64, parts: &[Part], slots: &mut [Slot<'_>]) -> Option<Available> {
+        let run = self.content_range(first, slots.len());
+        let mut state = self.lock();
+        let before = state.listing.available();
+        for part in parts {
+            let Err(why) = part.outcome else { continue };
+            let range = &part.piece.content;
+            zero(slots, range.start - run.start..range.end - run.start);
+            let file = part.piece.file;
+            if state.damage.spoil(file) {
+                state.listing.push(&Entry::Changed { file, why });
+                let path = state.path(file).unwrap_or_default();
+                state.fail(path, FailureKind::Changed(why));
+            }
+        }
+        for (number, slot) in (first..).zip(slots) {
+            let range = self.content_range(number, 1);
+            if let Some(bytes) = state.damage.torn(number) {
+                slot.block.copy_from_slice(bytes);
+            } else {
+                let within = |part: &&Part| {
+                    part.piece.content.start < range.end && range.start < part.piece.content.end
+                };
+                if !parts
+                    .iter()
+                    .filter(within)
+                    .any(|part| part.outcome.is_err())
+                {
+                    continue;
+                }
+                if state.listing.map().is_shared(range) {
+                    state.damage.tear(number, slot.block);
+                    state.listing.push(&Entry::Torn { block: number });
+                }
+            }
+            let addr = BlockAddr::content(number | TORN);
+            slot.addr.copy_from_slice(&addr.encode());
+        }
+        // The receiver holds back what a torn block touches: do not let it wait for more entries.
+        state.listing.pad();
+        let available = state.listing.available();
+        (available != before).then_some(available)
+    }
+
+    fn content_range(&self, first: u64, count: usize) -> Range<u64> {
+        let block_len = self.block_len as u64;
+        first * block_len..(first + count as u64) * block_len
+    }
+}
+
+/// How many of `blocks` follow each other in one stream, from the first on.
+fn run_len(blocks: &[BlockAddr]) -> usize {
+    let pairs = blocks.windows(2);
+    1 + pairs
+        .take_while(|pair| {
+            pair[0].stream == pair[1].stream && pair[0].block.0 + 1 == pair[1].block.0
+        })
+        .count()
+}
+
+/// The bytes `range` of the slots' blocks, taken as one.
+fn slices<'a>(
+    slots: &'a mut [Slot<'_>],
+    range: Range<u64>,
+) -> ArrayVec<IoSliceMut<'a>, MAX_SEGMENTS> {
+    let block_len = slots.first().map_or(1, |slot| slot.block.len());
+    let (start, end) = (range.start as usize, range.end as usize);
+    let mut slices = ArrayVec::new();
+    if start < end {
+        let (first, last) = (start / block_len, (end - 1) / block_len);
+        for (index, slot) in slots.iter_mut().enumerate().take(last + 1).skip(first) {
+            let base = index * block_len;
+            let from = start.saturating_sub(base);
+            let to = (end - base).min(block_len);
+            slices.push(IoSliceMut::new(&mut slot.block[from..to]));
+        }
+    }
+    slices
+}
+
+fn zero(slots: &mut [Slot<'_>], range: Range<u64>) {
+    for mut slice in slices(slots, range) {
+        slice.fill(0);
+    }
+}

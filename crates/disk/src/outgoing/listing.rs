@@ -1,0 +1,163 @@
+use std::collections::VecDeque;
+
+use haul_manifest::{ContentMap, Entry, FileNo, Layout, ListError, ListWriter};
+
+use super::Available;
+use crate::CONTENT_AHEAD_BYTES;
+
+/// The list so far, the content it describes, and how much of both may be sent.
+#[derive(Debug)]
+pub(super) struct Listing {
+    block_len: u64,
+    writer: ListWriter,
+    map: ContentMap,
+    /// For blocks of the list that have not been delivered: how much content the entries that end
+    /// in a block, and those before, describe. Ascending.
+    marks: VecDeque<Mark>,
+    /// Content described by what has been delivered of the list.
+    described: u64,
+    /// The list's blocks below this have been delivered.
+    delivered: u64,
+    entries: u64,
+    files: u64,
+    next_file: u64,
+    ended: bool,
+}
+
+#[derive(Debug)]
+struct Mark {
+    block: u64,
+    content: u64,
+}
+
+impl Listing {
+    pub(super) fn new(block_len: usize) -> Self {
+        Self {
+            block_len: block_len as u64,
+            writer: ListWriter::new(block_len),
+            map: ContentMap::new(),
+            marks: VecDeque::new(),
+            described: 0,
+            delivered: 0,
+            entries: 0,
+            files: 0,
+            next_file: 0,
+            ended: false,
+        }
+    }
+
+    /// Lists an entry that is not a file.
+    pub(super) fn push(&mut self, entry: &Entry) {
+        let block = self.writer.push(entry);
+        self.entries += 1;
+        let content = self.map.end();
+        match self.marks.back_mut() {
+            Some(mark) if mark.block == block => mark.content = content,
+            _ => self.marks.push_back(Mark { block, content }),
+        }
+    }
+
+    /// Lists a file and maps its content. Returns its number when it has any.
+    ///
+    /// # Errors
+    /// [`ListError`] when the sizes overflow or the layout is unsound; nothing is listed then.
+    pub(super) fn push_file(
+        &mut self,
+        entry: &Entry,
+        size: u64,
+        layout: &Layout,
+    ) -> Result<Option<FileNo>, ListError> {
+        let content = layout.content_len(size)?;
+        self.map
+            .end()
+            .checked_add(content)
+            .ok_or(ListError::Overflow)?;
+        let file = (content > 0).then_some(FileNo(self.next_file));
+        if let Some(file) = file {
+            for extent in layout.extents(size) {
+                self.map.push(file, extent.offset, extent.len)?;
+            }
+            self.next_file += 1;
+        }
+        self.files += 1;
+        self.push(entry);
+        Ok(file)
+    }
+
+    /// Lists the end and makes all that was listed sendable.
+    pub(super) fn end(&mut self) {
+        self.push(&Entry::End {
+            content_bytes: self.map.end(),
+            files: self.files,
+            entries: self.entries,
+        });
+        self.ended = true;
+        self.writer.pad();
+    }
+
+    /// Makes all that was listed sendable.
+    pub(super) fn pad(&mut self) {
+        self.writer.pad();
+    }
+
+    /// Pads when the receiver has all there is: it would wait for nothing.
+    pub(super) fn pad_if_idle(&mut self) {
+        if self.delivered >= self.writer.blocks() {
+            self.writer.pad();
+        }
+    }
+
+    /// What may be sent now.
+    pub(super) fn available(&self) -> Available {
+        let blocks = self.writer.blocks();
+        let whole = self.marks.partition_point(|mark| mark.block < blocks);
+        let listed = match whole.checked_sub(1) {
+            Some(last) => self.marks[last].content,
+            None => self.described,
+        };
+        let limit = listed.min(self.described.saturating_add(CONTENT_AHEAD_BYTES));
+        let complete = self.ended && limit == self.map.end();
+        Available {
+            list_blocks: blocks,
+            content_blocks: if complete {
+                limit.div_ceil(self.block_len)
+            } else {
+                limit / self.block_len
+            },
+            complete,
+        }
+    }
+
+    /// The list's blocks below `floor` have been delivered.
+    pub(super) fn release_list(&mut self, floor: u64) {
+        self.writer.release(floor);
+        self.delivered = self.delivered.max(floor);
+        while let Some(mark) = self.marks.front()
+            && mark.block < floor
+        {
+            self.described = mark.content;
+            self.marks.pop_front();
+        }
+    }
+
+    /// The content's blocks below `floor` have been delivered. Returns the lowest file that is
+    /// still needed.
+    pub(super) fn release_content(&mut self, floor: u64) -> FileNo {
+        let floor = floor.saturating_mul(self.block_len);
+        self.map.release(floor);
+        let first = self.map.pieces(floor..u64::MAX).next();
+        first.map_or(FileNo(self.next_file), |piece| piece.file)
+    }
+
+    pub(super) fn map(&self) -> &ContentMap {
+        &self.map
+    }
+
+    pub(super) fn list_block(&self, block: u64) -> Option<&[u8]> {
+        self.writer.block(block)
+    }
+
+    pub(super) fn held_bytes(&self) -> usize {
+        self.writer.held_bytes()
+    }
+}

@@ -1,0 +1,202 @@
+//! The sending half. Three threads share one [`Outgoing`]:
+//!
+//! ```text
+//!  scan thread    scan()     walks the sources, lists entries, maps contents   (scan.rs)
+//!  read stage     fill()     blocks of list and contents into batches          (fill.rs, reader.rs)
+//!  driver         release()  what has been delivered is forgotten, the scan goes on
+//! ```
+
+mod damage;
+mod files;
+mod fill;
+mod holes;
+mod listing;
+mod places;
+mod reader;
+mod scan;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+use haul_manifest::FileNo;
+use haul_wire::{BlockNo, Stream};
+
+use self::{damage::Damage, files::Files, listing::Listing, places::Places, reader::Reader};
+use crate::{DiskError, FAILURES_KEPT, FailureKind, FileFailure, source};
+
+/// Most bytes of list that the scan runs ahead of delivery.
+const LIST_AHEAD_BYTES: usize = 16 << 20;
+/// Most extents of files that the scan runs ahead of delivery. About 80 bytes each here, and twice
+/// that at the receiver.
+const EXTENTS_AHEAD: usize = 1 << 18;
+
+/// What to look for, and what to say of it.
+#[derive(Debug, Clone, Copy)]
+pub struct ScanOptions {
+    /// Whether directories are entered. Without, a source that is one is an error.
+    pub recursive: bool,
+    /// Whether times are listed. Costs about 18 bytes per entry.
+    pub times: bool,
+}
+
+/// How much may be sent. Every field only grows: of two, the larger of each is the newer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Available {
+    /// Blocks `0..list_blocks` of the list.
+    pub list_blocks: u64,
+    /// Blocks `0..content_blocks` of the contents.
+    pub content_blocks: u64,
+    /// No further content will follow. The list may still grow by a few blocks: when a file turns
+    /// out to have changed, [`Outgoing::fill`] lists that.
+    pub complete: bool,
+}
+
+/// What the scan has found so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// Regular files.
+    pub files: u64,
+    /// Directories.
+    pub dirs: u64,
+    /// Symbolic links.
+    pub symlinks: u64,
+    /// Bytes of the files, holes included.
+    pub bytes: u64,
+    /// Bytes that have to be sent.
+    pub content_bytes: u64,
+    /// FIFOs, sockets and devices, which are not sent.
+    pub skipped: u64,
+    /// Files and directories that cannot be sent.
+    pub failed: u64,
+    /// Whether the scan has ended.
+    pub scanned: bool,
+}
+
+/// What is being sent: the sources, scanned, listed and read.
+#[derive(Debug)]
+pub struct Outgoing {
+    block_len: usize,
+    sources: Vec<PathBuf>,
+    options: ScanOptions,
+    state: Mutex<State>,
+    /// Signalled when the scan may go on.
+    freed: Condvar,
+    reader: Mutex<Reader>,
+}
+
+#[derive(Debug)]
+struct State {
+    listing: Listing,
+    places: Places,
+    files: Files,
+    damage: Damage,
+    totals: Totals,
+    failures: Vec<FileFailure>,
+    stopped: bool,
+}
+
+impl Outgoing {
+    /// Prepares to send `sources` in blocks of `block_len` bytes. Nothing is opened yet.
+    ///
+    /// A source is taken as scp takes it: a file, a directory (by its own name), or the contents of
+    /// one when it ends in `/.` or has no name of its own (`.`, `..`, `/`). Symbolic links are
+    /// followed here, and nowhere below.
+    ///
+    /// # Panics
+    /// When `block_len` is 0.
+    pub fn new(block_len: usize, sources: Vec<PathBuf>, options: ScanOptions) -> Arc<Self> {
+        Arc::new(Self {
+            block_len,
+            sources,
+            options,
+            state: Mutex::new(State {
+                listing: Listing::new(block_len),
+                places: Places::default(),
+                files: Files::default(),
+                damage: Damage::default(),
+                totals: Totals::default(),
+                failures: Vec::new(),
+                stopped: false,
+            }),
+            freed: Condvar::new(),
+            reader: Mutex::new(Reader::new()),
+        })
+    }
+
+    /// What is wrong with the sources themselves, each with its index. To be asked before anything
+    /// is sent.
+    pub fn check_sources(&self) -> Vec<(usize, DiskError)> {
+        let checks = self.sources.iter().enumerate();
+        checks
+            .filter_map(|(index, path)| {
+                let error = source::check(path, self.options.recursive).err()?;
+                Some((index, error))
+            })
+            .collect()
+    }
+
+    /// The blocks of `stream` below `floor` have been delivered and will not be asked for again.
+    /// Returns what may be sent now, when that is more than before.
+    pub fn release(&self, stream: Stream, floor: BlockNo) -> Option<Available> {
+        let mut state = self.lock();
+        let before = state.listing.available();
+        match stream {
+            Stream::List => state.listing.release_list(floor.0),
+            Stream::Content => {
+                let file = state.listing.release_content(floor.0);
+                state.files.release(file);
+                state.damage.release(file, floor.0);
+            }
+        }
+        state.listing.pad_if_idle();
+        self.freed.notify_all();
+        let available = state.listing.available();
+        (available != before).then_some(available)
+    }
+
+    /// What has been found so far.
+    pub fn totals(&self) -> Totals {
+        self.lock().totals
+    }
+
+    /// The first [`FAILURES_KEPT`] files that cannot be sent, and special files that are not.
+    pub fn failures(&self) -> Vec<FileFailure> {
+        self.lock().failures.clone()
+    }
+
+    /// Ends the scan early.
+    pub fn stop(&self) {
+        self.lock().stopped = true;
+        self.freed.notify_all();
+    }
+
+    /// Every change of the state is made whole under the lock, so a panic elsewhere spoils nothing.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Counts a file that is not sent, and remembers it while there is room.
+    fn fail(&mut self, path: PathBuf, why: FailureKind) {
+        use haul_manifest::SkipKind;
+        use std::os::unix::ffi::OsStringExt as _;
+        if why == FailureKind::Skipped(SkipKind::Special) {
+            self.totals.skipped += 1;
+        } else {
+            self.totals.failed += 1;
+        }
+        if self.failures.len() < FAILURES_KEPT {
+            let path = path.into_os_string().into_vec();
+            self.failures.push(FileFailure { path, why });
+        }
+    }
+
+    /// The path of a file that was listed.
+    fn path(&self, file: FileNo) -> Option<PathBuf> {
+        let origin = self.files.get(file)?;
+        Some(self.places.path(origin.place, &origin.name))
+    }
+}
