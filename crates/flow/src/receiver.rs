@@ -33,7 +33,7 @@ use samples::Samples;
 ///
 /// # Limits
 ///
-/// 65,536 runs of packet numbers; 16 reports per round, each within 1,100 bytes.
+/// 65,536 runs of packet numbers; 24 reports per round, each within 1,100 bytes.
 #[derive(Debug)]
 pub struct Receiver {
     /// Latest time any call named.

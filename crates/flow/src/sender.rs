@@ -157,12 +157,14 @@ impl Sender {
     }
 
     /// Blocks 0 to below `blocks` of the stream exist and may be sent. Only grows; fewer than
-    /// before, or anything after [`Self::handle_complete`], is ignored.
+    /// before is ignored. After [`Self::handle_complete`] only the list may still grow, as long as
+    /// content has not been delivered: a file may turn out to have changed while it was being read.
     pub fn handle_available(&mut self, stream: Stream, blocks: u64) {
         self.work.set_available(stream, blocks);
     }
 
-    /// No further blocks will come to exist in either stream.
+    /// No further content will come to exist, and no further list but what
+    /// [`Self::handle_available`] describes.
     pub fn handle_complete(&mut self) {
         self.work.set_complete();
         self.timing.sync.hasten();

@@ -8,8 +8,8 @@ use super::arrivals::Arrivals;
 pub(crate) const REPORT_BYTES_MAX: usize = 1_100;
 /// What a report's counters and samples may take at most when encoded.
 const FIXED_BYTES: usize = 300;
-/// Most reports in one round: at 10 Gbit/s and 30 % loss one round's news fill half of them.
-const REPORTS_MAX: u32 = 16;
+/// Most reports in one round: at 10 Gbit/s and 30 % loss one round's news fill most of them.
+const REPORTS_MAX: u32 = 24;
 /// While all that is remembered fits so many reports, every round repeats all of it.
 const REPEAT_ALL_MAX: u32 = 4;
 /// News are told in so many rounds before they are left to the sweep.

@@ -8,7 +8,7 @@ const OVERTAKEN_BY_MIN: u64 = 3;
 /// Most that is waited for: more than any path reorders in a round trip at 10 Gbit/s.
 const OVERTAKEN_BY_MAX: u64 = 1 << 17;
 /// Most that is waited for lateness on top of a round trip.
-const LATENESS_BEYOND_RTT: Duration = Duration::from_millis(200);
+const LATENESS_BEYOND_RTT: Duration = Duration::from_millis(100);
 /// What has been learned of reordering fades by an eighth once in so many round trips.
 const DECAY_ROUND_TRIPS: u32 = 16;
 
@@ -104,9 +104,10 @@ impl LossDetector {
         }
     }
 
-    /// How long after its sending a lost packet is still watched: late ones teach.
-    pub(crate) fn watch(&self, rtt: &Rtt) -> Duration {
-        (rtt.srtt() + self.lateness) * 2 + rtt.report_interval() * 4
+    /// How long after its sending a lost packet is still watched: late ones teach, as far as there
+    /// is anything to learn.
+    pub(crate) fn watch(rtt: &Rtt) -> Duration {
+        rtt.srtt() * 2 + LATENESS_BEYOND_RTT + rtt.report_interval() * 4
     }
 
     fn margin(rtt: &Rtt) -> Duration {
@@ -189,6 +190,6 @@ mod tests {
         };
         detector.on_overtaken(0, Time::ZERO, evidence, &rtt());
         assert_eq!(detector.overtaken_by, OVERTAKEN_BY_MAX);
-        assert_eq!(detector.lateness, MS * 280);
+        assert_eq!(detector.lateness, MS * 180);
     }
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use haul_wire::{PacketNo, Report};
 
-use super::{Evidence, Sender};
+use super::{Evidence, LossDetector, Sender};
 use crate::{FlowError, Sample, Time};
 
 /// Sending counts as limited by something other than the rate when it lagged behind the rate for
@@ -186,8 +186,7 @@ impl Sender {
     /// Lets go of what is settled and of what has been learned too long ago.
     pub(super) fn forget(&mut self, now: Time) {
         let rtt = &self.timing.rtt;
-        let watch = self.recovery.detector.watch(rtt);
-        self.ledger.advance(now - watch);
+        self.ledger.advance(now - LossDetector::watch(rtt));
         self.recovery.detector.decay(rtt, now);
     }
 }

@@ -121,16 +121,16 @@ impl Work {
         }
     }
 
-    /// Blocks below `blocks` exist. Never falls.
+    /// Blocks below `blocks` exist. Never falls; content does not grow any more once complete.
     pub(crate) fn set_available(&mut self, stream: Stream, blocks: u64) {
-        if self.is_complete {
+        if self.is_complete && stream == Stream::Content {
             return;
         }
         let work = self.stream_mut(stream);
         work.available = work.available.max(blocks);
     }
 
-    /// No more blocks will come to exist.
+    /// No more content will come to exist, and list only to tell what changed while it was read.
     pub(crate) fn set_complete(&mut self) {
         self.is_complete = true;
     }
@@ -342,9 +342,11 @@ mod tests {
     }
 
     #[test]
-    fn nothing_comes_to_exist_after_the_end() {
+    fn only_the_list_grows_after_the_end() {
         let mut work = work(1, 1);
         work.set_available(Stream::Content, 5);
         assert_eq!(take_all_fresh(&mut work).len(), 2);
+        work.set_available(Stream::List, 2);
+        assert_eq!(work.take_fresh(), Some(BlockAddr::list(1)));
     }
 }
