@@ -1,3 +1,60 @@
 //! Moves files at the speed of the link over sealed UDP.
+//!
+//! ```text
+//! args → job → client ── ssh: log in, run `haul --remote` there ──► remote
+//!                │    ── transfer::initiate ◄─ conversation ─► transfer::respond
+//!                ▼
+//!              output → events (--json), screen (people)      failure → one line, one number
+//! ```
 
-fn main() {}
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)
+)]
+
+mod amount;
+mod args;
+mod ask;
+mod client;
+mod ending;
+mod events;
+mod failure;
+mod human;
+mod job;
+mod name;
+mod output;
+mod place;
+mod remote;
+mod screen;
+mod signals;
+mod url;
+mod version;
+mod words;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::Parser;
+
+use crate::{args::Args, failure::Failure, job::Job, output::Output};
+
+fn main() -> ExitCode {
+    let typed: Vec<OsString> = std::env::args_os().collect();
+    let result = match typed.get(1) {
+        Some(first) if first == "--remote" => remote::run(&typed[2..]),
+        _ => transfer(typed),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.conclude(),
+    }
+}
+
+fn transfer(typed: Vec<OsString>) -> Result<(), Failure> {
+    let args = Args::try_parse_from(typed)?;
+    let mut output = Output::new(&args.output);
+    let result = Job::resolve(&args)
+        .map_err(Failure::from)
+        .and_then(|job| client::run(job, &mut output));
+    output.finish(&result);
+    result.map(drop)
+}

@@ -1,0 +1,284 @@
+//! What was typed: the command line, parsed but not yet understood ([`crate::job`] does that).
+
+use std::{ffi::OsString, path::PathBuf, str::FromStr, time::Duration};
+
+use clap::{ArgAction, Parser, ValueEnum};
+use haul_wire::{SuiteId, UnknownSuite};
+
+use crate::{
+    amount::{PORTS_DEFAULT, Ports, Rate},
+    version,
+};
+
+/// Move files at the speed of the link, over sealed UDP, with SSH to log in.
+#[derive(Debug, Parser)]
+#[command(
+    name = "haul",
+    version = version::short(),
+    long_version = version::long(),
+    override_usage = "haul [OPTIONS] SOURCE... DEST",
+    after_help = version::AFTER_HELP,
+    after_long_help = version::after_long_help(),
+    max_term_width = 100,
+    disable_help_flag = true,
+    disable_version_flag = true
+)]
+pub(crate) struct Args {
+    /// Sources, then the destination. One list, because options may stand between any two of them
+    #[arg(value_name = "SOURCE... DEST", hide = true)]
+    pub(crate) places: Vec<OsString>,
+
+    #[command(flatten, next_help_heading = "Transfer")]
+    pub(crate) transfer: TransferArgs,
+    #[command(flatten, next_help_heading = "Rate")]
+    pub(crate) rate: RateArgs,
+    #[command(flatten, next_help_heading = "Security")]
+    pub(crate) security: SecurityArgs,
+    #[command(flatten, next_help_heading = "SSH")]
+    pub(crate) ssh: SshArgs,
+    #[command(flatten, next_help_heading = "Output")]
+    pub(crate) output: OutputArgs,
+}
+
+/// What to do with the files, and how UDP gets through.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TransferArgs {
+    /// Preserve modification and access times and permissions
+    #[arg(short = 'p', long)]
+    pub(crate) preserve: bool,
+    /// Accepted for those used to scp: directories always go with all they hold
+    #[arg(short = 'r', long, hide_short_help = true)]
+    pub(crate) recursive: bool,
+    /// DEST is a directory: create it, with its parents, when missing
+    #[arg(short = 'd', long)]
+    pub(crate) create_dir: bool,
+    /// Ports the server may take for UDP: one, or LOW-HIGH
+    #[arg(short = 'O', long, value_name = "PORTS", default_value_t = PORTS_DEFAULT)]
+    pub(crate) udp_ports: Ports,
+    /// Accept UDP from addresses other than the one SSH came from (some NATs need it)
+    #[arg(long)]
+    pub(crate) any_source: bool,
+}
+
+/// How fast.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RateArgs {
+    /// Target rate in bits/s, such as 300M or 2.5G: a ceiling, and with --policy fixed the rate
+    #[arg(short = 'l', long, value_name = "RATE")]
+    pub(crate) rate: Option<Rate>,
+    /// Rate in bits/s never to fall below, whoever else is on the link
+    #[arg(short = 'm', long, value_name = "RATE")]
+    pub(crate) min_rate: Option<Rate>,
+    /// How to share the link with other traffic
+    #[arg(long, value_name = "POLICY", default_value = "fair")]
+    pub(crate) policy: PolicyName,
+}
+
+/// What is trusted, and how UDP is sealed.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SecurityArgs {
+    /// How UDP is sealed: aes128cfb, aes256cfb, aes128gcm, aes256gcm, chacha20poly1305, none-cmac,
+    /// or auto for what suits this processor [default: aes128cfb, else what both ends allow]
+    #[arg(short = 'c', long, value_name = "CIPHER")]
+    pub(crate) cipher: Option<Cipher>,
+    /// Do not encrypt, only authenticate (the same as -c none-cmac)
+    #[arg(short = 'T', long, conflicts_with = "cipher")]
+    pub(crate) no_encryption: bool,
+    /// Read host keys from this file instead of ~/.ssh/known_hosts
+    #[arg(long, value_name = "FILE")]
+    pub(crate) known_hosts: Option<PathBuf>,
+    /// Accept exactly the host key with this fingerprint
+    #[arg(long, value_name = "SHA256:…", conflicts_with = "accept_new")]
+    pub(crate) host_key: Option<String>,
+    /// Accept and remember the key of a host never seen before (a changed key is still refused)
+    #[arg(long)]
+    pub(crate) accept_new: bool,
+}
+
+/// How to log in.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SshArgs {
+    /// TCP port of the SSH server
+    #[arg(short = 'P', long, value_name = "PORT",
+          value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
+    /// Private key to log in with; may be repeated
+    #[arg(short = 'i', long, value_name = "FILE")]
+    pub(crate) identity: Vec<PathBuf>,
+    /// SSH configuration instead of ~/.ssh/config
+    #[arg(short = 'F', long, value_name = "FILE")]
+    pub(crate) ssh_config: Option<PathBuf>,
+    /// Run this ssh instead of the built-in one, for jump hosts, hardware keys or Kerberos
+    #[arg(long, value_name = "CMD")]
+    pub(crate) ssh_program: Option<String>,
+    /// Where haul is on the other machine, if not on its PATH
+    #[arg(short = 'S', long, value_name = "PATH", default_value = "haul")]
+    pub(crate) remote_haul: String,
+    /// Use IPv4 only
+    #[arg(short = '4', long, conflicts_with = "ipv6")]
+    pub(crate) ipv4: bool,
+    /// Use IPv6 only
+    #[arg(short = '6', long)]
+    pub(crate) ipv6: bool,
+    /// Give up connecting after this many seconds [default: what the configuration says, or 10]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) connect_timeout: Option<Duration>,
+}
+
+/// What to tell, and how.
+#[derive(Debug, clap::Args)]
+pub(crate) struct OutputArgs {
+    /// Say nothing but errors
+    #[arg(short = 'q', long, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Say more: the session, then every file; may be repeated
+    #[arg(short = 'v', long, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Write one JSON event per line to standard output (docs/EVENTS.md)
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// When to show progress
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub(crate) progress: When,
+    /// Print this help (-h: in short)
+    #[arg(short = 'h', long, action = ArgAction::Help)]
+    pub(crate) help: Option<bool>,
+    /// Print the version (--version: with protocol, ciphers and AES acceleration)
+    #[arg(short = 'V', long, action = ArgAction::Version)]
+    pub(crate) version: Option<bool>,
+    /// Be the other end, as started over SSH; must come first, see docs/CLI.md
+    #[arg(long, hide_short_help = true)]
+    pub(crate) remote: bool,
+}
+
+/// The other end of a transfer: `haul --remote`, run by the SSH server for the initiator.
+#[derive(Debug, Parser)]
+#[command(name = "haul --remote", version = version::short(), max_term_width = 100)]
+pub(crate) struct RemoteArgs {
+    /// Version of the conversation the initiator speaks
+    #[arg(long, value_name = "N")]
+    pub(crate) proto: u8,
+    /// Ports to take one from for UDP: one, or LOW-HIGH
+    #[arg(long, value_name = "PORTS", default_value_t = PORTS_DEFAULT)]
+    pub(crate) udp_ports: Ports,
+    /// Accept UDP from addresses other than the one SSH came from
+    #[arg(long)]
+    pub(crate) any_source: bool,
+    /// Agree to none-cmac, which does not encrypt, if the initiator asks for it
+    #[arg(long)]
+    pub(crate) allow_none: bool,
+}
+
+/// `--policy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PolicyName {
+    /// Shares with other traffic, fills what is free
+    Fair,
+    /// Sends at the target rate whatever happens; needs -l
+    Fixed,
+    /// Takes more than its share
+    High,
+    /// Yields to all other traffic
+    Low,
+}
+
+/// `--progress`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum When {
+    /// When standard error is a terminal; else a line every five seconds, unless --json
+    Auto,
+    /// Even when standard error is not a terminal
+    Always,
+    /// Never, not even a line now and then
+    Never,
+}
+
+/// `-c`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cipher {
+    /// Whatever suits this processor.
+    Auto,
+    /// This one or nothing.
+    Suite(SuiteId),
+}
+
+impl FromStr for Cipher {
+    type Err = UnknownSuite;
+
+    fn from_str(name: &str) -> Result<Self, UnknownSuite> {
+        if name.eq_ignore_ascii_case("auto") {
+            return Ok(Self::Auto);
+        }
+        name.parse().map(Self::Suite)
+    }
+}
+
+/// Parses `--connect-timeout`: whole or decimal seconds, up to an hour.
+fn seconds(text: &str) -> Result<Duration, &'static str> {
+    const REFUSAL: &str = "write seconds, from 0.1 to 3600";
+    let seconds: f64 = text.parse().map_err(|_| REFUSAL)?;
+    if !(0.1..=3600.0).contains(&seconds) {
+        return Err(REFUSAL);
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &[&str]) -> Result<Args, clap::Error> {
+        Args::try_parse_from(std::iter::once(&"haul").chain(line))
+    }
+
+    #[test]
+    fn definitions_are_consistent() {
+        Args::command().debug_assert();
+        RemoteArgs::command().debug_assert();
+    }
+
+    #[test]
+    fn options_may_stand_anywhere() {
+        let args = parse(&["-pd", "a", "-l", "300M", "b", "h:c", "-vv"]).unwrap();
+        assert_eq!(args.places, ["a", "b", "h:c"]);
+        assert!(args.transfer.preserve && args.transfer.create_dir);
+        assert_eq!(args.rate.rate, Some(Rate(300_000_000)));
+        assert_eq!(args.output.verbose, 2);
+        assert_eq!(args.security.cipher, None);
+    }
+
+    #[test]
+    fn names_may_begin_with_a_hyphen_after_two() {
+        let args = parse(&["--", "-odd", "h:"]).unwrap();
+        assert_eq!(args.places, ["-odd", "h:"]);
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for line in [
+            &["-T", "-c", "aes128gcm", "a", "h:"][..],
+            &["-4", "-6", "a", "h:"],
+            &["-q", "-v", "a", "h:"],
+            &["--host-key", "SHA256:x", "--accept-new", "a", "h:"],
+            &["--connect-timeout", "0", "a", "h:"],
+            &["--connect-timeout", "NaN", "a", "h:"],
+            &["-P", "0", "a", "h:"],
+            &["--policy", "rude", "a", "h:"],
+        ] {
+            assert!(parse(line).is_err(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn ciphers_are_named_as_people_name_them() {
+        let cipher = |name| parse(&["-c", name, "a", "h:"]).map(|args| args.security.cipher);
+        assert_eq!(cipher("auto").unwrap(), Some(Cipher::Auto));
+        assert_eq!(
+            cipher("AES-256-GCM").unwrap(),
+            Some(Cipher::Suite(SuiteId::Aes256Gcm))
+        );
+        assert!(cipher("3des").unwrap_err().to_string().contains("Sweet32"));
+    }
+}

@@ -1,0 +1,362 @@
+//! What the command line means: who talks to whom, what moves which way, and how.
+
+use std::{
+    ffi::OsString,
+    fs, io,
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::PathBuf,
+    time::Duration,
+};
+
+use haul_ssh::Target;
+use haul_transfer::{Direction, ErrorCode, JobOptions, Policy, SuiteId, escaped};
+use haul_wire::control::PREAMBLE;
+
+use crate::{
+    args::{Args, Cipher, OutputArgs, PolicyName, RateArgs, SecurityArgs, SshArgs},
+    place::{Place, PlaceError, RemotePlace},
+    version,
+    words::{self, WordsError},
+};
+
+/// Framing of the conversation, told to the other end on its command line.
+pub(crate) const FRAMING: u8 = PREAMBLE[5];
+
+/// Everything needed to begin.
+#[derive(Debug)]
+pub(crate) struct Job {
+    /// Where to log in.
+    pub(crate) target: Target,
+    /// How to log in.
+    pub(crate) login: Login,
+    /// What to run there, quoted for its shell.
+    pub(crate) remote_command: String,
+    /// What to move.
+    pub(crate) transfer: haul_transfer::Job,
+}
+
+/// How to reach the other machine and whom to trust.
+#[derive(Debug)]
+pub(crate) struct Login {
+    /// Private keys, tried first to last.
+    pub(crate) identities: Vec<PathBuf>,
+    /// In place of the user's SSH configuration.
+    pub(crate) config_file: Option<PathBuf>,
+    /// In place of the user's known hosts.
+    pub(crate) known_hosts: Option<PathBuf>,
+    /// The only host key to accept.
+    pub(crate) host_key_pin: Option<String>,
+    /// Remember the key of a new host without asking.
+    pub(crate) accept_new: bool,
+    /// Program and arguments in place of the built-in SSH.
+    pub(crate) ssh_program: Option<Vec<OsString>>,
+    /// `None` leaves it to the SSH configuration.
+    pub(crate) connect_timeout: Option<Duration>,
+}
+
+/// Why a command line that parses still makes no sense, or cannot succeed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JobError {
+    /// One argument is not a place.
+    #[error("{0}")]
+    Place(#[from] PlaceError),
+    /// Fewer than two places.
+    #[error("a source and a destination are needed, as in haul FILE host:")]
+    TooFewPlaces,
+    /// Nothing is remote.
+    #[error(
+        "all places are on this machine; one side must be host:path (cp and rsync copy locally)"
+    )]
+    BothLocal,
+    /// Nothing is local.
+    #[error("both sides are remote; one must be on this machine, so run haul on either host")]
+    BothRemote,
+    /// Local and remote sources in one command.
+    #[error("\"{0}\" is on this machine but another source is not; move them in two commands")]
+    MixedSources(String),
+    /// Remote sources on several hosts or accounts.
+    #[error("sources are on \"{0}\" and on \"{1}\"; one command fetches from one account")]
+    SeveralHosts(String, String),
+    /// `-P` contradicts the URL.
+    #[error("-P says port {0} but the URL says {1}; give one of them")]
+    TwoPorts(u16, u16),
+    /// `--policy fixed` without `-l`.
+    #[error("--policy fixed needs the rate to keep to; add -l, such as -l 500M")]
+    FixedWithoutRate,
+    /// `-m` above `-l`.
+    #[error("the minimum rate (-m) is above the target rate (-l)")]
+    MinAboveTarget,
+    /// `--ssh-program` that is not a command line.
+    #[error("--ssh-program {0}")]
+    SshProgram(#[from] WordsError),
+    /// `-S` with a line break or another control character.
+    #[error("-S \"{0}\" contains a control character")]
+    RemoteHaul(String),
+    /// `--host-key` that is not a fingerprint.
+    #[error("--host-key \"{0}\" is not a fingerprint; ssh-keygen -lf shows it as SHA256:…")]
+    Fingerprint(String),
+    /// A file named on the command line is not there.
+    #[error("cannot read {path}: {source}")]
+    Source {
+        /// As typed, escaped.
+        path: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+impl JobError {
+    /// Its line in the table of exit statuses.
+    pub(crate) fn code(&self) -> ErrorCode {
+        match self {
+            Self::Source { source, .. } => match source.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ErrorCode::NoSuchSource,
+                _ => ErrorCode::SourceUnreadable,
+            },
+            _ => ErrorCode::Usage,
+        }
+    }
+}
+
+impl Job {
+    /// Understands what was typed. Looks at local sources (a missing one is told before anybody
+    /// logs in), and at nothing else outside the arguments.
+    pub(crate) fn resolve(args: &Args) -> Result<Self, JobError> {
+        let route = Route::resolve(&args.places)?;
+        let target = with_port(route.target, args.ssh.port)?;
+        let options = job_options(args)?;
+        let remote_command = remote_command(args, &options)?;
+        Ok(Self {
+            target,
+            login: login(&args.ssh, &args.security)?,
+            remote_command,
+            transfer: haul_transfer::Job {
+                direction: route.direction,
+                sources: route.sources,
+                destination: route.destination,
+                options,
+            },
+        })
+    }
+}
+
+/// What moves which way.
+struct Route {
+    direction: Direction,
+    target: Target,
+    sources: Vec<Vec<u8>>,
+    destination: Vec<u8>,
+}
+
+impl Route {
+    fn resolve(typed: &[OsString]) -> Result<Self, JobError> {
+        let [sources @ .., destination] = typed else {
+            return Err(JobError::TooFewPlaces);
+        };
+        if sources.is_empty() {
+            return Err(JobError::TooFewPlaces);
+        }
+        let sources: Vec<Place> = sources
+            .iter()
+            .map(|source| Place::parse(source))
+            .collect::<Result<_, _>>()?;
+        match Place::parse(destination)? {
+            Place::Remote(destination) => Self::upload(sources, destination),
+            Place::Local(destination) => Self::download(sources, destination),
+        }
+    }
+
+    fn upload(sources: Vec<Place>, destination: RemotePlace) -> Result<Self, JobError> {
+        let mut paths = Vec::with_capacity(sources.len());
+        for source in sources {
+            let Place::Local(path) = source else {
+                return Err(JobError::BothRemote);
+            };
+            fs::symlink_metadata(&path).map_err(|source| JobError::Source {
+                path: escaped(path.as_os_str().as_bytes()),
+                source,
+            })?;
+            paths.push(path.into_os_string().into_vec());
+        }
+        Ok(Self {
+            direction: Direction::Upload,
+            target: destination.host,
+            sources: paths,
+            destination: destination.path,
+        })
+    }
+
+    fn download(sources: Vec<Place>, destination: PathBuf) -> Result<Self, JobError> {
+        let mut target: Option<Target> = None;
+        let mut local = None;
+        let mut paths = Vec::with_capacity(sources.len());
+        for source in sources {
+            match source {
+                Place::Local(path) => local = Some(path),
+                Place::Remote(place) => {
+                    let first = target.get_or_insert_with(|| place.host.clone());
+                    if *first != place.host {
+                        return Err(JobError::SeveralHosts(account(first), account(&place.host)));
+                    }
+                    paths.push(place.path);
+                }
+            }
+        }
+        match (target, local) {
+            (None, _) => Err(JobError::BothLocal),
+            (Some(_), Some(path)) => {
+                Err(JobError::MixedSources(escaped(path.as_os_str().as_bytes())))
+            }
+            (Some(target), None) => Ok(Self {
+                direction: Direction::Download,
+                target,
+                sources: paths,
+                destination: destination.into_os_string().into_vec(),
+            }),
+        }
+    }
+}
+
+/// `user@host:port`, as far as known, for a message.
+fn account(target: &Target) -> String {
+    let user = target
+        .user
+        .as_ref()
+        .map_or_else(String::new, |user| format!("{user}@"));
+    let port = target
+        .port
+        .map_or_else(String::new, |port| format!(":{port}"));
+    format!("{user}{}{port}", target.host)
+}
+
+fn with_port(mut target: Target, typed: Option<u16>) -> Result<Target, JobError> {
+    match (typed, target.port) {
+        (Some(typed), Some(url)) if typed != url => Err(JobError::TwoPorts(typed, url)),
+        (typed, url) => {
+            target.port = typed.or(url);
+            Ok(target)
+        }
+    }
+}
+
+fn job_options(args: &Args) -> Result<JobOptions, JobError> {
+    let (target, min) = rates(&args.rate)?;
+    let mut options = JobOptions::default();
+    if let Some(suites) = offered_suites(&args.security, version::aes().is_some()) {
+        options.suites = suites;
+    }
+    options.policy = match args.rate.policy {
+        PolicyName::Fair => Policy::Fair,
+        PolicyName::Fixed => Policy::Fixed,
+        PolicyName::High => Policy::High,
+        PolicyName::Low => Policy::Low,
+    };
+    options.rate_target_bps = target;
+    options.rate_min_bps = min;
+    options.recursive = true;
+    options.preserve = args.transfer.preserve;
+    options.create_dir = args.transfer.create_dir;
+    options.udp_ports = args.transfer.udp_ports.0.clone();
+    options.any_source = args.transfer.any_source;
+    options.file_events = wants_files(&args.output);
+    Ok(options)
+}
+
+/// Whether anybody will look at an event for every file.
+fn wants_files(output: &OutputArgs) -> bool {
+    output.json || output.verbose >= 2
+}
+
+fn rates(args: &RateArgs) -> Result<(Option<u64>, u64), JobError> {
+    let target = args.rate.map(|rate| rate.0);
+    let min = args.min_rate.map_or(0, |rate| rate.0);
+    if args.policy == PolicyName::Fixed && target.is_none() {
+        return Err(JobError::FixedWithoutRate);
+    }
+    if target.is_some_and(|target| min > target) {
+        return Err(JobError::MinAboveTarget);
+    }
+    Ok((target, min))
+}
+
+/// Suites to offer, preferred first; `None` for the usual ones.
+fn offered_suites(args: &SecurityArgs, aes_in_hardware: bool) -> Option<Vec<SuiteId>> {
+    if args.no_encryption {
+        return Some(vec![SuiteId::NoneCmac]);
+    }
+    match args.cipher? {
+        Cipher::Suite(suite) => Some(vec![suite]),
+        Cipher::Auto if aes_in_hardware => Some(vec![
+            SuiteId::Aes128Gcm,
+            SuiteId::Aes128Cfb,
+            SuiteId::ChaCha20Poly1305,
+        ]),
+        Cipher::Auto => Some(vec![
+            SuiteId::ChaCha20Poly1305,
+            SuiteId::Aes128Cfb,
+            SuiteId::Aes128Gcm,
+        ]),
+    }
+}
+
+/// The command line of the other end. Every word but the program's path is ours and plain.
+fn remote_command(args: &Args, options: &JobOptions) -> Result<String, JobError> {
+    let program = &args.ssh.remote_haul;
+    if program.is_empty() || program.contains(char::is_control) {
+        return Err(JobError::RemoteHaul(escaped(program.as_bytes())));
+    }
+    let mut command = format!(
+        "{} --remote --proto {FRAMING} --udp-ports {}",
+        words::quote_program(program),
+        args.transfer.udp_ports
+    );
+    if args.transfer.any_source {
+        command.push_str(" --any-source");
+    }
+    if options.suites.contains(&SuiteId::NoneCmac) {
+        command.push_str(" --allow-none");
+    }
+    Ok(command)
+}
+
+fn login(ssh: &SshArgs, security: &SecurityArgs) -> Result<Login, JobError> {
+    let mut ssh_program = None;
+    if let Some(text) = &ssh.ssh_program {
+        let mut program: Vec<OsString> = words::split(text)?
+            .into_iter()
+            .map(OsString::from)
+            .collect();
+        // Every ssh knows these two; the built-in one is told through its options.
+        program.extend(ssh.ipv4.then(|| "-4".into()));
+        program.extend(ssh.ipv6.then(|| "-6".into()));
+        ssh_program = Some(program);
+    }
+    if let Some(pin) = &security.host_key
+        && !is_fingerprint(pin)
+    {
+        return Err(JobError::Fingerprint(escaped(pin.as_bytes())));
+    }
+    Ok(Login {
+        identities: ssh.identity.clone(),
+        config_file: ssh.ssh_config.clone(),
+        known_hosts: security.known_hosts.clone(),
+        host_key_pin: security.host_key.clone(),
+        accept_new: security.accept_new,
+        ssh_program,
+        connect_timeout: ssh.connect_timeout,
+    })
+}
+
+/// `SHA256:` and 32 bytes in base64 without padding, as OpenSSH prints them.
+fn is_fingerprint(text: &str) -> bool {
+    text.strip_prefix("SHA256:").is_some_and(|digest| {
+        let digest = digest.trim_end_matches('=');
+        digest.len() == 43
+            && digest
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
+    })
+}
+
+#[cfg(test)]
+mod tests;

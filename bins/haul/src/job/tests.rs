@@ -1,0 +1,174 @@
+use clap::Parser;
+
+use super::*;
+
+fn resolve(line: &[&str]) -> Result<Job, JobError> {
+    let args = Args::try_parse_from(std::iter::once(&"haul").chain(line));
+    Job::resolve(&args.unwrap_or_else(|error| panic!("{line:?}: {error}")))
+}
+
+fn job(line: &[&str]) -> Job {
+    resolve(line).unwrap_or_else(|error| panic!("{line:?}: {error}"))
+}
+
+#[test]
+fn the_remote_side_gives_the_direction() {
+    let up = job(&["/dev/null", "/", "ann@host:in"]);
+    assert_eq!(up.transfer.direction, Direction::Upload);
+    assert_eq!(up.transfer.sources, [b"/dev/null".to_vec(), b"/".to_vec()]);
+    assert_eq!(up.transfer.destination, b"in");
+    assert_eq!(up.target.user.as_deref(), Some("ann"));
+
+    let down = job(&["host:a", "haul://host/b", "."]);
+    assert_eq!(down.transfer.direction, Direction::Download);
+    assert_eq!(down.transfer.sources, [b"a".to_vec(), b"/b".to_vec()]);
+    assert_eq!(down.transfer.destination, b".");
+}
+
+#[test]
+fn sides_that_cannot_be_are_usage_errors() {
+    let cases: [(&[&str], &str); 9] = [
+        (&[], "source and a destination"),
+        (&["h:a"], "source and a destination"),
+        (&["/dev/null", "/tmp"], "on this machine"),
+        (&["h:a", "h:b"], "both sides are remote"),
+        (&["h:a", "/dev/null", "/tmp"], "two commands"),
+        (&["/dev/null", "h:a", "h:b"], "both sides are remote"),
+        (&["h:a", "g:b", "."], "\"h\" and on \"g\""),
+        (&["ann@h:a", "h:b", "."], "\"ann@h\" and on \"h\""),
+        (&["", "h:b"], "empty path"),
+    ];
+    for (line, words) in cases {
+        let error = resolve(line).expect_err(&format!("{line:?}"));
+        assert_eq!(error.code(), ErrorCode::Usage, "{line:?}");
+        assert!(error.to_string().contains(words), "{line:?}: {error}");
+    }
+}
+
+#[test]
+fn a_missing_source_is_told_before_logging_in() {
+    let error = resolve(&["/nonexistent/\u{1b}[2J", "h:"]).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::NoSuchSource);
+    assert!(!error.to_string().contains('\u{1b}'), "{error}");
+}
+
+#[test]
+fn the_port_may_come_from_either_place() {
+    assert_eq!(job(&["h:a", "."]).target.port, None);
+    assert_eq!(job(&["-P", "2222", "h:a", "."]).target.port, Some(2222));
+    assert_eq!(job(&["haul://h:2222/a", "."]).target.port, Some(2222));
+    assert_eq!(
+        job(&["-P", "2222", "haul://h:2222/a", "."]).target.port,
+        Some(2222)
+    );
+    assert!(matches!(
+        resolve(&["-P", "22", "haul://h:2222/a", "."]),
+        Err(JobError::TwoPorts(22, 2222))
+    ));
+}
+
+#[test]
+fn rates_must_fit_each_other() {
+    let options = job(&["-l", "1G", "-m", "5M", "h:a", "."]).transfer.options;
+    assert_eq!(options.rate_target_bps, Some(1_000_000_000));
+    assert_eq!(options.rate_min_bps, 5_000_000);
+    assert!(matches!(
+        resolve(&["--policy", "fixed", "h:a", "."]),
+        Err(JobError::FixedWithoutRate)
+    ));
+    assert!(matches!(
+        resolve(&["-l", "1M", "-m", "2M", "h:a", "."]),
+        Err(JobError::MinAboveTarget)
+    ));
+}
+
+#[test]
+fn the_remote_command_is_plain_or_quoted() {
+    assert_eq!(
+        job(&["h:a", "."]).remote_command,
+        "haul --remote --proto 1 --udp-ports 33001-33100"
+    );
+    assert_eq!(
+        job(&[
+            "-T",
+            "--any-source",
+            "-O",
+            "5000",
+            "-S",
+            "/o p/h",
+            "h:a",
+            "."
+        ])
+        .remote_command,
+        "'/o p/h' --remote --proto 1 --udp-ports 5000-5000 --any-source --allow-none"
+    );
+    for odd in ["", "a\nb"] {
+        assert!(matches!(
+            resolve(&["-S", odd, "h:a", "."]),
+            Err(JobError::RemoteHaul(_))
+        ));
+    }
+}
+
+#[test]
+fn not_encrypting_must_be_asked_for() {
+    let suites = |line: &[&str]| job(line).transfer.options.suites;
+    for line in [&["h:a", "."][..], &["-c", "auto", "h:a", "."]] {
+        assert!(!suites(line).contains(&SuiteId::NoneCmac), "{line:?}");
+    }
+    assert_eq!(suites(&["-T", "h:a", "."]), [SuiteId::NoneCmac]);
+    assert_eq!(
+        suites(&["-c", "none-cmac", "h:a", "."]),
+        [SuiteId::NoneCmac]
+    );
+    assert_eq!(
+        suites(&["-c", "aes256-gcm", "h:a", "."]),
+        [SuiteId::Aes256Gcm]
+    );
+    assert_eq!(suites(&["h:a", "."])[0], SuiteId::Aes128Cfb);
+}
+
+#[test]
+fn auto_prefers_what_the_processor_does() {
+    let args = Args::try_parse_from(["haul", "-c", "auto", "h:a", "."]).unwrap();
+    let first = |aes| offered_suites(&args.security, aes).unwrap()[0];
+    assert_eq!(first(true), SuiteId::Aes128Gcm);
+    assert_eq!(first(false), SuiteId::ChaCha20Poly1305);
+}
+
+#[test]
+fn an_external_ssh_is_split_into_words() {
+    let login = job(&["-4", "--ssh-program", "ssh -J 'a b'", "h:a", "."]).login;
+    let words: Vec<OsString> = ["ssh", "-J", "a b", "-4"].map(OsString::from).to_vec();
+    assert_eq!(login.ssh_program, Some(words));
+    assert!(matches!(
+        resolve(&["--ssh-program", "ssh '", "h:a", "."]),
+        Err(JobError::SshProgram(_))
+    ));
+}
+
+#[test]
+fn a_pin_is_a_fingerprint() {
+    let pin = "SHA256:uNiVztksCsDhcc0u9e8BrrPhCQjxn0lwZsZ8f3Lm3rc";
+    assert_eq!(
+        job(&["--host-key", pin, "h:a", "."])
+            .login
+            .host_key_pin
+            .as_deref(),
+        Some(pin)
+    );
+    for wrong in [
+        "",
+        "MD5:aa:bb",
+        "SHA256:short",
+        "uNiVztksCsDhcc0u9e8BrrPhCQjxn0lwZsZ8f3Lm3rc",
+    ] {
+        assert!(
+            matches!(
+                resolve(&["--host-key", wrong, "h:a", "."]),
+                Err(JobError::Fingerprint(_))
+            ),
+            "{wrong}"
+        );
+    }
+}

@@ -1,0 +1,98 @@
+//! Where a run's news goes: events for a program, lines for a person, each as wanted.
+
+use std::io::{self, Stdout};
+
+use haul_transfer::{Event, FailedFile, Summary, TransferError, Warning, escaped};
+
+use crate::{
+    args::OutputArgs,
+    events::JsonLines,
+    failure::Failure,
+    human,
+    screen::{self, Screen},
+};
+
+/// All that a run says before its last word.
+#[derive(Debug)]
+pub(crate) struct Output {
+    json: Option<JsonLines<Stdout>>,
+    screen: Screen,
+    quiet: bool,
+    verbose: u8,
+}
+
+impl Output {
+    /// As the command line asks.
+    pub(crate) fn new(args: &OutputArgs) -> Self {
+        Self {
+            json: args.json.then(|| JsonLines::new(io::stdout())),
+            screen: Screen::new(args.progress, args.quiet, args.json),
+            quiet: args.quiet,
+            verbose: args.verbose,
+        }
+    }
+
+    /// Passes on an event of the running transfer.
+    pub(crate) fn event(&mut self, event: &Event) {
+        if let Some(json) = &mut self.json {
+            json.event(event);
+        }
+        match event {
+            Event::Progress(progress) => self.screen.progress(progress),
+            Event::Session(facts) if self.verbose >= 1 => {
+                self.note(&screen::agreement(facts));
+            }
+            Event::File(file) if self.verbose >= 2 => self.note(&match &file.failure {
+                None => format!("{}, {}", escaped(&file.path), human::bytes(file.bytes)),
+                Some(why) => format!("{}: {why}", escaped(&file.path)),
+            }),
+            Event::Warning(Warning { text, remote }) => {
+                let whose = if *remote { "the other end: " } else { "" };
+                self.note(&format!("warning: {whose}{text}"));
+            }
+            Event::Noise(text) => self.note(&format!("the other host says: {text}")),
+            Event::Session(_) | Event::File(_) => {}
+        }
+    }
+
+    /// Says something to a person only.
+    pub(crate) fn note(&self, line: &str) {
+        if !self.quiet {
+            self.screen.say(&format!("haul: {line}"));
+        }
+    }
+
+    /// Accounts for the run and takes the live line away; the failure itself is the caller's to
+    /// tell.
+    pub(crate) fn finish(&mut self, result: &Result<Summary, Failure>) {
+        self.screen.clear();
+        match result {
+            Ok(summary) => self.account(summary, &[]),
+            Err(failure) => {
+                if let Failure::Transfer(TransferError::Partial { failures, summary }) = failure {
+                    self.account(summary, failures);
+                }
+                if let Some(json) = &mut self.json {
+                    json.error(failure);
+                }
+            }
+        }
+    }
+
+    fn account(&mut self, summary: &Summary, failures: &[FailedFile]) {
+        // Under --json, a person who watches a terminal still reads the last line.
+        let told = self.json.is_none() || !self.screen.is_dark();
+        if told {
+            for file in failures {
+                self.screen
+                    .say(&format!("haul: failed: {}: {}", file.path, file.why));
+            }
+        }
+        if told && !self.quiet {
+            self.screen.say(&screen::account(summary));
+        }
+        if let Some(json) = &mut self.json {
+            json.summary(summary, failures);
+        }
+    }
+}

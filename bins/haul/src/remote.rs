@@ -1,0 +1,150 @@
+//! `haul --remote`: the other end of a transfer, started over SSH.
+//!
+//! Standard input and output belong to the conversation; nothing else is ever written there.
+//! Standard error carries at most the one line that says why there is no conversation.
+
+use std::{
+    env,
+    ffi::OsString,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+};
+
+use clap::Parser;
+use haul_transfer::{ErrorCode, RespondSetup};
+
+use crate::{args::RemoteArgs, client, failure::Failure, job::FRAMING, signals};
+
+/// Set by sshd: client address, client port, server address, server port.
+const SSH_CONNECTION: &str = "SSH_CONNECTION";
+
+/// Why this end cannot even begin.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RemoteError {
+    /// An initiator of another generation.
+    #[error("this haul speaks protocol {FRAMING}, the other end asked for {0}; update the older")]
+    Protocol(u8),
+    /// Neither `$HOME` nor an account's entry.
+    #[error("this account has no home directory; set HOME")]
+    NoHome,
+}
+
+impl RemoteError {
+    /// Its line in the table of exit statuses.
+    pub(crate) fn code(&self) -> ErrorCode {
+        match self {
+            Self::Protocol(_) => ErrorCode::VersionMismatch,
+            Self::NoHome => ErrorCode::Usage,
+        }
+    }
+}
+
+/// Serves one transfer; `words` follow `--remote` on the command line.
+pub(crate) fn run(words: &[OsString]) -> Result<(), Failure> {
+    let name = OsString::from("haul --remote");
+    let args = RemoteArgs::try_parse_from(std::iter::once(&name).chain(words))?;
+    if args.proto != FRAMING {
+        return Err(RemoteError::Protocol(args.proto).into());
+    }
+    let home = env::home_dir()
+        .filter(|home| home.is_absolute())
+        .ok_or(RemoteError::NoHome)?;
+    let connection = env::var(SSH_CONNECTION)
+        .ok()
+        .and_then(|text| Connection::parse(&text));
+    let setup = setup(&args, home, connection);
+    client::in_runtime(async {
+        let setup = RespondSetup {
+            cancel: Some(signals::cancellation()?),
+            ..setup
+        };
+        haul_transfer::respond(tokio::io::stdin(), tokio::io::stdout(), setup).await?;
+        Ok(())
+    })
+}
+
+fn setup(args: &RemoteArgs, home: PathBuf, connection: Option<Connection>) -> RespondSetup {
+    let mut setup = RespondSetup::new(home);
+    setup.allow_none = args.allow_none;
+    setup.udp_ports = args.udp_ports.0.clone();
+    setup.any_source = args.any_source;
+    setup.ssh_peer = connection.map(|connection| connection.client);
+    setup.bind = connection.map(|connection| match connection.server {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    });
+    setup
+}
+
+/// The two ends of the SSH connection, as sshd saw them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Connection {
+    client: IpAddr,
+    server: IpAddr,
+}
+
+impl Connection {
+    /// `None` where sshd itself does not know (it writes `UNKNOWN` behind some proxies).
+    fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let client = address(words.next()?)?;
+        let server = address(words.nth(1)?)?;
+        Some(Self { client, server })
+    }
+}
+
+/// An address without its zone; one mapped into IPv6 counts as what it is.
+fn address(text: &str) -> Option<IpAddr> {
+    let number = text.split('%').next().unwrap_or(text);
+    number
+        .parse::<IpAddr>()
+        .ok()
+        .map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Option<(String, String)> {
+        Connection::parse(text).map(|c| (c.client.to_string(), c.server.to_string()))
+    }
+
+    #[test]
+    fn sshd_tells_both_ends() {
+        let ends = |client: &str, server: &str| Some((client.to_owned(), server.to_owned()));
+        assert_eq!(
+            parse("192.0.2.1 50000 192.0.2.7 22"),
+            ends("192.0.2.1", "192.0.2.7")
+        );
+        assert_eq!(
+            parse("2001:db8::1 5 2001:db8::7 22"),
+            ends("2001:db8::1", "2001:db8::7")
+        );
+        assert_eq!(
+            parse("fe80::1%eth0 5 fe80::7%eth0 22"),
+            ends("fe80::1", "fe80::7")
+        );
+        assert_eq!(
+            parse("::ffff:192.0.2.1 5 ::ffff:192.0.2.7 22"),
+            ends("192.0.2.1", "192.0.2.7")
+        );
+        for odd in ["", "UNKNOWN 65535 UNKNOWN 65535", "192.0.2.1 5", "a b c d"] {
+            assert_eq!(parse(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn the_connection_gives_peer_and_family() {
+        let args =
+            RemoteArgs::try_parse_from(["x", "--proto", "1", "--udp-ports", "5000"]).unwrap();
+        let connection = Connection::parse("::1 5 ::1 22");
+        let six = setup(&args, PathBuf::from("/"), connection);
+        assert_eq!(six.bind, Some(Ipv6Addr::UNSPECIFIED.into()));
+        assert_eq!(six.ssh_peer, Some(Ipv6Addr::LOCALHOST.into()));
+        assert_eq!(six.udp_ports, 5000..=5000);
+        assert!(!six.allow_none && !six.any_source);
+        let unknown = setup(&args, PathBuf::from("/"), None);
+        assert_eq!((unknown.bind, unknown.ssh_peer), (None, None));
+    }
+}

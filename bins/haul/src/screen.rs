@@ -1,0 +1,284 @@
+//! Progress for people, on standard error: a live line on a terminal, a line now and then in a log.
+
+use std::{
+    fmt, io,
+    io::{IsTerminal, Write},
+    time::{Duration, Instant},
+};
+
+use haul_transfer::{Progress, SessionFacts, Summary};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
+
+use crate::{args::When, human};
+
+/// Time between two lines of progress where nothing can be redrawn.
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
+/// Columns drawn when told to draw on what is no terminal.
+const WIDTH_WITHOUT_TERMINAL: u16 = 120;
+/// Redraws per second at most; progress comes five times a second.
+const REDRAW_HZ: u8 = 10;
+
+/// How progress is shown.
+#[derive(Debug)]
+pub(crate) enum Screen {
+    /// One line, redrawn.
+    Live(ProgressBar),
+    /// A line every [`LOG_INTERVAL`].
+    Log {
+        /// When the last one was written.
+        last: Instant,
+    },
+    /// Not at all.
+    Dark,
+}
+
+impl Screen {
+    /// Chooses. Who asks for silence or reads events does not also want lines in a log.
+    pub(crate) fn new(when: When, quiet: bool, json: bool) -> Self {
+        let terminal = io::stderr().is_terminal();
+        match when {
+            When::Never => Self::Dark,
+            When::Always if terminal => Self::live(ProgressDrawTarget::stderr_with_hz(REDRAW_HZ)),
+            When::Always => Self::live(ProgressDrawTarget::term_like_with_hz(
+                Box::new(AnyStderr),
+                REDRAW_HZ,
+            )),
+            When::Auto if quiet => Self::Dark,
+            When::Auto if terminal => Self::live(ProgressDrawTarget::stderr_with_hz(REDRAW_HZ)),
+            When::Auto if json => Self::Dark,
+            When::Auto => Self::Log {
+                last: Instant::now(),
+            },
+        }
+    }
+
+    fn live(target: ProgressDrawTarget) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(0), target);
+        // The template is ours and constant; were it wrong, the default style shows the same facts.
+        if let Ok(style) = ProgressStyle::with_template("[{bar:20}] {wide_msg}") {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        Self::Live(bar)
+    }
+
+    /// Whether anything of the transfer is shown at all.
+    pub(crate) fn is_dark(&self) -> bool {
+        matches!(self, Self::Dark)
+    }
+
+    /// Shows where the transfer is.
+    pub(crate) fn progress(&mut self, progress: &Progress) {
+        match self {
+            Self::Live(bar) => {
+                if progress.scanned {
+                    bar.set_length(progress.bytes_total.max(1));
+                    bar.set_position(progress.bytes);
+                }
+                bar.set_message(status(progress));
+            }
+            Self::Log { last } if last.elapsed() >= LOG_INTERVAL => {
+                *last = Instant::now();
+                self.say(&status(progress));
+            }
+            Self::Log { .. } | Self::Dark => {}
+        }
+    }
+
+    /// Writes a line above the live one.
+    pub(crate) fn say(&self, line: &str) {
+        // Nobody is left to tell when standard error is gone.
+        let write = || drop(writeln!(io::stderr(), "{line}"));
+        match self {
+            Self::Live(bar) => bar.suspend(write),
+            Self::Log { .. } | Self::Dark => write(),
+        }
+    }
+
+    /// Takes the live line away.
+    pub(crate) fn clear(&self) {
+        if let Self::Live(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// `1.2 GB of 5.0 GB, 24.0 %, 6.9 Gbit/s, ETA 44.0 s, …`: the most wanted first, for a narrow
+/// window cuts the end off.
+fn status(progress: &Progress) -> String {
+    let mut parts = Vec::with_capacity(8);
+    if progress.scanned {
+        parts.push(format!(
+            "{} of {}",
+            human::bytes(progress.bytes),
+            human::bytes(progress.bytes_total)
+        ));
+        if progress.bytes_total > 0 {
+            let share = progress.bytes as f64 / progress.bytes_total as f64;
+            parts.push(format!("{:.1} %", share * 100.0));
+        }
+    } else {
+        parts.push(format!("{} (still listing)", human::bytes(progress.bytes)));
+    }
+    parts.push(human::rate(progress.goodput_bps as f64));
+    if let Some(eta) = progress.eta {
+        parts.push(format!("ETA {}", human::duration(eta)));
+    }
+    parts.push(if progress.files > 0 {
+        format!(
+            "{} of {}",
+            human::count(progress.files),
+            human::files(progress.files_total)
+        )
+    } else {
+        human::files(progress.files_total)
+    });
+    parts.push(format!("loss {}", human::percent(progress.loss)));
+    parts.push(format!("RTT {}", human::rtt(progress.rtt)));
+    if progress.retransmitted_bytes > 0 {
+        parts.push(format!(
+            "{} sent again",
+            human::bytes(progress.retransmitted_bytes)
+        ));
+    }
+    parts.join(", ")
+}
+
+/// `12.3 GB, 20,000 files in 14.2 s: 6.9 Gbit/s, 0.02 % loss, RTT 23 ms`.
+pub(crate) fn account(summary: &Summary) -> String {
+    format!(
+        "{}, {} in {}: {}, {} loss, RTT {}",
+        human::bytes(summary.bytes),
+        human::files(summary.files),
+        human::duration(seconds(summary.seconds)),
+        human::rate(summary.goodput_bps as f64),
+        human::percent(summary.loss),
+        human::rtt(seconds(summary.rtt_ms / 1e3)),
+    )
+}
+
+/// What was agreed, for `-v`.
+pub(crate) fn agreement(facts: &SessionFacts) -> String {
+    format!(
+        "path to {} open: sealed with {}, policy {}, datagrams of {} bytes, RTT {}, {} there",
+        facts.peer,
+        facts.suite,
+        facts.policy,
+        human::count(facts.segment_len as u64),
+        human::rtt(facts.rtt),
+        facts.agent,
+    )
+}
+
+/// A number of seconds that came as a float; nonsense counts as none.
+fn seconds(value: f64) -> Duration {
+    Duration::try_from_secs_f64(value).unwrap_or_default()
+}
+
+/// Standard error as if it were a terminal, for `--progress always` into a pipe whose reader draws.
+struct AnyStderr;
+
+impl fmt::Debug for AnyStderr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AnyStderr")
+    }
+}
+
+impl TermLike for AnyStderr {
+    fn width(&self) -> u16 {
+        WIDTH_WITHOUT_TERMINAL
+    }
+
+    fn move_cursor_up(&self, n: usize) -> io::Result<()> {
+        if n == 0 {
+            Ok(())
+        } else {
+            write!(io::stderr(), "\x1b[{n}A")
+        }
+    }
+
+    fn move_cursor_down(&self, n: usize) -> io::Result<()> {
+        if n == 0 {
+            Ok(())
+        } else {
+            write!(io::stderr(), "\x1b[{n}B")
+        }
+    }
+
+    fn move_cursor_right(&self, n: usize) -> io::Result<()> {
+        if n == 0 {
+            Ok(())
+        } else {
+            write!(io::stderr(), "\x1b[{n}C")
+        }
+    }
+
+    fn move_cursor_left(&self, n: usize) -> io::Result<()> {
+        if n == 0 {
+            Ok(())
+        } else {
+            write!(io::stderr(), "\x1b[{n}D")
+        }
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        writeln!(io::stderr(), "{text}")
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        write!(io::stderr(), "{text}")
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        write!(io::stderr(), "\r\x1b[2K")
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::tests::{progress, summary};
+
+    #[test]
+    fn the_last_line_says_it_all() {
+        assert_eq!(
+            account(&summary()),
+            "12.3 GB, 20,000 files in 14.2 s: 6.9 Gbit/s, 0.02 % loss, RTT 23 ms"
+        );
+    }
+
+    #[test]
+    fn a_status_begins_with_the_most_wanted() {
+        assert_eq!(
+            status(&progress()),
+            "1.2 GB of 5.0 GB, 24.0 %, 6.9 Gbit/s, ETA 44.0 s, 12 of 20,000 files, loss 0.02 %, \
+             RTT 23 ms, 1.2 MB sent again"
+        );
+        let early = Progress {
+            scanned: false,
+            files: 0,
+            eta: None,
+            ..progress()
+        };
+        assert_eq!(
+            status(&early),
+            "1.2 GB (still listing), 6.9 Gbit/s, 20,000 files, loss 0.02 %, RTT 23 ms, \
+             1.2 MB sent again"
+        );
+    }
+
+    #[test]
+    fn a_bar_survives_progress_that_goes_nowhere() {
+        let mut screen = Screen::live(ProgressDrawTarget::hidden());
+        screen.progress(&Progress {
+            bytes: 0,
+            bytes_total: 0,
+            ..progress()
+        });
+        screen.progress(&progress());
+        screen.clear();
+    }
+}

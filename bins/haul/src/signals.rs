@@ -1,0 +1,86 @@
+//! Ctrl-C and its kin: the first asks for an orderly end, the second ends at once.
+
+use std::{fs, process};
+
+use haul_transfer::ErrorCode;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
+
+use crate::{ask, failure::Failure};
+
+/// Turns true at the first signal that asks this process to end; a second one ends it. A signal
+/// that was ignored when the program began (`nohup`, a background job) stays ignored.
+///
+/// Must be called within a runtime.
+pub(crate) fn cancellation() -> Result<watch::Receiver<bool>, Failure> {
+    let ignored = ignored_signals();
+    let listen = |kind: SignalKind| {
+        let bit = 1_u64 << (kind.as_raw_value() - 1);
+        (ignored & bit == 0).then(|| signal(kind)).transpose()
+    };
+    let refuse = Failure::system("listening for signals");
+    let signals = (|| {
+        Ok(Signals {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    })();
+    let mut signals = signals.map_err(refuse)?;
+    let (cancel, cancelled) = watch::channel(false);
+    tokio::spawn(async move {
+        signals.any().await;
+        // Nobody listening means that the end has come already.
+        let _ = cancel.send(true);
+        signals.any().await;
+        ask::restore_terminal();
+        process::exit(ErrorCode::Cancelled as i32);
+    });
+    Ok(cancelled)
+}
+
+/// Completes once the first signal has come.
+pub(crate) async fn cancelled(mut cancellation: watch::Receiver<bool>) {
+    if cancellation.wait_for(|cancelled| *cancelled).await.is_err() {
+        // The listener is gone, so no signal will ever be told.
+        std::future::pending().await
+    }
+}
+
+struct Signals {
+    interrupt: Option<Signal>,
+    terminate: Option<Signal>,
+    hangup: Option<Signal>,
+}
+
+impl Signals {
+    async fn any(&mut self) {
+        tokio::select! {
+            () = next(&mut self.interrupt) => {}
+            () = next(&mut self.terminate) => {}
+            () = next(&mut self.hangup) => {}
+        }
+    }
+}
+
+async fn next(signal: &mut Option<Signal>) {
+    let came = match signal {
+        Some(signal) => signal.recv().await,
+        None => None,
+    };
+    if came.is_none() {
+        std::future::pending().await
+    }
+}
+
+/// The signals this process was started to ignore, signal N as bit N-1 (proc(5), `SigIgn`).
+fn ignored_signals() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
+}
