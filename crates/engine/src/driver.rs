@@ -21,7 +21,11 @@ pub(crate) enum Fact {
     /// Scan or read: so many blocks exist now.
     Available(Available),
     /// Tx: a batch has left.
-    Sent { first: PacketNo, count: usize, at: Time },
+    Sent {
+        first: PacketNo,
+        count: usize,
+        at: Time,
+    },
     /// Feedback: the receiver's view.
     Report { report: Box<Report>, at: Time },
     /// Open: data packets arrived and are authentic.
@@ -51,7 +55,10 @@ pub(crate) struct Arrived {
 
 /// What the owner of a line may want.
 pub(crate) enum Ask {
-    Rate { target_bps: Option<u64>, min_bps: u64 },
+    Rate {
+        target_bps: Option<u64>,
+        min_bps: u64,
+    },
     Policy(Policy),
     Stop,
 }

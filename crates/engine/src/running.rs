@@ -75,7 +75,12 @@ impl Halt {
 /// [`EngineError::Flow`] for a configuration the machine refuses, [`EngineError::Thread`] when the
 /// system gives no threads.
 pub fn send(setup: SendSetup) -> Result<Running, EngineError> {
-    let SendSetup { link, outgoing, flow } = setup;
+    let SendSetup {
+        link,
+        outgoing,
+        flow,
+    } = setup;
+    let stride = flow.segment_len;
     let clock = Clock::start();
     let machine = haul_flow::Sender::new(flow, clock.now())?;
     let mut line = Line::new();
@@ -86,22 +91,33 @@ pub fn send(setup: SendSetup) -> Result<Running, EngineError> {
     let (sealed_out, sealed_in) = bounded(SEND_BUFFERS);
     let pool = Pool::new(SEND_BUFFERS);
 
-    let (sealer, path, opener) =
-        (Arc::clone(&link.sealer), Arc::clone(&link.path), Arc::clone(&link.opener));
-    let (inbox, halt, source) = (line.inbox.clone(), Arc::clone(&line.halt), Arc::clone(&outgoing));
+    let (sealer, path, opener) = (
+        Arc::clone(&link.sealer),
+        Arc::clone(&link.path),
+        Arc::clone(&link.opener),
+    );
+    let (inbox, halt, source) = (
+        line.inbox.clone(),
+        Arc::clone(&line.halt),
+        Arc::clone(&outgoing),
+    );
     line.spawn(Stage::Scan, move || stage::scan::run(&source, &inbox))?;
     let (inbox, source) = (line.inbox.clone(), Arc::clone(&outgoing));
     line.spawn(Stage::Read, move || {
-        stage::read::run(&source, &pool, &plan_in, &filled_out, &inbox, &read)
+        stage::read::run(&source, &pool, &plan_in, &filled_out, &inbox, &read, stride)
     })?;
     for _ in 0..workers() {
         let (sealer, seal) = (Arc::clone(&sealer), Arc::clone(&seal));
         let (filled_in, sealed_out) = (filled_in.clone(), sealed_out.clone());
-        line.spawn(Stage::Seal, move || stage::seal::run(&sealer, &filled_in, &sealed_out, &seal))?;
+        line.spawn(Stage::Seal, move || {
+            stage::seal::run(&sealer, &filled_in, &sealed_out, &seal)
+        })?;
     }
     drop((filled_in, sealed_out));
     let (inbox, tx_path) = (line.inbox.clone(), Arc::clone(&path));
-    line.spawn(Stage::Tx, move || stage::tx::run(&tx_path, clock, &sealed_in, &inbox, &tx))?;
+    line.spawn(Stage::Tx, move || {
+        stage::tx::run(&tx_path, clock, &sealed_in, &inbox, &tx)
+    })?;
     let (inbox, sealer) = (line.inbox.clone(), sealer);
     line.spawn(Stage::Feedback, move || {
         stage::feedback::run(&path, &opener, &sealer, clock, &inbox, &halt)
@@ -120,7 +136,11 @@ pub fn send(setup: SendSetup) -> Result<Running, EngineError> {
 /// # Errors
 /// [`EngineError::Thread`] when the system gives no threads.
 pub fn receive(setup: ReceiveSetup) -> Result<Running, EngineError> {
-    let ReceiveSetup { link, incoming, flow } = setup;
+    let ReceiveSetup {
+        link,
+        incoming,
+        flow,
+    } = setup;
     let clock = Clock::start();
     let machine = haul_flow::Receiver::new(flow, clock.now());
     let mut line = Line::new();
@@ -148,7 +168,9 @@ pub fn receive(setup: ReceiveSetup) -> Result<Running, EngineError> {
     }
     drop((arrived_in, opened_out));
     let inbox = line.inbox.clone();
-    line.spawn(Stage::Write, move || stage::write::run(incoming, &opened_in, &inbox, &write))?;
+    line.spawn(Stage::Write, move || {
+        stage::write::run(incoming, &opened_in, &inbox, &write)
+    })?;
 
     let desk = Desk::new(link, clock, Arc::clone(&board), line.facts.clone());
     let driver = ReceiveDriver::new(desk, machine, pool);
@@ -166,7 +188,12 @@ struct Line {
 impl Line {
     fn new() -> Self {
         let (inbox, facts) = bounded(INBOX_DEPTH);
-        Self { inbox, facts, halt: Arc::default(), threads: Vec::new() }
+        Self {
+            inbox,
+            facts,
+            halt: Arc::default(),
+            threads: Vec::new(),
+        }
     }
 
     /// Runs a stage on a thread of its own. Its error, or its panic, becomes a fact.
@@ -191,14 +218,25 @@ impl Line {
         F: FnOnce() -> Option<Received> + Send + 'static,
     {
         // From here on the driver alone listens: when it ends, the stages find nobody and end too.
-        let Self { inbox, facts: _, halt, threads } = self;
+        let Self {
+            inbox,
+            facts: _,
+            halt,
+            threads,
+        } = self;
         let halt_when_done = Arc::clone(&halt);
         let driver = thread(Stage::Driver, move || {
             let received = driver();
             halt_when_done.set();
             received
         })?;
-        Ok(Running { inbox, board, halt, threads, driver: Some(driver) })
+        Ok(Running {
+            inbox,
+            board,
+            halt,
+            threads,
+            driver: Some(driver),
+        })
     }
 }
 
@@ -221,7 +259,10 @@ impl Running {
 
     /// Changes the target and minimum rates of a sending line, in bits per second.
     pub fn set_rate(&self, target_bps: Option<u64>, min_bps: u64) {
-        self.ask(Ask::Rate { target_bps, min_bps });
+        self.ask(Ask::Rate {
+            target_bps,
+            min_bps,
+        });
     }
 
     /// Changes the rate policy of a sending line.
@@ -232,7 +273,10 @@ impl Running {
     /// Stops the line, waits for its threads and returns what is left.
     pub fn stop(mut self) -> Stopped {
         let received = self.halt_and_join();
-        Stopped { snapshot: self.board.read(), received }
+        Stopped {
+            snapshot: self.board.read(),
+            received,
+        }
     }
 
     fn ask(&self, ask: Ask) {
@@ -261,6 +305,8 @@ impl Drop for Running {
 
 impl fmt::Debug for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Running").field("threads", &self.threads.len()).finish_non_exhaustive()
+        f.debug_struct("Running")
+            .field("threads", &self.threads.len())
+            .finish_non_exhaustive()
     }
 }

@@ -65,18 +65,24 @@ pub struct ReceiveSetup {
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Link")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for SendSetup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SendSetup").field("link", &self.link).finish_non_exhaustive()
+        f.debug_struct("SendSetup")
+            .field("link", &self.link)
+            .finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for ReceiveSetup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReceiveSetup").field("link", &self.link).finish_non_exhaustive()
+        f.debug_struct("ReceiveSetup")
+            .field("link", &self.link)
+            .finish_non_exhaustive()
     }
 }

@@ -64,10 +64,6 @@ impl StageCounters {
         })
     }
 
-    pub(crate) fn stage(&self) -> Stage {
-        self.stage
-    }
-
     fn times(&self) -> StageTimes {
         let duration = |ns: &AtomicU64| Duration::from_nanos(ns.load(Relaxed));
         StageTimes {
@@ -89,7 +85,10 @@ pub(crate) struct Stopwatch {
 
 impl Stopwatch {
     pub(crate) fn start(counters: &Arc<StageCounters>) -> Self {
-        Self { counters: Arc::clone(counters), last: Instant::now() }
+        Self {
+            counters: Arc::clone(counters),
+            last: Instant::now(),
+        }
     }
 
     pub(crate) fn was_waiting_for_input(&mut self) {
@@ -125,7 +124,10 @@ pub(crate) struct Board {
 
 impl Board {
     pub(crate) fn new(stages: Vec<Arc<StageCounters>>) -> Arc<Self> {
-        Arc::new(Self { snapshot: Mutex::default(), stages })
+        Arc::new(Self {
+            snapshot: Mutex::default(),
+            stages,
+        })
     }
 
     pub(crate) fn post(&self, snapshot: Snapshot) {
@@ -133,8 +135,16 @@ impl Board {
     }
 
     pub(crate) fn read(&self) -> Snapshot {
-        let mut snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        snapshot.stages = self.stages.iter().map(|counters| counters.times()).collect();
+        let mut snapshot = self
+            .snapshot
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        snapshot.stages = self
+            .stages
+            .iter()
+            .map(|counters| counters.times())
+            .collect();
         snapshot
     }
 }

@@ -16,8 +16,8 @@ use haul_wire::{
 
 use super::Fact;
 use crate::{
-    EngineError, EngineEvent, Link, OnEvent, Snapshot, Stage, clock::Clock,
-    setup::CONTROL_BUFFERS, stats::Board,
+    EngineError, EngineEvent, Link, OnEvent, Snapshot, Stage, clock::Clock, setup::CONTROL_BUFFERS,
+    stats::Board,
 };
 
 /// Room for the largest small datagram; fits any path that was opened.
@@ -50,12 +50,7 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    pub(crate) fn new(
-        link: Link,
-        clock: Clock,
-        board: Arc<Board>,
-        facts: Receiver<Fact>,
-    ) -> Self {
+    pub(crate) fn new(link: Link, clock: Clock, board: Arc<Board>, facts: Receiver<Fact>) -> Self {
         let now = clock.now();
         Self {
             clock,
@@ -118,7 +113,9 @@ impl Desk {
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }
         for _ in 1..FACTS_AT_ONCE {
-            let Ok(fact) = self.facts.try_recv() else { break };
+            let Ok(fact) = self.facts.try_recv() else {
+                break;
+            };
             handle(self, fact)?;
         }
         Ok(())
@@ -164,7 +161,10 @@ impl Desk {
         kind: Kind,
         body: &T,
     ) -> Result<(), EngineError> {
-        let run = self.path_counter.take(1).ok_or(haul_flow::FlowError::NumbersExhausted)?;
+        let run = self
+            .path_counter
+            .take(1)
+            .ok_or(haul_flow::FlowError::NumbersExhausted)?;
         self.send_small(kind, Lane::PATH, run, |out| path::encode(body, out))
     }
 
@@ -177,7 +177,9 @@ impl Desk {
         run: PacketRun,
         encode: impl FnOnce(&mut [u8]) -> Option<usize>,
     ) -> Result<(), EngineError> {
-        let Some(mut batch) = self.pool.try_take() else { return Ok(()) };
+        let Some(mut batch) = self.pool.try_take() else {
+            return Ok(());
+        };
         let room = HEADER_LEN..SMALL_DATAGRAM_LEN - TAG_LEN;
         let Some(len) = encode(&mut batch.spare()[room]) else {
             return Err(EngineError::Malformed("datagram of our own"));

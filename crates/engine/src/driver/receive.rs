@@ -47,7 +47,14 @@ impl ReceiveDriver {
                 self.post();
             }
             let deadline = self.machine.poll_timeout();
-            let Self { desk, machine, written_bytes, received, stopping, .. } = self;
+            let Self {
+                desk,
+                machine,
+                written_bytes,
+                received,
+                stopping,
+                ..
+            } = self;
             desk.facts(deadline, |desk, fact| {
                 match fact {
                     Fact::Arrived(arrived) => {
@@ -60,7 +67,11 @@ impl ReceiveDriver {
                         desk.peer_follows();
                         machine.handle_sync(&sync, at);
                     }
-                    Fact::Written(Placed { written_bytes: bytes, duplicate_blocks, .. }) => {
+                    Fact::Written(Placed {
+                        written_bytes: bytes,
+                        duplicate_blocks,
+                        ..
+                    }) => {
                         *written_bytes += bytes;
                         machine.handle_written(bytes, duplicate_blocks);
                     }
@@ -72,10 +83,8 @@ impl ReceiveDriver {
                     Fact::Failed(error) => return Err(error),
                     Fact::Ask(Ask::Stop) => *stopping = true,
                     // Facts of a sending line, and requests only a sender can follow.
-                    Fact::Ask(_)
-                    | Fact::Available(_)
-                    | Fact::Sent { .. }
-                    | Fact::Report { .. } => {}
+                    Fact::Ask(_) | Fact::Available(_) | Fact::Sent { .. } | Fact::Report { .. } => {
+                    }
                 }
                 Ok(())
             })?;
@@ -91,8 +100,12 @@ impl ReceiveDriver {
         let free_bytes = pool_bytes.min(self.desk.socket_buffer() / 2);
         self.machine.handle_free(free_bytes as u64);
         while let Some(report) = self.machine.poll_report(now) {
-            let run = self.counter.take(1).ok_or(haul_flow::FlowError::NumbersExhausted)?;
-            self.desk.send_small(Kind::Report, Lane::DATA, run, |out| report.encode(out))?;
+            let run = self
+                .counter
+                .take(1)
+                .ok_or(haul_flow::FlowError::NumbersExhausted)?;
+            self.desk
+                .send_small(Kind::Report, Lane::DATA, run, |out| report.encode(out))?;
         }
         Ok(())
     }
@@ -100,7 +113,11 @@ impl ReceiveDriver {
     fn post(&mut self) {
         let receiver = Some(self.machine.stats());
         let written_bytes = self.written_bytes;
-        self.desk.post(Snapshot { receiver, written_bytes, ..Snapshot::default() });
+        self.desk.post(Snapshot {
+            receiver,
+            written_bytes,
+            ..Snapshot::default()
+        });
     }
 }
 

@@ -58,7 +58,13 @@ impl SendDriver {
                 self.post();
             }
             let deadline = self.machine.poll_timeout();
-            let Self { desk, machine, outstanding, stopping, .. } = self;
+            let Self {
+                desk,
+                machine,
+                outstanding,
+                stopping,
+                ..
+            } = self;
             desk.facts(deadline, |desk, fact| {
                 handle(desk, machine, outstanding, stopping, fact)
             })?;
@@ -110,7 +116,10 @@ impl SendDriver {
 
     fn post(&mut self) {
         let sender = Some(self.machine.stats());
-        self.desk.post(Snapshot { sender, ..Snapshot::default() });
+        self.desk.post(Snapshot {
+            sender,
+            ..Snapshot::default()
+        });
     }
 }
 
@@ -131,7 +140,10 @@ fn handle(
             desk.peer_heard();
             machine.handle_report(&report, at)?;
         }
-        Fact::Ask(Ask::Rate { target_bps, min_bps }) => {
+        Fact::Ask(Ask::Rate {
+            target_bps,
+            min_bps,
+        }) => {
             machine.set_rate(target_bps, min_bps, desk.clock.now());
         }
         Fact::Ask(Ask::Policy(policy)) => machine.set_policy(policy, desk.clock.now())?,

@@ -37,7 +37,13 @@ pub(crate) fn run(
                 let report =
                     Report::decode(segment.body).map_err(|_| EngineError::Malformed("report"))?;
                 sealer.confirm_epoch(report.epoch);
-                if inbox.send(Fact::Report { report: Box::new(report), at }).is_err() {
+                if inbox
+                    .send(Fact::Report {
+                        report: Box::new(report),
+                        at,
+                    })
+                    .is_err()
+                {
                     return Ok(());
                 }
             }

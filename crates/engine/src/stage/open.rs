@@ -36,7 +36,9 @@ pub(crate) fn run(
     for landing in landed {
         watch.was_waiting_for_input();
         let at = landing.at;
-        let (batch, segments) = opener.open_batch(landing.batch, clock.now_ms()).into_parts();
+        let (batch, segments) = opener
+            .open_batch(landing.batch, clock.now_ms())
+            .into_parts();
         let mut arrived = Arrived {
             packets: ArrayVec::new(),
             datagram_len: batch.stride(),

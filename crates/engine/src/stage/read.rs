@@ -4,7 +4,6 @@ use crossbeam_channel::{Receiver, Sender};
 use haul_batch::Pool;
 use haul_disk::Outgoing;
 use haul_flow::Plan;
-use haul_wire::segment_len;
 
 use super::{Filled, PATIENCE};
 use crate::{
@@ -21,8 +20,8 @@ pub(crate) fn run(
     filled: &Sender<Filled>,
     inbox: &Sender<Fact>,
     counters: &Arc<StageCounters>,
+    stride: usize,
 ) -> Result<(), EngineError> {
-    let stride = segment_len(outgoing.block_len());
     let mut watch = Stopwatch::start(counters);
     for plan in plans {
         watch.was_waiting_for_input();

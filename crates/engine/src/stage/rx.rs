@@ -44,7 +44,9 @@ pub(crate) fn run(
                 at: now - arrival.age,
                 congestion_experienced: arrival.congestion_experienced,
             };
-            let Some(ready) = gather(&mut together, landing) else { continue };
+            let Some(ready) = gather(&mut together, landing) else {
+                continue;
+            };
             if landed.send(ready).is_err() {
                 return Ok(());
             }

@@ -24,7 +24,16 @@ pub(crate) fn run(
         let sealed = sealer.seal_batch(Kind::Data, Lane::DATA, plan.run, batch)?;
         watch.was_busy(1);
         let (release_at, gap) = (plan.release_at, plan.gap);
-        if departures.send(Departure { sealed, first, count, release_at, gap }).is_err() {
+        if departures
+            .send(Departure {
+                sealed,
+                first,
+                count,
+                release_at,
+                gap,
+            })
+            .is_err()
+        {
             return Ok(());
         }
         watch.was_waiting_for_output();

@@ -28,17 +28,32 @@ pub(crate) fn run(
     let mut watch = Stopwatch::start(counters);
     let mut schedule = Schedule::default();
     for departure in departures {
-        let Departure { sealed, first, count, release_at, gap } = departure;
+        let Departure {
+            sealed,
+            first,
+            count,
+            release_at,
+            gap,
+        } = departure;
         if let Some(nap) = schedule.wait(release_at, gap, clock.now()) {
             std::thread::sleep(nap);
         }
         watch.was_waiting_for_input();
         if path.send(sealed.bytes(), sealed.stride())? == SendOutcome::TooBig {
-            return Err(EngineError::PathShrunk { datagram_len: sealed.stride() });
+            return Err(EngineError::PathShrunk {
+                datagram_len: sealed.stride(),
+            });
         }
         drop(sealed);
         watch.was_busy(1);
-        if inbox.send(Fact::Sent { first, count, at: clock.now() }).is_err() {
+        if inbox
+            .send(Fact::Sent {
+                first,
+                count,
+                at: clock.now(),
+            })
+            .is_err()
+        {
             return Ok(());
         }
         watch.was_waiting_for_output();
@@ -78,7 +93,10 @@ mod tests {
     fn batches_leave_at_their_time() {
         let mut schedule = Schedule::default();
         assert_eq!(schedule.wait(at(10_000), GAP, at(10_000)), None);
-        assert_eq!(schedule.wait(at(10_500), GAP, at(10_100)), Some(Duration::from_micros(400)));
+        assert_eq!(
+            schedule.wait(at(10_500), GAP, at(10_100)),
+            Some(Duration::from_micros(400))
+        );
     }
 
     #[test]
