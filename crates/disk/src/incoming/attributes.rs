@@ -30,14 +30,14 @@ impl Attributes {
         }
     }
 
-    /// The permissions a directory is made with, before the umask: its owner must be able to fill it.
-    pub(super) fn mode_while_filling(meta: &Meta) -> u32 {
-        (meta.mode & PERMISSIONS) | OWNER
+    /// The permissions a directory is made with: its owner must be able to fill it.
+    pub(super) fn mode_while_filling(&self, meta: &Meta) -> u32 {
+        (meta.mode & PERMISSIONS & !self.umask) | OWNER
     }
 
     /// Whether a directory that has been made needs anything more at the end.
     pub(super) fn is_due_for_new_dir(&self, meta: &Meta) -> bool {
-        self.preserve || self.mode(meta) != Self::mode_while_filling(meta) & !self.umask
+        self.preserve || self.mode(meta) != self.mode_while_filling(meta)
     }
 
     /// The times something shall have; `None` leaves them as they come.

@@ -52,7 +52,8 @@ impl Dirs {
         meta: &Meta,
         attributes: &Attributes,
     ) -> Result<(), FailureKind> {
-        let made = self.make(parent, name, meta);
+        let mode = attributes.mode_while_filling(meta);
+        let made = self.make(parent, name, Mode::from_raw_mode(mode));
         let last = match made {
             Ok(true) => attributes.is_due_for_new_dir(meta),
             Ok(false) => attributes.preserve(),
@@ -68,9 +69,8 @@ impl Dirs {
     }
 
     /// Whether the directory is new.
-    fn make(&mut self, parent: DirId, name: &Name, meta: &Meta) -> Result<bool, FailureKind> {
+    fn make(&mut self, parent: DirId, name: &Name, mode: Mode) -> Result<bool, FailureKind> {
         let dir = self.open(parent)?;
-        let mode = Mode::from_raw_mode(Attributes::mode_while_filling(meta));
         match mkdirat(&*dir, name.as_bytes(), mode) {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => match self.root.dir(dir.as_fd(), &[name.as_bytes()]) {

@@ -9,9 +9,11 @@
     missing_debug_implementations
 )]
 
+pub mod peer;
+
 use std::{
     collections::BTreeMap,
-    ffi::{CString, OsString},
+    ffi::OsString,
     fs,
     os::unix::{
         ffi::{OsStrExt as _, OsStringExt as _},
@@ -140,7 +142,12 @@ pub fn run(
     let (send, receive) = mpsc::channel();
     let scanner = {
         let outgoing = Arc::clone(outgoing);
-        std::thread::spawn(move || outgoing.scan(&mut |available| drop(send.send(available))))
+        std::thread::spawn(move || {
+            outgoing.scan(&mut |available| {
+                // Nobody listens any more once the transfer has ended.
+                let _ = send.send(available);
+            })
+        })
     };
     let mut line = Line::new(Arc::clone(outgoing), network);
     let result = loop {
@@ -348,8 +355,4 @@ pub fn assert_same(left: &Path, right: &Path) {
 
 pub fn path(bytes: &[u8]) -> PathBuf {
     PathBuf::from(OsString::from_vec(bytes.to_vec()))
-}
-
-pub fn c_path(path: &Path) -> CString {
-    CString::new(path.as_os_str().as_bytes()).unwrap()
 }
