@@ -135,7 +135,7 @@ impl Attempt<'_> {
         Ok(match result {
             Ok(()) => Some(Outcome::In),
             Err(e) if e.code() == REFUSED => Some(Outcome::Refused),
-            Err(_) if self.server_is_gone() => {
+            Err(e) if says_gone(&e) || self.server_is_gone() => {
                 self.account.notes.push(
                     "the server hung up: too many keys? choose one with -i and IdentitiesOnly"
                         .to_owned(),
@@ -146,7 +146,7 @@ impl Attempt<'_> {
         })
     }
 
-    /// Whether the server has closed the connection, which libssh2 reports in several disguises.
+    /// Whether the server has closed the connection.
     fn server_is_gone(&self) -> bool {
         match self.link.socket().peek(&mut [0]) {
             Ok(bytes) => bytes == 0,
@@ -377,6 +377,16 @@ impl Attempt<'_> {
         }
         Ok(false)
     }
+}
+
+/// Whether libssh2 reports, in one of several disguises, that the server has hung up. It gives a
+/// missing answer the code of a bad signature, and only its words tell the two apart.
+fn says_gone(error: &ssh2::Error) -> bool {
+    const SEND: ErrorCode = ErrorCode::Session(-7);
+    const DISCONNECT: ErrorCode = ErrorCode::Session(-13);
+    const RECEIVE: ErrorCode = ErrorCode::Session(-43);
+    [SEND, DISCONNECT, RECEIVE].contains(&error.code())
+        || error.message().starts_with("Waiting for")
 }
 
 /// What the server said to an attempt.

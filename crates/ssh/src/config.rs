@@ -111,6 +111,13 @@ pub(crate) struct Sources<'a> {
     pub(crate) local_user: Option<&'a str>,
 }
 
+impl Sources<'_> {
+    /// What `~` stands for; a user without a home has only the root.
+    fn home(&self) -> &Path {
+        self.home.unwrap_or_else(|| Path::new("/"))
+    }
+}
+
 /// Reads what the configuration says about `host`, as the user named it, for `user` if given.
 ///
 /// # Errors
@@ -122,7 +129,7 @@ pub(crate) fn load(
     user: Option<&str>,
     port: Option<u16>,
 ) -> Result<HostConfig, SshError> {
-    let home = sources.home.unwrap_or(Path::new("/"));
+    let home = sources.home();
     let user_directory = home.join(".ssh");
     let mut reader = Reader {
         host,
@@ -145,7 +152,7 @@ pub(crate) fn load(
                 let file = user_directory.join("config");
                 missing_is_fine(reader.file(&file, &user_directory, Trust::UserOnly, 0))?;
             }
-            let directory = sources.system.parent().unwrap_or(Path::new("/"));
+            let directory = sources.system.parent().unwrap_or_else(|| Path::new("/"));
             missing_is_fine(reader.file(sources.system, directory, Trust::Any, 0))?;
         }
     }
@@ -298,20 +305,9 @@ impl Raw {
                 one()?;
                 self.user_known_hosts = Some((arguments.to_vec(), origin.clone()));
             }
-            "stricthostkeychecking" if self.strict.is_none() => match one()? {
-                "yes" | "true" => self.strict = Some(Strict::Yes),
-                "accept-new" => self.strict = Some(Strict::AcceptNew),
-                "ask" => self.strict = Some(Strict::Ask),
-                // A host nobody has looked at is never trusted just because a file says so.
-                "no" | "false" | "off" => {
-                    let (file, line) = (origin.file.display(), origin.line);
-                    self.warnings.push(format!(
-                        "{file}, line {line}: unknown hosts are not accepted unseen"
-                    ));
-                    self.strict = Some(Strict::Ask);
-                }
-                other => return bad("StrictHostKeyChecking", other),
-            },
+            "stricthostkeychecking" if self.strict.is_none() => {
+                self.set_strict(one()?, origin)?;
+            }
             "connecttimeout" if self.connect_timeout.is_none() => {
                 match (one()?, parse_interval(one()?)) {
                     ("none", _) => self.connect_timeout = Some(None),
@@ -325,11 +321,31 @@ impl Raw {
                 } else {
                     "ProxyCommand"
                 };
-                let asked = one()?.to_ascii_lowercase() != "none";
+                let asked = !one()?.eq_ignore_ascii_case("none");
                 self.proxy = Some(asked.then(|| (option, origin.clone())));
             }
             _ => {}
         }
+        Ok(())
+    }
+
+    fn set_strict(&mut self, value: &str, origin: &Origin) -> Result<(), SshError> {
+        self.strict = Some(match value {
+            "yes" | "true" => Strict::Yes,
+            "accept-new" => Strict::AcceptNew,
+            "ask" => Strict::Ask,
+            // A host nobody has looked at is never trusted just because a file says so.
+            "no" | "false" | "off" => {
+                let (file, line) = (origin.file.display(), origin.line);
+                let warning = format!("{file}, line {line}: unknown hosts are not accepted unseen");
+                self.warnings.push(warning);
+                Strict::Ask
+            }
+            _ => {
+                let (option, value) = ("StrictHostKeyChecking", value.to_owned());
+                return Err(origin.fault(ConfigFault::Value { option, value }));
+            }
+        });
         Ok(())
     }
 
@@ -341,7 +357,7 @@ impl Raw {
         port: Option<u16>,
         sources: &Sources<'_>,
     ) -> Result<HostConfig, SshError> {
-        let home = sources.home.unwrap_or(Path::new("/"));
+        let home = sources.home();
         let early = Tokens {
             host,
             original: host,

@@ -26,6 +26,9 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 /// Time for the server to start the command.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(20);
+/// Time for everything when no user is there to be asked. Only an agent that does not answer a
+/// request to sign can take that long, as libssh2 waits for it without a limit.
+const UNATTENDED_PATIENCE: Duration = Duration::from_secs(180);
 /// SSH's own port.
 const DEFAULT_PORT: u16 = 22;
 /// The system's configuration.
@@ -124,6 +127,7 @@ fn spawn(
     let output = Arc::clone(&shared);
     let (hold, held) = UnixStream::pair().map_err(|e| SshError::system("socket pair", e))?;
     let (report, reported) = mpsc::sync_channel(1);
+    let unattended = !options.interactive;
     let work = move || {
         let started = start(&route, &config, &mut options, &command);
         let (started, ready) = match started {
@@ -149,7 +153,12 @@ fn spawn(
         .name("ssh".to_owned())
         .spawn(work)
         .map_err(|e| SshError::system("thread", e))?;
-    match reported.recv() {
+    let outcome = if unattended {
+        reported.recv_timeout(UNATTENDED_PATIENCE)
+    } else {
+        reported.recv().map_err(Into::into)
+    };
+    match outcome {
         Ok(Ok(Ready { pipe, peer })) => {
             let remote = Remote::new(shared, hold, worker);
             Ok(Session {
@@ -164,7 +173,9 @@ fn spawn(
             let _ = worker.join();
             Err(e)
         }
-        Err(_) => Err(SshError::WorkerDied),
+        // The thread ends by itself once its agent lets go of it: nobody takes its report.
+        Err(mpsc::RecvTimeoutError::Timeout) => Err(SshError::Timeout(Stage::Authentication)),
+        Err(mpsc::RecvTimeoutError::Disconnected) => Err(SshError::WorkerDied),
     }
 }
 

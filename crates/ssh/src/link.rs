@@ -12,6 +12,11 @@ use crate::clock::timespec;
 use crate::error::{SshError, Stage};
 use crate::host_key::HostKey;
 
+const _: () = assert!(
+    option_env!("LIBSSH2_SYS_USE_PKG_CONFIG").is_none(),
+    "the system's libssh2 must not be linked: it may lack security fixes the bundled one has"
+);
+
 /// `LIBSSH2_ERROR_EAGAIN`.
 const EAGAIN: ErrorCode = ErrorCode::Session(-37);
 /// `SSH_DISCONNECT_BY_APPLICATION` in words.

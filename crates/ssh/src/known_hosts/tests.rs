@@ -34,136 +34,116 @@ fn brief(verdict: &Verdict) -> (&'static str, usize) {
     }
 }
 
+/// File, host, port, and what is said of the key `ED`: verdict, and line where there is one.
+type Case = (String, &'static str, u16, (&'static str, usize));
+
+fn check(table: &[Case]) {
+    for (file, host, port, expected) in table {
+        let shown = file.chars().take(80).collect::<String>();
+        let verdict = judge(file, host, *port, ED);
+        assert_eq!(brief(&verdict), *expected, "{host}:{port} in {shown:?}");
+    }
+}
+
+const TRUSTED: (&str, usize) = ("trusted", 0);
+const UNKNOWN: (&str, usize) = ("unknown", 0);
+
 #[test]
-fn verdicts_are_those_of_openssh() {
-    // (file, host, port, verdict and line for ED)
-    let table: &[(String, &str, u16, (&str, usize))] = &[
-        (String::new(), "h", 22, ("unknown", 0)),
-        (format!("h {ED}\n"), "h", 22, ("trusted", 0)),
-        (format!("h {ED}\n"), "H", 22, ("trusted", 0)),
-        (format!("H {ED}\n"), "h", 22, ("trusted", 0)),
-        (
-            format!("h {ED} some comment # here"),
-            "h",
-            22,
-            ("trusted", 0),
-        ),
-        (format!("h {ED}\r\n"), "h", 22, ("trusted", 0)),
-        (format!(" \t h \t {ED}\n"), "h", 22, ("trusted", 0)),
-        (format!("#h {ED}\n"), "h", 22, ("unknown", 0)),
-        (format!("other {ED}\n"), "h", 22, ("unknown", 0)),
-        (format!("a,b,h {ED}\n"), "h", 22, ("trusted", 0)),
-        (format!("*.x.org {ED}\n"), "a.x.org", 22, ("trusted", 0)),
-        (format!("*.x.org {ED}\n"), "x.org", 22, ("unknown", 0)),
-        (format!("a.x.or? {ED}\n"), "a.x.org", 22, ("trusted", 0)),
+fn names_match_as_in_openssh() {
+    check(&[
+        (String::new(), "h", 22, UNKNOWN),
+        (format!("h {ED}\n"), "h", 22, TRUSTED),
+        (format!("h {ED}\n"), "H", 22, TRUSTED),
+        (format!("H {ED}\n"), "h", 22, TRUSTED),
+        (format!("other {ED}\n"), "h", 22, UNKNOWN),
+        (format!("a,b,h {ED}\n"), "h", 22, TRUSTED),
+        (format!("*.x.org {ED}\n"), "a.x.org", 22, TRUSTED),
+        (format!("*.x.org {ED}\n"), "x.org", 22, UNKNOWN),
+        (format!("a.x.or? {ED}\n"), "a.x.org", 22, TRUSTED),
         (
             format!("*.x.org,!bad.x.org {ED}\n"),
             "bad.x.org",
             22,
-            ("unknown", 0),
+            UNKNOWN,
         ),
         (
             format!("!bad.x.org,*.x.org {ED}\n"),
             "good.x.org",
             22,
-            ("trusted", 0),
+            TRUSTED,
         ),
-        (
-            format!("!bad.x.org {ED}\n"),
-            "good.x.org",
-            22,
-            ("unknown", 0),
-        ),
+        (format!("!bad.x.org {ED}\n"), "good.x.org", 22, UNKNOWN),
+        (format!("[h]:2222 {ED}\n"), "h", 2222, TRUSTED),
+        (format!("[h]:2222 {ED}\n"), "h", 22, UNKNOWN),
+        (format!("[h]:22 {ED}\n"), "h", 22, UNKNOWN),
+        (format!("[h]:2222 {ED2}\n"), "h", 2222, ("changed", 1)),
+        (format!("h {ED}\n"), "h", 2222, TRUSTED),
+        (format!("h {ED2}\n"), "h", 2222, UNKNOWN),
+        (format!("[*.x.org]:2222 {ED}\n"), "a.x.org", 2222, TRUSTED),
+        (format!("[::1]:2222 {ED}\n"), "::1", 2222, TRUSTED),
+        (format!("::1 {ED}\n"), "::1", 22, TRUSTED),
+    ]);
+}
+
+#[test]
+fn keys_and_markers_count_as_in_openssh() {
+    check(&[
         (format!("h {ED2}\n"), "h", 22, ("changed", 1)),
-        (
-            format!("# first\nh {ED2}\nh {ED}\n"),
-            "h",
-            22,
-            ("trusted", 0),
-        ),
+        (format!("# first\nh {ED2}\nh {ED}\n"), "h", 22, TRUSTED),
         (format!("h {EC}\n"), "h", 22, ("changed", 1)),
         (format!("h {EC}\nh {ED2}\n"), "h", 22, ("changed", 2)),
         (format!("@revoked h {ED}\n"), "h", 22, ("revoked", 1)),
+        (format!("@revoked h {ED}\n"), "h", 2222, ("revoked", 1)),
         (
             format!("h {ED}\n@revoked * {ED}\n"),
             "h",
             22,
             ("revoked", 2),
         ),
-        (
-            format!("h {ED}\n@revoked * {ED2}\n"),
-            "h",
-            22,
-            ("trusted", 0),
-        ),
-        (
-            format!("@revoked other {ED}\nh {ED}\n"),
-            "h",
-            22,
-            ("trusted", 0),
-        ),
-        (format!("@cert-authority h {ED}\n"), "h", 22, ("unknown", 0)),
+        (format!("h {ED}\n@revoked * {ED2}\n"), "h", 22, TRUSTED),
+        (format!("@revoked other {ED}\nh {ED}\n"), "h", 22, TRUSTED),
+        (format!("@cert-authority h {ED}\n"), "h", 22, UNKNOWN),
         (
             format!("@cert-authority * {ED2}\nh {ED}\n"),
             "h",
             22,
-            ("trusted", 0),
+            TRUSTED,
         ),
-        (format!("@gibberish h {ED}\n"), "h", 22, ("unknown", 0)),
-        (
-            format!("@revoked @revoked h {ED}\n"),
-            "h",
-            22,
-            ("unknown", 0),
-        ),
-        (format!("[h]:2222 {ED}\n"), "h", 2222, ("trusted", 0)),
-        (format!("[h]:2222 {ED}\n"), "h", 22, ("unknown", 0)),
-        (format!("[h]:22 {ED}\n"), "h", 22, ("unknown", 0)),
-        (format!("[h]:2222 {ED2}\n"), "h", 2222, ("changed", 1)),
-        (format!("h {ED}\n"), "h", 2222, ("trusted", 0)),
-        (format!("h {ED2}\n"), "h", 2222, ("unknown", 0)),
-        (format!("@revoked h {ED}\n"), "h", 2222, ("revoked", 1)),
-        (
-            format!("[*.x.org]:2222 {ED}\n"),
-            "a.x.org",
-            2222,
-            ("trusted", 0),
-        ),
-        (format!("[::1]:2222 {ED}\n"), "::1", 2222, ("trusted", 0)),
-        (format!("::1 {ED}\n"), "::1", 22, ("trusted", 0)),
-        ("h ssh-ed25519\n".to_owned(), "h", 22, ("unknown", 0)),
-        ("h ssh-ed25519 !!!!\n".to_owned(), "h", 22, ("unknown", 0)),
+        (format!("@gibberish h {ED}\n"), "h", 22, UNKNOWN),
+        (format!("@revoked @revoked h {ED}\n"), "h", 22, UNKNOWN),
+    ]);
+}
+
+#[test]
+fn odd_lines_are_read_or_skipped_as_in_openssh() {
+    check(&[
+        (format!("h {ED} some comment # here"), "h", 22, TRUSTED),
+        (format!("h {ED}\r\n"), "h", 22, TRUSTED),
+        (format!(" \t h \t {ED}\n"), "h", 22, TRUSTED),
+        (format!("#h {ED}\n"), "h", 22, UNKNOWN),
+        ("h ssh-ed25519\n".to_owned(), "h", 22, UNKNOWN),
+        ("h ssh-ed25519 !!!!\n".to_owned(), "h", 22, UNKNOWN),
         (
             format!("h {}\n", ED.replace("ssh-ed25519", "ssh-rsa")),
             "h",
             22,
-            ("unknown", 0),
+            UNKNOWN,
         ),
-        (
-            format!("\u{0}\u{1}garbage\nh\nh {ED}\n"),
-            "h",
-            22,
-            ("trusted", 0),
-        ),
-        (format!("|1|nonsense {ED}\n"), "h", 22, ("unknown", 0)),
+        (format!("\u{0}\u{1}garbage\nh\nh {ED}\n"), "h", 22, TRUSTED),
+        (format!("|1|nonsense {ED}\n"), "h", 22, UNKNOWN),
         (
             format!("{} {ED}\nh {ED}\n", "x".repeat(10 << 20)),
             "h",
             22,
-            ("trusted", 0),
+            TRUSTED,
         ),
         (
             format!("{}h {ED}\n", "y,".repeat(5 << 20)),
             "h",
             22,
-            ("trusted", 0),
+            TRUSTED,
         ),
-    ];
-    for (file, host, port, expected) in table {
-        let shown = file.chars().take(80).collect::<String>();
-        let verdict = judge(file, host, *port, ED);
-        assert_eq!(brief(&verdict), *expected, "{host}:{port} in {shown:?}");
-    }
+    ]);
 }
 
 #[test]
