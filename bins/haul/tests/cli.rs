@@ -8,6 +8,9 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+/// A file that surely exists.
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+
 const HELP: &str = include_str!("help.txt");
 const HELP_SHORT: &str = include_str!("help-short.txt");
 
@@ -100,11 +103,11 @@ fn a_command_line_without_sense_is_status_2() {
         (&[], "a source and a destination"),
         (&["host:a"], "a source and a destination"),
         (&["--no-such-option", "a", "host:"], "unexpected argument"),
-        (&["/dev/null", "/tmp"], "on this machine"),
+        (&[FILE, "/tmp"], "on this machine"),
         (&["one:a", "two:b"], "both sides are remote"),
         (&["one:a", "two:b", "."], "one account"),
-        (&["-c", "rot13", "/dev/null", "host:"], "unknown cipher"),
-        (&["-l", "300MB", "/dev/null", "host:"], "bits per second"),
+        (&["-c", "rot13", FILE, "host:"], "unknown cipher"),
+        (&["-l", "300MB", FILE, "host:"], "bits per second"),
         (&["--policy", "fixed", "host:a", "."], "-l"),
         (&["haul://ann:pw@host/a", "."], "password"),
         (&["[::1]", "[::1:a", "."], "IPv6"),
@@ -119,7 +122,7 @@ fn a_command_line_without_sense_is_status_2() {
 #[test]
 fn a_broken_cipher_is_refused_with_the_reason() {
     for name in ["3des", "3DES-192", "rc4", "des"] {
-        let line = refused(2, &["-c", name, "/dev/null", "host:"]);
+        let line = refused(2, &["-c", name, FILE, "host:"]);
         assert!(line.contains("is not offered"), "{line}");
         assert!(line.contains("aes128cfb"), "{line}");
     }
@@ -133,7 +136,7 @@ fn a_missing_source_here_is_status_20() {
 
 #[test]
 fn an_unknown_host_is_status_10() {
-    let line = refused(10, &["/dev/null", "host.invalid:"]);
+    let line = refused(10, &[FILE, "host.invalid:"]);
     assert!(line.contains("host.invalid"), "{line}");
 }
 
@@ -146,7 +149,7 @@ fn a_refused_connection_is_status_10() {
         .unwrap()
         .port();
     let port = port.to_string();
-    let line = refused(10, &["-P", &port, "/dev/null", "ann@127.0.0.1:"]);
+    let line = refused(10, &["-P", &port, FILE, "ann@127.0.0.1:"]);
     assert!(line.contains(&port) && line.contains("refused"), "{line}");
 }
 
@@ -154,19 +157,14 @@ fn a_refused_connection_is_status_10() {
 fn an_ssh_program_that_is_missing_or_fails_is_told() {
     let line = refused(
         2,
-        &[
-            "--ssh-program",
-            "/nonexistent/ssh",
-            "/dev/null",
-            "localhost:",
-        ],
+        &["--ssh-program", "/nonexistent/ssh", FILE, "localhost:"],
     );
     assert!(line.contains("/nonexistent/ssh"), "{line}");
     let fails = "/bin/sh -c 'echo \"ann@h: Permission denied (publickey).\" >&2; exit 255'";
-    let line = refused(13, &["--ssh-program", fails, "/dev/null", "localhost:"]);
+    let line = refused(13, &["--ssh-program", fails, FILE, "localhost:"]);
     assert!(line.contains("Permission denied"), "{line}");
     let missing = "/bin/sh -c 'echo sh: haul: not found >&2; exit 127'";
-    let line = refused(14, &["--ssh-program", missing, "/dev/null", "localhost:"]);
+    let line = refused(14, &["--ssh-program", missing, FILE, "localhost:"]);
     assert!(line.contains("not found"), "{line}");
 }
 

@@ -15,7 +15,7 @@ pub(crate) fn one_of_each() -> Vec<Value> {
         peer: "[2001:db8::7]:33001".parse().unwrap(),
         segment_len: 1452,
         rtt: Duration::from_micros(23_104),
-        agent: "haul 0.1.0".to_owned(),
+        agent: "haul/0.1.0".to_owned(),
     }));
     json.event(&Event::Progress(progress()));
     json.event(&Event::File(FileRecord {

@@ -1,0 +1,417 @@
+//! Whole transfers between two processes of this machine. In the place of ssh stands a script that
+//! runs the remote command here, as the account of another home directory.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    fs,
+    io::{BufRead, BufReader, Read},
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, SystemTime},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Runs the words after `-- HOST` as sshd would, on this machine.
+const SSH: &str = r#"#!/bin/sh
+while [ "$1" != "--" ]; do shift; done
+shift 2
+cd "$THERE" || exit 1
+HOME=$THERE SSH_CONNECTION='127.0.0.1 50000 127.0.0.1 22' exec /bin/sh -c "$1"
+"#;
+
+/// Two machines: a directory to run in, and the home directory at the other end.
+struct Site {
+    dir: TempDir,
+}
+
+impl Site {
+    fn new() -> Self {
+        let site = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        fs::create_dir(site.here()).unwrap();
+        fs::create_dir(site.there()).unwrap();
+        let ssh = site.dir.path().join("ssh");
+        fs::write(&ssh, SSH).unwrap();
+        fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).unwrap();
+        site
+    }
+
+    fn here(&self) -> PathBuf {
+        self.dir.path().join("here")
+    }
+
+    fn there(&self) -> PathBuf {
+        self.dir.path().join("there")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_haul"));
+        command
+            .arg("--ssh-program")
+            .arg(self.dir.path().join("ssh"))
+            .args(["-S", env!("CARGO_BIN_EXE_haul")])
+            .args(arguments)
+            .current_dir(self.here())
+            .env_clear()
+            .env("HOME", self.dir.path())
+            .env("PATH", "/usr/bin:/bin")
+            .env("THERE", self.there())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Runs with `--json`, expects the status, and gives the events.
+    fn events(&self, status: i32, arguments: &[&str]) -> Vec<Value> {
+        let output = self.run(&[&["--json"], arguments].concat());
+        expect_status(status, &output);
+        events(&output.stdout)
+    }
+}
+
+fn expect_status(status: i32, output: &Output) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(status), "{stderr}{stdout}");
+}
+
+fn events(stdout: &[u8]) -> Vec<Value> {
+    let lines = stdout
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty());
+    lines
+        .map(|line| serde_json::from_slice(line).unwrap())
+        .collect()
+}
+
+fn of_type<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    events
+        .iter()
+        .filter(|event| event["type"] == kind)
+        .collect()
+}
+
+/// Bytes that no compression or pattern could fake; the same for the same seed (xorshift64).
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    std::iter::repeat_with(&mut next).take(len).collect()
+}
+
+/// A tree with what trees have: nesting, nothing, odd names, sizes around a datagram's.
+fn plant(dir: &Path) {
+    fs::create_dir_all(dir.join("deep/er")).unwrap();
+    fs::create_dir(dir.join("void")).unwrap();
+    fs::write(dir.join("empty"), "").unwrap();
+    fs::write(dir.join("deep/er/x"), "x").unwrap();
+    fs::write(dir.join(OsStr::from_bytes(b"odd \xff % name")), "odd").unwrap();
+    for len in [1_000, 1_411, 1_413, 65_536, 300_001] {
+        fs::write(dir.join(format!("deep/{len}")), noise(len as u64, len)).unwrap();
+    }
+}
+
+/// Every path below with its contents; `None` for a directory.
+fn tree(dir: &Path) -> BTreeMap<OsString, Option<Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    let mut left = vec![PathBuf::new()];
+    while let Some(at) = left.pop() {
+        for entry in fs::read_dir(dir.join(&at)).unwrap() {
+            let entry = entry.unwrap();
+            let path = at.join(entry.file_name());
+            let is_dir = entry.file_type().unwrap().is_dir();
+            let contents = (!is_dir).then(|| fs::read(entry.path()).unwrap());
+            found.insert(path.clone().into_os_string(), contents);
+            if is_dir {
+                left.push(path);
+            }
+        }
+    }
+    found
+}
+
+fn interrupt(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+#[test]
+fn a_tree_goes_up() {
+    let site = Site::new();
+    plant(&site.here().join("tree"));
+    let events = site.events(0, &["tree", "ann@localhost:"]);
+    assert_eq!(
+        tree(&site.there().join("tree")),
+        tree(&site.here().join("tree"))
+    );
+
+    assert_eq!(events[0]["type"], "session");
+    assert_eq!(events[0]["direction"], "upload");
+    assert_eq!(events[0]["suite"], "aes128cfb");
+    let summary = events.last().unwrap();
+    assert_eq!(summary["type"], "summary");
+    assert_eq!(summary["ok"], true);
+    assert_eq!(summary["files"], 8);
+    assert_eq!(
+        summary["bytes"],
+        1_000 + 1_411 + 1_413 + 65_536 + 300_001 + 1 + 3
+    );
+    assert!(events.iter().all(|event| event["v"] == 1));
+}
+
+#[test]
+fn a_tree_comes_down_with_an_event_for_every_file() {
+    let site = Site::new();
+    plant(&site.there().join("tree"));
+    let events = site.events(0, &["localhost:tree", "copy"]);
+    assert_eq!(
+        tree(&site.here().join("copy")),
+        tree(&site.there().join("tree"))
+    );
+
+    let files = of_type(&events, "file");
+    assert_eq!(files.len(), 8);
+    assert!(
+        files
+            .iter()
+            .all(|file| file["ok"] == true && file["error"].is_null())
+    );
+    let odd: Vec<_> = files
+        .iter()
+        .filter(|file| file["encoded"] == true)
+        .collect();
+    assert_eq!(odd.len(), 1);
+    assert!(
+        odd[0]["path"]
+            .as_str()
+            .unwrap()
+            .ends_with("odd %FF %25 name"),
+        "{}",
+        odd[0]
+    );
+}
+
+#[test]
+fn a_large_file_goes_both_ways_under_other_names() {
+    let site = Site::new();
+    let big = noise(7, 20_000_000);
+    fs::write(site.here().join("big"), &big).unwrap();
+    expect_status(0, &site.run(&["-q", "big", "localhost:renamed"]));
+    assert!(fs::read(site.there().join("renamed")).unwrap() == big);
+    expect_status(0, &site.run(&["-q", "haul://localhost/~/renamed", "back"]));
+    assert!(fs::read(site.here().join("back")).unwrap() == big);
+}
+
+#[test]
+fn every_cipher_carries_and_nothing_else_is_agreed() {
+    for cipher in [
+        "aes256cfb",
+        "aes128gcm",
+        "aes256gcm",
+        "chacha20poly1305",
+        "none-cmac",
+    ] {
+        let site = Site::new();
+        fs::write(site.here().join("file"), noise(3, 100_000)).unwrap();
+        let events = site.events(0, &["-c", cipher, "file", "localhost:"]);
+        assert_eq!(of_type(&events, "session")[0]["suite"], cipher);
+        assert_eq!(tree(&site.there()), tree(&site.here()));
+    }
+}
+
+#[test]
+fn times_and_permissions_are_preserved_when_asked() {
+    let site = Site::new();
+    let file = site.here().join("file");
+    fs::write(&file, "x").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    fs::File::options()
+        .write(true)
+        .open(&file)
+        .unwrap()
+        .set_modified(then)
+        .unwrap();
+    expect_status(0, &site.run(&["-p", "file", "localhost:"]));
+    let arrived = fs::metadata(site.there().join("file")).unwrap();
+    assert_eq!(arrived.modified().unwrap(), then);
+    assert_eq!(arrived.permissions().mode() & 0o777, 0o640);
+}
+
+#[test]
+fn the_last_line_is_the_account_and_quiet_is_quiet() {
+    let site = Site::new();
+    fs::write(site.here().join("file"), "12345").unwrap();
+    let output = site.run(&["file", "localhost:"]);
+    expect_status(0, &output);
+    assert!(output.stdout.is_empty());
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.starts_with("5 bytes, 1 file in "), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    let output = site.run(&["-q", "file", "localhost:"]);
+    expect_status(0, &output);
+    assert!(
+        output.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn a_destination_is_made_only_when_asked() {
+    let site = Site::new();
+    fs::write(site.here().join("file"), "x").unwrap();
+    let refused = site.events(22, &["file", "localhost:a/b/"]);
+    assert_eq!(refused.last().unwrap()["name"], "destination-unwritable");
+    assert!(tree(&site.there()).is_empty());
+    expect_status(0, &site.run(&["-d", "file", "localhost:a/b"]));
+    assert!(site.there().join("a/b/file").is_file());
+}
+
+#[test]
+fn a_source_missing_there_is_status_20() {
+    let site = Site::new();
+    let output = site.run(&["localhost:nothing", "."]);
+    expect_status(20, &output);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        stderr.starts_with("haul: error: ") && stderr.lines().count() == 1,
+        "{stderr}"
+    );
+    assert!(stderr.contains("nothing"), "{stderr}");
+}
+
+#[test]
+fn a_remote_haul_that_is_not_there_is_status_14() {
+    let site = Site::new();
+    fs::write(site.here().join("file"), "x").unwrap();
+    let mut command = site.command(&["file", "localhost:"]);
+    let output = command.args(["-S", "/nonexistent/haul"]).output().unwrap();
+    // A repeated option is a usage error, so that the last of two never wins silently.
+    expect_status(2, &output);
+
+    let output = Command::new(env!("CARGO_BIN_EXE_haul"))
+        .arg("--ssh-program")
+        .arg(site.dir.path().join("ssh"))
+        .args(["-S", "/nonexistent/haul", "file", "localhost:"])
+        .current_dir(site.here())
+        .env("THERE", site.there())
+        .output()
+        .unwrap();
+    expect_status(14, &output);
+}
+
+#[test]
+fn a_file_that_cannot_land_leaves_the_others_whole() {
+    let site = Site::new();
+    fs::create_dir(site.here().join("tree")).unwrap();
+    fs::write(site.here().join("tree/blocked"), "x").unwrap();
+    fs::write(site.here().join("tree/fine"), "y").unwrap();
+    fs::create_dir_all(site.there().join("tree/blocked/by")).unwrap();
+    let events = site.events(3, &["tree", "localhost:"]);
+    assert_eq!(fs::read(site.there().join("tree/fine")).unwrap(), b"y");
+    assert!(site.there().join("tree/blocked/by").is_dir());
+    let summary = of_type(&events, "summary")[0];
+    assert_eq!(summary["ok"], false);
+    assert_eq!(summary["failed"], 1);
+    assert!(
+        summary["failures"][0]["path"]
+            .as_str()
+            .unwrap()
+            .contains("blocked"),
+        "{summary}"
+    );
+    assert_eq!(events.last().unwrap()["name"], "partial");
+}
+
+/// Starts a transfer too slow to end by itself, and waits until some of it has arrived.
+fn begin_slow(site: &Site) -> (Child, BufReader<impl Read + use<>>) {
+    fs::write(site.here().join("big"), noise(9, 20_000_000)).unwrap();
+    let arguments = [
+        "--json",
+        "--policy",
+        "fixed",
+        "-l",
+        "20M",
+        "--progress",
+        "never",
+        "big",
+        "localhost:",
+    ];
+    let mut child = site.command(&arguments).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    loop {
+        line.clear();
+        assert_ne!(
+            stdout.read_line(&mut line).unwrap(),
+            0,
+            "ended before any progress"
+        );
+        let event: Value = serde_json::from_str(&line).unwrap();
+        if event["type"] == "progress" && event["bytes"].as_u64().unwrap() > 0 {
+            return (child, stdout);
+        }
+    }
+}
+
+#[test]
+fn an_interrupt_ends_in_order_and_leaves_only_partials() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let site = Site::new();
+        let (mut child, mut stdout) = begin_slow(&site);
+        interrupt(&child, signal);
+        let mut rest = Vec::new();
+        stdout.read_to_end(&mut rest).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        let last = events(&rest).pop().unwrap();
+        assert_eq!(
+            (&last["type"], &last["code"]),
+            (&"error".into(), &130.into()),
+            "{last}"
+        );
+        let left: Vec<_> = tree(&site.there()).into_keys().collect();
+        assert_eq!(left, [".big.haul-part"], "{signal:?}");
+    }
+}
+
+#[test]
+fn a_transfer_outlives_the_reader_of_its_events() {
+    let site = Site::new();
+    fs::write(site.here().join("file"), noise(5, 2_000_000)).unwrap();
+    let mut child = site
+        .command(&["--json", "file", "localhost:"])
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    expect_status(0, &output);
+    assert_eq!(tree(&site.there()), tree(&site.here()));
+}
+
+#[test]
+fn the_next_run_takes_over_what_an_interrupted_one_left() {
+    let site = Site::new();
+    let (mut child, stdout) = begin_slow(&site);
+    interrupt(&child, Signal::INT);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    drop(stdout);
+    expect_status(0, &site.run(&["-q", "big", "localhost:"]));
+    assert_eq!(tree(&site.there()), tree(&site.here()));
+}
