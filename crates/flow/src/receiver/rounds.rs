@@ -77,7 +77,8 @@ impl Rounds {
         self.sweep = self.sweep.filter(|high| *high >= floor);
         let span = match self.phase {
             Phase::Over => return None,
-            Phase::News(high) => self.tell_news(arrivals, high.max(floor)),
+            Phase::News(high) if high < floor => self.tell_nothing(high),
+            Phase::News(high) => self.tell_news(arrivals, high),
             Phase::Old => self.tell_old(arrivals, self.sweep.unwrap_or(floor)),
         };
         self.made += 1;
@@ -85,6 +86,16 @@ impl Rounds {
             self.phase = Phase::Over;
         }
         Some(span)
+    }
+
+    /// Everything is released: the counters are told with a number that nobody asks for any more.
+    fn tell_nothing(&mut self, high: u64) -> Span {
+        self.phase = Phase::Over;
+        Span {
+            low: high,
+            high,
+            ranges: Vec::new(),
+        }
     }
 
     fn tell_news(&mut self, arrivals: &Arrivals, high: u64) -> Span {
@@ -136,11 +147,7 @@ fn cut(arrivals: &Arrivals, low: u64, high: u64) -> Span {
         bound = *range.start();
         ranges.push(range);
     }
-    Span {
-        low: low.min(high),
-        high,
-        ranges,
-    }
+    Span { low, high, ranges }
 }
 
 /// Bytes of a number in the report's encoding: seven bits each.
@@ -194,6 +201,14 @@ mod tests {
             ranges: Vec::new(),
         };
         assert_eq!(spans, [empty]);
+    }
+
+    #[test]
+    fn numbers_that_do_not_exist_are_not_spoken_of() {
+        let mut arrivals = arrivals(100, 1_000);
+        arrivals.raise_floor(100);
+        let spans = round(&mut Rounds::default(), &arrivals, 100);
+        assert_eq!((spans[0].low, spans[0].high, spans.len()), (99, 99, 1));
     }
 
     #[test]

@@ -88,18 +88,20 @@ impl Sender {
     }
 
     /// The oldest and the newest packet in flight go again, and the receiver is asked to speak of
-    /// all numbers (RFC 9002, section 6.2.4).
+    /// all numbers (RFC 9002, section 6.2.4). When all were lost the oldest block must do.
     fn choose_probes(&mut self) {
         self.totals.pto_count += 1;
         self.timing.sync.hasten();
-        let oldest = self.ledger.oldest_in_flight();
-        let newest = self.ledger.newest_in_flight();
+        let in_flight = [
+            self.ledger.oldest_in_flight(),
+            self.ledger.newest_in_flight(),
+        ];
+        let in_flight = in_flight.into_iter().flatten().map(|packet| packet.block);
         self.recovery.probes.clear();
-        for packet in [oldest, newest].into_iter().flatten() {
-            let block = packet.block;
-            let is_chosen = self.recovery.probes.contains(&block);
-            if !is_chosen && !self.work.has_arrived(block) {
-                self.recovery.probes.push(block);
+        for block in in_flight.chain(self.work.first_queued()) {
+            let probes = &mut self.recovery.probes;
+            if !probes.is_full() && !probes.contains(&block) && !self.work.has_arrived(block) {
+                probes.push(block);
             }
         }
     }

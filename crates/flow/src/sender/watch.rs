@@ -52,13 +52,10 @@ impl Watch {
     pub(crate) fn on_report(&mut self, is_progress: bool, in_flight: u64, now: Time) {
         self.heard_at = now;
         if is_progress {
-            self.waiting_since = Some(now);
+            // Nothing in flight without progress means that all of it was lost: still waiting.
+            self.waiting_since = (in_flight > 0).then_some(now);
             self.halvings = 0;
             self.backoff = 0;
-        }
-        if in_flight == 0 {
-            self.waiting_since = None;
-            self.halvings = 0;
         }
     }
 
@@ -156,7 +153,7 @@ mod tests {
         let rtt = rtt(80);
         let mut watch = Watch::new(Time::ZERO);
         watch.on_sent(Time::ZERO);
-        watch.on_report(false, 5, at(1_900));
+        watch.on_report(false, 0, at(1_900));
         assert!(watch.is_stopped(&rtt, at(2_000)));
         assert!(watch.is_heard(at(30_000)));
         assert_eq!(watch.give_up_at(), at(30_000));

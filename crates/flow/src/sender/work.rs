@@ -57,12 +57,16 @@ impl StreamWork {
         })
     }
 
-    fn take_queued(&mut self) -> Option<u64> {
+    fn first_queued(&self) -> Option<u64> {
         if self.queued_count == 0 {
             return None;
         }
         let from = self.queued_from.max(self.floor);
-        let block = self.queued.first(from, self.fresh)?;
+        self.queued.first(from, self.fresh)
+    }
+
+    fn take_queued(&mut self) -> Option<u64> {
+        let block = self.first_queued()?;
         self.unqueue(block);
         self.queued_from = block + 1;
         Some(block)
@@ -171,6 +175,12 @@ impl Work {
     pub(crate) fn take_queued(&mut self) -> Option<BlockAddr> {
         let list = self.list.take_queued().map(BlockAddr::list);
         list.or_else(|| self.content.take_queued().map(BlockAddr::content))
+    }
+
+    /// The oldest block that must be sent again, left where it is.
+    pub(crate) fn first_queued(&self) -> Option<BlockAddr> {
+        let list = self.list.first_queued().map(BlockAddr::list);
+        list.or_else(|| self.content.first_queued().map(BlockAddr::content))
     }
 
     /// Takes the next block that has never been sent.

@@ -7,5 +7,8 @@
     unreachable_pub
 )]
 
+mod hostile;
 mod paths;
+mod regressions;
+mod silence;
 mod world;

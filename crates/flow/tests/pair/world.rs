@@ -16,6 +16,8 @@ pub const BLOCK_LEN: usize = SEGMENT_LEN - SEGMENT_OVERHEAD;
 #[derive(Clone)]
 pub struct Path {
     pub delay: Duration,
+    /// Added to `delay` for reports.
+    pub report_delay: Duration,
     /// Chance that a data packet is lost.
     pub loss: f64,
     /// Chance that a report or synchronisation is lost.
@@ -37,6 +39,7 @@ impl Path {
     pub fn clean(rtt_ms: u64) -> Self {
         Self {
             delay: Duration::from_micros(rtt_ms * 500),
+            report_delay: Duration::ZERO,
             loss: 0.0,
             control_loss: 0.0,
             late: 0.0,
@@ -70,7 +73,7 @@ impl Dice {
 }
 
 enum Event {
-    Release(Plan),
+    Release(Box<Plan>),
     Data(PacketNo, BlockAddr),
     Report(Vec<u8>),
     Sync(Sync),
@@ -222,7 +225,7 @@ impl World {
             assert_eq!(plan.run.len(), plan.blocks.len());
             assert!(plan.release_at <= self.now + Duration::from_millis(2));
             let at = plan.release_at.max(self.now);
-            self.schedule(at, Event::Release(plan));
+            self.schedule(at, Event::Release(Box::new(plan)));
         }
         while let Some(sync) = self.sender.poll_sync(self.now) {
             if !self.is_lost(self.path.control_loss) {
@@ -237,7 +240,8 @@ impl World {
             self.tally.report_bytes += len as u64;
             self.tally.reports += 1;
             if !self.is_lost(self.path.control_loss) {
-                self.schedule(self.now + self.path.delay, Event::Report(bytes));
+                let delay = self.path.delay + self.path.report_delay;
+                self.schedule(self.now + delay, Event::Report(bytes));
             }
         }
     }
