@@ -1,0 +1,267 @@
+//! Sources that are odd, unreadable, or change while they are sent.
+#![allow(clippy::unwrap_used)]
+
+mod pair;
+
+use std::{
+    fs::{self, File},
+    io::{Seek as _, SeekFrom, Write as _},
+    os::unix::fs::symlink,
+    path::Path,
+};
+
+use haul_disk::{DiskError, FailureKind, Outgoing, Received, ScanOptions};
+use haul_manifest::{ChangeKind, SkipKind};
+use pair::{CLEAN, Network, ROUGH, Random, incoming, outgoing, run, transfer};
+use rustix::fs::{CWD, Mode, mkfifoat};
+
+/// A window small enough that the end of a file has not been read when its beginning has.
+const NARROW: Network = Network {
+    window: 50,
+    ..CLEAN
+};
+
+#[test]
+fn what_cannot_be_sent_is_told_before_anything_is() {
+    let work = tempfile::tempdir().unwrap();
+    let at = |name: &str| work.path().join(name);
+    fs::write(at("file"), "x").unwrap();
+    fs::create_dir(at("dir")).unwrap();
+    mkfifoat(CWD, at("fifo"), Mode::RWXU).unwrap();
+    symlink("nothing", at("dangling")).unwrap();
+    symlink("file", at("link")).unwrap();
+    let sources = ["file", "link", "missing", "fifo", "dangling", "dir"].map(at);
+    let check = |recursive| {
+        let options = ScanOptions {
+            recursive,
+            times: false,
+        };
+        Outgoing::new(1400, sources.to_vec(), options).check_sources()
+    };
+    let errors = check(true);
+    let indexes: Vec<usize> = errors.iter().map(|(index, _)| *index).collect();
+    assert_eq!(indexes, [2, 3, 4]);
+    assert!(matches!(errors[0].1, DiskError::Source { .. }));
+    assert!(matches!(errors[1].1, DiskError::SourceIsSpecial { .. }));
+    assert!(matches!(check(false)[3].1, DiskError::SourceIsDir { .. }));
+}
+
+#[test]
+fn special_files_are_skipped_with_a_message_and_never_opened() {
+    let work = tempfile::tempdir().unwrap();
+    let source = work.path().join("source");
+    fs::create_dir(&source).unwrap();
+    mkfifoat(CWD, source.join("fifo"), Mode::RWXU).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(source.join("socket")).unwrap();
+    fs::write(source.join("file"), "x").unwrap();
+    let target = work.path().join("target");
+    let outgoing = outgoing(&[&source]);
+    let incoming = incoming(&[&source], &target, false).unwrap();
+    let received = run(&outgoing, incoming, CLEAN, 1, &mut |_| {}).unwrap();
+    assert_eq!(
+        (received.files, received.skipped, received.failed_count),
+        (1, 2, 0)
+    );
+    let totals = outgoing.totals();
+    assert_eq!((totals.files, totals.skipped, totals.failed), (1, 2, 0));
+    let special = FailureKind::Skipped(SkipKind::Special);
+    for failures in [outgoing.failures(), received.failed] {
+        assert!(failures.iter().all(|failure| failure.why == special));
+        assert_eq!(failures.len(), 2);
+    }
+    assert_eq!(fs::read_dir(&target).unwrap().count(), 1);
+}
+
+#[test]
+fn files_made_up_by_the_kernel_are_skipped() {
+    let work = tempfile::tempdir().unwrap();
+    let target = work.path().join("target");
+    let source = Path::new("/proc/sys/kernel/random");
+    let received = transfer(&[source], &target, false, CLEAN, 1).unwrap();
+    assert_eq!((received.files, received.bytes), (0, 0));
+    assert!(received.skipped > 0);
+}
+
+#[test]
+fn unreadable_files_fail_alone() {
+    if rustix::process::geteuid().is_root() {
+        // Root reads everything; the same path is walked by files that vanish, below.
+        return;
+    }
+    let work = tempfile::tempdir().unwrap();
+    let source = work.path().join("source");
+    fs::create_dir_all(source.join("closed")).unwrap();
+    fs::write(source.join("secret"), "x").unwrap();
+    fs::write(source.join("open"), "x").unwrap();
+    for name in ["closed", "secret"] {
+        let closed = std::os::unix::fs::PermissionsExt::from_mode(0);
+        fs::set_permissions(source.join(name), closed).unwrap();
+    }
+    let target = work.path().join("target");
+    let received = transfer(&[&source], &target, false, CLEAN, 1).unwrap();
+    assert_eq!((received.files, received.failed_count), (1, 2));
+}
+
+/// Sends a large file between small ones, does something to the large one on the way.
+fn meddled(meddle: impl Fn(&Path), network: Network) -> (Received, std::path::PathBuf) {
+    let work = tempfile::tempdir().unwrap().keep();
+    let source = work.join("source");
+    fs::create_dir(&source).unwrap();
+    let mut random = Random(3);
+    let large = source.join("large");
+    fs::write(&large, random.bytes(1_000_000)).unwrap();
+    for index in 0..20 {
+        fs::write(source.join(format!("small{index}")), random.bytes(100)).unwrap();
+    }
+    let copy = work.join("copy");
+    transfer(&[&source], &copy, true, CLEAN, 1).unwrap();
+    let outgoing = outgoing(&[&source]);
+    let target = work.join("target");
+    let incoming = incoming(&[&source], &target, true).unwrap();
+    let mut met = false;
+    let mut step = |delivered: u64| {
+        if delivered > 300 && !met {
+            met = true;
+            meddle(&large);
+        }
+    };
+    let received = run(&outgoing, incoming, network, 11, &mut step).unwrap();
+    let seen = pair::look(&copy);
+    for (path, what) in pair::look(&target) {
+        assert!(seen[&path] == what, "{path:?} is mixed");
+    }
+    assert!(!target.join(".large.haul-part").exists());
+    for index in 0..20 {
+        assert!(
+            target.join(format!("small{index}")).exists(),
+            "beside the large one"
+        );
+    }
+    (received, work)
+}
+
+#[test]
+fn file_that_changes_while_being_sent_is_never_published() {
+    let grow = |path: &Path| {
+        let mut file = File::options().append(true).open(path).unwrap();
+        file.write_all(b"more").unwrap();
+    };
+    let shrink = |path: &Path| {
+        File::options()
+            .write(true)
+            .open(path)
+            .unwrap()
+            .set_len(500_000)
+            .unwrap()
+    };
+    let overwrite = |path: &Path| {
+        let mut file = File::options().write(true).open(path).unwrap();
+        file.seek(SeekFrom::Start(999_000)).unwrap();
+        file.write_all(b"other").unwrap();
+    };
+    for network in [
+        NARROW,
+        Network {
+            window: 50,
+            ..ROUGH
+        },
+    ] {
+        for meddle in [&grow as &dyn Fn(&Path), &shrink, &overwrite] {
+            let (received, work) = meddled(meddle, network);
+            assert_eq!(received.failed_count, 1, "{:?}", received.failed);
+            let changed = FailureKind::Changed(ChangeKind::Modified);
+            assert_eq!(received.failed[0].why, changed);
+            assert_eq!(received.failed[0].path, b"target/large");
+            assert!(!work.join("target/large").exists());
+            fs::remove_dir_all(work).unwrap();
+        }
+    }
+}
+
+#[test]
+fn file_that_is_replaced_or_deleted_is_whole_or_absent() {
+    let replace = |path: &Path| {
+        fs::write(path.with_extension("new"), vec![1; 1_000_000]).unwrap();
+        fs::rename(path.with_extension("new"), path).unwrap();
+    };
+    let delete = |path: &Path| fs::remove_file(path).unwrap();
+    let swap = |path: &Path| {
+        fs::rename(path, path.with_extension("old")).unwrap();
+        symlink("large.old", path).unwrap();
+    };
+    for meddle in [&replace as &dyn Fn(&Path), &delete, &swap] {
+        let (received, work) = meddled(meddle, NARROW);
+        let there = u64::from(work.join("target/large").exists());
+        assert_eq!(received.failed_count + there, 1);
+        fs::remove_dir_all(work).unwrap();
+    }
+}
+
+/// Many small files share blocks; some of them are gone or different when their turn comes.
+#[test]
+fn changed_small_files_do_not_take_their_neighbours_along() {
+    for seed in 0..4 {
+        let work = tempfile::tempdir().unwrap();
+        let source = work.path().join("source");
+        fs::create_dir(&source).unwrap();
+        let mut random = Random(seed);
+        for index in 0..3000 {
+            let size = 1 + random.below(700);
+            fs::write(source.join(format!("f{index}")), random.bytes(size)).unwrap();
+        }
+        let before = pair::look(&source);
+        let outgoing = outgoing(&[&source]);
+        let target = work.path().join("target");
+        let incoming = incoming(&[&source], &target, true).unwrap();
+        let mut meddled = std::collections::BTreeSet::new();
+        let mut step = |_| {
+            let index = random.below(3000);
+            let path = source.join(format!("f{index}"));
+            // What is listed as changed already is not a change.
+            let listed = outgoing.totals().scanned;
+            if listed && random.chance(30) && meddled.insert(index) {
+                match random.below(3) {
+                    0 => fs::remove_file(path).unwrap(),
+                    1 => fs::write(path, b"changed").unwrap(),
+                    _ => File::options()
+                        .append(true)
+                        .open(path)
+                        .unwrap()
+                        .write_all(b"+")
+                        .unwrap(),
+                }
+            }
+        };
+        let network = Network {
+            window: 200,
+            ..ROUGH
+        };
+        let received = run(&outgoing, incoming, network, seed, &mut step).unwrap();
+        let after = pair::look(&target);
+        for (path, what) in &after {
+            assert!(before[path] == *what, "{path:?} is mixed");
+        }
+        assert_eq!(after.len() as u64 + received.failed_count, 3000);
+        assert_eq!(received.files, after.len() as u64);
+        assert!(received.failed_count > 0 && received.failed_count <= meddled.len() as u64);
+        assert!(received.files >= 3000 - meddled.len() as u64);
+    }
+}
+
+#[test]
+fn stopping_ends_a_scan_that_waits() {
+    let work = tempfile::tempdir().unwrap();
+    let source = work.path().join("source");
+    fs::create_dir(&source).unwrap();
+    for index in 0..500 {
+        fs::write(source.join(format!("f{index}")), "x").unwrap();
+    }
+    let outgoing = outgoing(&[&source]);
+    let mut told = 0;
+    let totals = outgoing.scan(&mut |_| {
+        told += 1;
+        outgoing.stop();
+    });
+    assert!(!totals.unwrap().scanned);
+    assert_eq!(told, 1);
+}

@@ -1,0 +1,89 @@
+//! A destination that gives up. Needs a small file system, so it runs as root only.
+#![allow(clippy::unwrap_used)]
+
+mod pair;
+
+use std::{fs, path::Path, process::Command};
+
+use haul_disk::DiskError;
+use pair::{CLEAN, Random, transfer};
+
+struct Mounted(tempfile::TempDir);
+
+impl Mounted {
+    /// A file system in memory, or `None` where that is not allowed.
+    fn new(options: &str) -> Option<Self> {
+        let at = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        mount
+            .args(["-t", "tmpfs", "-o", options, "haul-test"])
+            .arg(at.path());
+        let done = mount.output().is_ok_and(|output| output.status.success());
+        done.then(|| Self(at))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn remount(&self, options: &str) {
+        let mut mount = Command::new("mount");
+        let done = mount.args(["-o", options]).arg(self.path()).status();
+        assert!(done.unwrap().success());
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.path()).status();
+    }
+}
+
+#[test]
+fn full_file_system_ends_the_transfer_and_names_the_file() {
+    let Some(small) = Mounted::new("size=1m") else {
+        return;
+    };
+    let work = tempfile::tempdir().unwrap();
+    let source = work.path().join("large");
+    fs::write(&source, Random(1).bytes(2 << 20)).unwrap();
+    let error = transfer(&[&source], small.path(), false, CLEAN, 1).unwrap_err();
+    let DiskError::Storage { path, cause } = error else {
+        panic!("{error}");
+    };
+    assert_eq!(path, Path::new("large"));
+    assert_eq!(cause.kind(), std::io::ErrorKind::StorageFull);
+    assert!(!small.path().join("large").exists());
+    assert!(small.path().join(".large.haul-part").exists(), "kept");
+}
+
+#[test]
+fn no_inode_left_ends_the_transfer() {
+    let Some(small) = Mounted::new("nr_inodes=10") else {
+        return;
+    };
+    let work = tempfile::tempdir().unwrap();
+    let source = work.path().join("many");
+    fs::create_dir(&source).unwrap();
+    for index in 0..20 {
+        fs::write(source.join(format!("f{index}")), "").unwrap();
+    }
+    let error = transfer(&[&source], small.path(), false, CLEAN, 1).unwrap_err();
+    assert!(matches!(error, DiskError::Storage { .. }), "{error}");
+}
+
+#[test]
+fn read_only_file_system_ends_the_transfer() {
+    let Some(small) = Mounted::new("size=1m") else {
+        return;
+    };
+    small.remount("remount,ro");
+    let work = tempfile::tempdir().unwrap();
+    let source = work.path().join("f");
+    fs::write(&source, "x").unwrap();
+    let error = transfer(&[&source], small.path(), false, CLEAN, 1).unwrap_err();
+    let DiskError::Storage { cause, .. } = error else {
+        panic!("{error}");
+    };
+    assert_eq!(cause.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+}
