@@ -27,14 +27,18 @@ pub(crate) struct Chase {
 
 impl Chase {
     /// How often to send each of `outstanding` losses when `loss` of packets do not arrive, so that
-    /// all arrive with 99 % chance.
-    pub(crate) fn copies(outstanding: u64, loss: f64) -> u32 {
+    /// all arrive with 99 % chance, while `allowed` copies may be taken in all. Half of what is left
+    /// of those is kept for the losses among the copies, which are far fewer.
+    pub(crate) fn copies(&self, outstanding: u64, loss: f64, allowed: u64) -> u32 {
         let loss = loss.clamp(0.0, LOSS_MAX);
         if loss == 0.0 {
             return 1;
         }
-        let wanted = (MISS_CHANCE / outstanding.max(1) as f64).ln() / loss.ln();
-        wanted.ceil().clamp(1.0, COPIES_MAX) as u32
+        let outstanding = outstanding.max(1) as f64;
+        let wanted = (MISS_CHANCE / outstanding).ln() / loss.ln();
+        let left = allowed.saturating_sub(self.spent) as f64;
+        let affordable = 1.0 + left / 2.0 / outstanding;
+        wanted.ceil().min(affordable).clamp(1.0, COPIES_MAX) as u32
     }
 
     /// Plans `copies` further transmissions of a block that is released at `release_at`.
@@ -82,11 +86,15 @@ mod tests {
 
     #[test]
     fn copies_follow_the_formula() {
-        assert_eq!(Chase::copies(83, 0.1), 4);
-        assert_eq!(Chase::copies(8, 0.01), 2);
-        assert_eq!(Chase::copies(1, 0.0), 1);
-        assert_eq!(Chase::copies(1_000, 0.5), COPIES_MAX as u32);
-        assert_eq!(Chase::copies(1_000, f64::INFINITY), COPIES_MAX as u32);
+        let chase = Chase::default();
+        let most = COPIES_MAX as u32;
+        assert_eq!(chase.copies(83, 0.1, 833), 4);
+        assert_eq!(chase.copies(8, 0.01, 833), 2);
+        assert_eq!(chase.copies(1, 0.0, 833), 1);
+        assert_eq!(chase.copies(1_000, 0.5, u64::MAX), most);
+        assert_eq!(chase.copies(1_000, f64::INFINITY, u64::MAX), most);
+        assert_eq!(chase.copies(250, 0.3, 833), 2, "half is kept for later");
+        assert_eq!(chase.copies(250, 0.3, 0), 1);
     }
 
     #[test]

@@ -141,9 +141,6 @@ impl Ledger {
         if end - self.base > self.entries.len() as u64 {
             self.widen();
         }
-        for bits in [&mut self.open, &mut self.lost, &mut self.absent] {
-            bits.reserve(self.base, end);
-        }
         let slot = self.slot(self.next);
         self.entries[slot] = Entry {
             sent_at: Time::MAX,
@@ -309,6 +306,10 @@ impl Ledger {
             wider[number as usize & (self.entries.len() * 2 - 1)] = self.entries[self.slot(number)];
         }
         self.entries = wider;
+        let end = self.base + self.entries.len() as u64;
+        for bits in [&mut self.open, &mut self.lost, &mut self.absent] {
+            bits.reserve(self.base, end);
+        }
     }
 }
 

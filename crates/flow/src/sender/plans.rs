@@ -5,7 +5,6 @@ use haul_wire::{BlockAddr, PacketNo};
 
 use super::{
     Sender,
-    chase::Chase,
     pacer::{LOOKAHEAD, Pacer},
 };
 use crate::{FlowError, PLAN_BLOCKS_MAX, Plan, Time};
@@ -126,7 +125,8 @@ impl Sender {
         let in_flight = self.ledger.in_flight() as f64 * loss;
         let outstanding =
             self.work.queued() + self.chase.outstanding() + blocks.len() as u64 + in_flight as u64;
-        let copies = Chase::copies(outstanding, loss) - 1;
+        let allowed = self.repeats_allowed();
+        let copies = self.chase.copies(outstanding, loss, allowed) - 1;
         for (block, is_repeat) in blocks.iter().zip(again) {
             if *is_repeat && !self.work.has_other_copies(*block) {
                 self.chase.schedule(*block, copies, release_at);

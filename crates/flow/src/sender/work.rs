@@ -23,6 +23,8 @@ pub(crate) struct StreamWork {
     available: u64,
     fresh: u64,
     floor: u64,
+    /// How far `fresh` may be ahead of `floor` before the sets must be widened.
+    window: u64,
     arrived: BitRing,
     queued: BitRing,
     queued_count: u64,
@@ -36,6 +38,7 @@ impl StreamWork {
             available: 0,
             fresh: 0,
             floor: 0,
+            window: BLOCK_WINDOW_FIRST,
             arrived: BitRing::new(BLOCK_WINDOW_FIRST),
             queued: BitRing::new(BLOCK_WINDOW_FIRST),
             queued_count: 0,
@@ -51,10 +54,18 @@ impl StreamWork {
         self.has_fresh().then(|| {
             let block = self.fresh;
             self.fresh += 1;
-            self.arrived.reserve(self.floor, self.fresh);
-            self.queued.reserve(self.floor, self.fresh);
+            if self.fresh - self.floor > self.window {
+                self.widen();
+            }
             block
         })
+    }
+
+    fn widen(&mut self) {
+        self.window *= 2;
+        let end = self.floor + self.window;
+        self.arrived.reserve(self.floor, end);
+        self.queued.reserve(self.floor, end);
     }
 
     fn first_queued(&self) -> Option<u64> {
