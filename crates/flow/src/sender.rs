@@ -266,3 +266,6 @@ fn rate_config(config: &SenderConfig, rtt: &Rtt, seed: u64, now: Time) -> RateCo
         seed,
     }
 }
+
+#[cfg(test)]
+mod tests;

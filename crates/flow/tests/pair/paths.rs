@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use haul_flow::Time;
 
-use crate::world::{Path, SEGMENT_LEN, World};
+use crate::world::{Dice, Path, SEGMENT_LEN, World};
 
 const RATE_BPS: u64 = 100_000_000;
 const BLOCKS: u64 = 20_000;
@@ -196,5 +196,58 @@ fn a_path_with_dying_reports_and_heavy_loss_still_ends() {
             ..Path::clean(80)
         };
         transfer(path, seed);
+    }
+}
+
+#[test]
+fn a_host_that_sends_batches_out_of_order_costs_little() {
+    for (rtt_ms, rate_bps) in [(0, 1_000_000_000), (20, 1_000_000_000), (50, RATE_BPS)] {
+        let path = Path {
+            delay: Duration::from_micros(20).max(MS * rtt_ms / 2),
+            host_jitter: MS * 4,
+            ..Path::clean(0)
+        };
+        let mut world = World::fixed(path, rate_bps, 200_000, 1);
+        world.run(seconds(60)).unwrap();
+        let stats = world.sender.stats();
+        assert!(world.sender.is_delivered(), "{stats:?}");
+        let share = world.tally.duplicate_blocks as f64 / 200_000.0;
+        assert!(share < 0.005, "{rtt_ms} ms: {share}, {stats:?}");
+    }
+}
+
+#[test]
+fn random_paths_deliver_everything_and_waste_little() {
+    for seed in 0..60 {
+        let mut dice = Dice::new(seed);
+        let mut up_to = |most: f64| dice.unit() * most;
+        let path = Path {
+            loss: up_to(0.3),
+            control_loss: up_to(0.5),
+            duplicate: up_to(0.1),
+            report_delay: Duration::from_secs_f64(up_to(0.05)),
+            host_jitter: Duration::from_secs_f64(up_to(0.001)),
+            ..Path::clean(up_to(200.0) as u64)
+        };
+        let rate_bps = 1e6 * 10.0_f64.powf(up_to(2.5));
+        let blocks = up_to(4_000.0) as u64;
+        let mut world = World::fixed(path.clone(), rate_bps as u64, blocks, seed);
+        world.run(seconds(600)).unwrap();
+        let stats = world.sender.stats();
+        assert!(world.sender.is_delivered(), "seed {seed}: {stats:?}");
+        assert_eq!(world.tally.blocks.len() as u64, blocks + 2, "seed {seed}");
+        let rtt = (path.delay * 2 + path.report_delay).as_secs_f64();
+        let bandwidth_delay = rate_bps / 8.0 * rtt / SEGMENT_LEN as f64;
+        let allowed = stats.sent_packets / 100 + bandwidth_delay as u64 + 2 * stats.pto_count;
+        let repeats = world.repeats();
+        let learning = 50;
+        assert!(
+            repeats <= allowed + learning + stats.spurious_losses,
+            "seed {seed}: {repeats} of {allowed}, {stats:?}"
+        );
+        assert!(
+            stats.spurious_losses <= stats.sent_packets / 50 + 60,
+            "seed {seed}: {stats:?}"
+        );
     }
 }

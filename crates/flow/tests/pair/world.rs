@@ -18,6 +18,8 @@ pub struct Path {
     pub delay: Duration,
     /// Added to `delay` for reports.
     pub report_delay: Duration,
+    /// Batches leave late by up to this, each by itself, so that they overtake one another.
+    pub host_jitter: Duration,
     /// Chance that a data packet is lost.
     pub loss: f64,
     /// Chance that a report or synchronisation is lost.
@@ -40,6 +42,7 @@ impl Path {
         Self {
             delay: Duration::from_micros(rtt_ms * 500),
             report_delay: Duration::ZERO,
+            host_jitter: Duration::ZERO,
             loss: 0.0,
             control_loss: 0.0,
             late: 0.0,
@@ -224,7 +227,8 @@ impl World {
         while let Some(plan) = self.sender.poll_plan(self.now) {
             assert_eq!(plan.run.len(), plan.blocks.len());
             assert!(plan.release_at <= self.now + Duration::from_millis(2));
-            let at = plan.release_at.max(self.now);
+            let jitter = self.path.host_jitter.mul_f64(self.dice.unit());
+            let at = plan.release_at.max(self.now) + jitter;
             self.schedule(at, Event::Release(Box::new(plan)));
         }
         while let Some(sync) = self.sender.poll_sync(self.now) {
