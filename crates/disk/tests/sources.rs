@@ -4,16 +4,20 @@
 mod pair;
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Permissions},
     io::{Seek as _, SeekFrom, Write as _},
-    os::unix::fs::symlink,
+    os::unix::fs::{PermissionsExt as _, symlink},
     path::Path,
 };
 
 use haul_disk::{DiskError, FailureKind, Outgoing, Received, ScanOptions};
 use haul_manifest::{ChangeKind, SkipKind};
 use pair::{CLEAN, Network, ROUGH, Random, incoming, outgoing, run, transfer};
-use rustix::fs::{CWD, Mode, mkfifoat};
+use rustix::{
+    fs::{CWD, Mode, mkfifoat},
+    process::{Uid, geteuid},
+    thread::set_thread_res_uid,
+};
 
 /// A window small enough that the end of a file has not been read when its beginning has.
 const NARROW: Network = Network {
@@ -84,22 +88,37 @@ fn files_made_up_by_the_kernel_are_skipped() {
 
 #[test]
 fn unreadable_files_fail_alone() {
-    if rustix::process::geteuid().is_root() {
-        // Root reads everything; the same path is walked by files that vanish, below.
-        return;
-    }
     let work = tempfile::tempdir().unwrap();
-    let source = work.path().join("source");
-    fs::create_dir_all(source.join("closed")).unwrap();
-    fs::write(source.join("secret"), "x").unwrap();
-    fs::write(source.join("open"), "x").unwrap();
-    for name in ["closed", "secret"] {
-        let closed = std::os::unix::fs::PermissionsExt::from_mode(0);
-        fs::set_permissions(source.join(name), closed).unwrap();
-    }
-    let target = work.path().join("target");
-    let received = transfer(&[&source], &target, false, CLEAN, 1).unwrap();
-    assert_eq!((received.files, received.failed_count), (1, 2));
+    fs::set_permissions(work.path(), Permissions::from_mode(0o777)).unwrap();
+    let at = |name: &str| work.path().join(name);
+    let unprivileged = || {
+        if geteuid().is_root() {
+            // This thread, and those it starts, become nobody.
+            let nobody = Uid::from_raw(65_534);
+            set_thread_res_uid(nobody, nobody, nobody).unwrap();
+        }
+        fs::create_dir_all(at("source/closed")).unwrap();
+        fs::write(at("source/open"), "x").unwrap();
+        for (name, mode) in [("secret", 0o000), ("empty secret", 0o200)] {
+            let path = at("source").join(name);
+            fs::write(&path, &name.as_bytes()[..6 * usize::from(name == "secret")]).unwrap();
+            fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        }
+        fs::set_permissions(at("source/closed"), Permissions::from_mode(0o300)).unwrap();
+        let refused = outgoing(&[&at("source/secret")]).check_sources();
+        assert!(matches!(refused[0].1, DiskError::Source { .. }));
+        let received = transfer(&[&at("source")], &at("target"), false, CLEAN, 1).unwrap();
+        assert_eq!((received.files, received.failed_count), (1, 3));
+        let unreadable = FailureKind::Skipped(SkipKind::Unreadable);
+        assert!(
+            received
+                .failed
+                .iter()
+                .all(|failure| failure.why == unreadable)
+        );
+        assert!(!at("target/empty secret").exists());
+    };
+    std::thread::scope(|scope| scope.spawn(unprivileged).join().unwrap());
 }
 
 /// Sends a large file between small ones, does something to the large one on the way.

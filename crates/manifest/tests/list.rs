@@ -207,7 +207,7 @@ fn structure_that_no_tree_has_is_refused() {
         (vec![end(0, 0, 0), end(0, 0, 1)], ListError::AfterEnd),
         (
             vec![
-                file(0, b"empty", 0, dense.clone()),
+                file(0, b"empty", 0, dense),
                 Entry::Changed {
                     file: FileNo(0),
                     why: ChangeKind::Modified,
@@ -319,8 +319,7 @@ fn names_that_lead_elsewhere_are_refused() {
         frame.extend_from_slice(&body);
         assert_eq!(read(&frame), Err(ListError::Name(error)), "{bad:?}");
     }
-    let good = [&[8, 0, 0, 1, b'd'][..], &[0; 5]].concat();
-    let listed = [&[9][..], &good[1..], &[0]].concat();
+    let listed = [&[9, 0, 0, 1, b'd'][..], &[0; 5]].concat();
     assert_eq!(
         read(&listed).unwrap(),
         [dir(0, b"d")],
