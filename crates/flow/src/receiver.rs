@@ -115,7 +115,8 @@ impl Receiver {
 
     /// So many bytes can be buffered now. Room after there was hardly any is news.
     pub fn handle_free(&mut self, free_bytes: u64) {
-        if free_bytes / 2 >= self.rounds.told_free_bytes() {
+        let told = self.rounds.told_free_bytes();
+        if free_bytes > told && free_bytes / 2 >= told {
             self.cadence.on_news();
         }
         self.free_bytes = free_bytes;

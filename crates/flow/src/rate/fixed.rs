@@ -68,6 +68,7 @@ impl RatePolicy for Fixed {
     fn on_sample(&mut self, sample: &Sample) {
         if self.silence < 1.0 {
             self.silence = 1.0;
+            self.breaker.restart();
             self.note(sample.now, "heard again");
         }
         if let Some(Verdict { why }) = self.breaker.on_sample(sample, self.target_bps) {

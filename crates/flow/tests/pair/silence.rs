@@ -137,3 +137,20 @@ fn nothing_collapses_when_the_host_stalls() {
     assert_eq!((stats.mode, stats.lost_packets), ("steady", 0), "{stats:?}");
     assert_eq!(stats.rate_bps, 1e9);
 }
+
+#[test]
+fn a_path_that_comes_back_after_ten_seconds_is_used_again_at_once() {
+    for (seed, came_back_ms) in [(1, 13_000), (2, 13_250), (3, 13_500)] {
+        let came_back = Time(came_back_ms * 1_000_000);
+        let path = Path {
+            blackhole: Some((Time(3_100_000_000), came_back)),
+            ..Path::clean(50)
+        };
+        let mut world = World::fixed(path, RATE_BPS, 1 << 20, seed);
+        world.run(came_back + Duration::from_secs(4)).unwrap();
+        let stats = world.sender.stats();
+        assert_eq!((stats.mode, stats.rate_bps), ("steady", 1e8), "{stats:?}");
+        let tenth = world.now.0 / 100_000_000;
+        assert!(sent(&world, tenth - 20, tenth) > 24_000_000, "seed {seed}");
+    }
+}

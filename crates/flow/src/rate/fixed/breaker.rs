@@ -31,10 +31,14 @@ const OPEN_SHARE: f64 = 0.3;
 const OPEN_AFTER: Duration = Duration::from_secs(5);
 /// An open breaker ends the session after so long.
 const FAIL_AFTER: Duration = Duration::from_secs(30);
-/// A lowered rate is raised by a tenth after so many intervals in which this share was delivered.
-const GOOD_SHARE: f64 = 0.9;
-const GOOD_INTERVALS: u32 = 8;
-const RAISE: f64 = 1.1;
+/// A lowered rate is raised so much, after so many intervals that delivered nearly as well as the
+/// best since it was lowered; taken back at once, and tried again later and later, where that ends.
+const RAISE: f64 = 1.25;
+const NEARLY: f64 = 0.95;
+const PATIENCE_MIN: u32 = 4;
+const PATIENCE_MAX: u32 = 64;
+/// A breaker that closes begins at least at this part of the target.
+const REOPEN_PART: f64 = 1.0 / 16.0;
 
 /// Why the breaker changed its mind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +54,25 @@ enum State {
     Dip { from: PacketNo, before_bps: f64 },
     /// Sends a trickle since then; delivery was so much before.
     Open { since: Time, before_bps: f64 },
+}
+
+/// How a lowered rate finds its way back.
+#[derive(Debug)]
+struct Raising {
+    best_share: f64,
+    /// The limit before it was raised, until the next interval has shown what that does.
+    before_bps: Option<f64>,
+    patience: u32,
+}
+
+impl Default for Raising {
+    fn default() -> Self {
+        Self {
+            best_share: 0.0,
+            before_bps: None,
+            patience: PATIENCE_MIN,
+        }
+    }
 }
 
 const CLOSED: State = State::Closed {
@@ -68,6 +91,7 @@ const CLOSED: State = State::Closed {
 pub(super) struct Breaker {
     state: State,
     limit_bps: f64,
+    raising: Raising,
     /// Where the current interval began.
     begin: Option<Sample>,
     /// Since when less than [`OPEN_SHARE`] was delivered.
@@ -82,12 +106,19 @@ impl Breaker {
         Self {
             state: CLOSED,
             limit_bps: target_bps,
+            raising: Raising::default(),
             begin: None,
             starving_since: None,
             delivered_bps: 0.0,
             delivered_share: 1.0,
             has_failed: false,
         }
+    }
+
+    /// After a silence: what was sent into it proves nothing.
+    pub(super) fn restart(&mut self) {
+        self.begin = None;
+        self.starving_since = None;
     }
 
     pub(super) fn on_sample(&mut self, sample: &Sample, target_bps: f64) -> Option<Verdict> {
@@ -125,7 +156,10 @@ impl Breaker {
         let share = self.delivered_share;
         let is_starving = self.is_starving(begin.now, now.now);
         match self.state {
-            State::Open { since, before_bps } => self.recover(since, before_bps, now.now),
+            State::Open { since, before_bps } => {
+                let least_bps = target_bps * REOPEN_PART;
+                self.recover(since, before_bps.max(least_bps), now.now)
+            }
             _ if is_starving => {
                 self.state = State::Open {
                     since: now.now,
@@ -136,10 +170,9 @@ impl Breaker {
             State::Dip { before_bps, .. } => self.judge_dip(before_bps),
             State::Closed { bad, good, rest } => {
                 let rest = rest.saturating_sub(1);
-                if share < BAD_SHARE {
+                if share < BAD_SHARE && self.raising.before_bps.is_none() {
                     self.count_bad(bad + 1, rest, now)
                 } else {
-                    let good = if share >= GOOD_SHARE { good + 1 } else { 0 };
                     self.count_good(good, rest, target_bps)
                 }
             }
@@ -170,19 +203,36 @@ impl Breaker {
     }
 
     fn count_good(&mut self, good: u32, rest: u32, target_bps: f64) -> Option<Verdict> {
-        let is_lowered = self.limit_bps < target_bps;
-        if !is_lowered || good < GOOD_INTERVALS {
-            self.state = State::Closed { bad: 0, good, rest };
+        let share = self.delivered_share;
+        let raising = &mut self.raising;
+        raising.best_share = raising.best_share.max(share);
+        let is_good = share >= raising.best_share * NEARLY;
+        let good = if is_good { good + 1 } else { 0 };
+        self.state = State::Closed { bad: 0, good, rest };
+        if let (Some(before_bps), false) = (raising.before_bps.take(), is_good) {
+            self.limit_bps = before_bps;
+            raising.patience = (raising.patience * 2).min(PATIENCE_MAX);
+            return verdict("the path is still full");
+        }
+        if self.limit_bps >= target_bps || good < raising.patience {
             return None;
         }
+        raising.before_bps = Some(self.limit_bps);
         self.limit_bps = (self.limit_bps * RAISE).min(target_bps);
-        self.state = CLOSED;
-        verdict("all arrives: a little faster")
+        self.state = State::Closed {
+            bad: 0,
+            good: 0,
+            rest,
+        };
+        // What is in flight was sent at the old rate.
+        self.begin = None;
+        verdict("a little faster: does the path carry it?")
     }
 
     fn judge_dip(&mut self, before_bps: f64) -> Option<Verdict> {
         if self.delivered_bps > before_bps * FLAT_SHARE {
             self.limit_bps = self.delivered_bps * HEADROOM;
+            self.raising = Raising::default();
             self.state = CLOSED;
             return verdict("delivery does not depend on the rate: the path is full");
         }
@@ -197,6 +247,7 @@ impl Breaker {
     fn recover(&mut self, since: Time, before_bps: f64, now: Time) -> Option<Verdict> {
         if self.delivered_share >= BAD_SHARE {
             self.limit_bps = before_bps * HEADROOM;
+            self.raising = Raising::default();
             self.state = CLOSED;
             return verdict("breaker closes: a trickle arrives");
         }

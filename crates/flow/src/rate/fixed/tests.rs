@@ -90,11 +90,23 @@ fn the_rate_is_the_target_whatever_is_lost() {
 #[test]
 fn a_full_path_lowers_the_rate_to_what_it_delivers() {
     let mut path = Path::new(0.0);
-    let rate = path.run(10, 0.5 * TARGET_BPS, 0.0).rate_bps();
+    let rate = path.run(7, 0.5 * TARGET_BPS, 0.0).rate_bps();
     assert!((rate / (0.525 * TARGET_BPS) - 1.0).abs() < 0.01, "{rate}");
     assert_eq!(path.whys().len(), 2);
     let rate = path.run(120, f64::MAX, 0.0).rate_bps();
     assert_eq!(rate, TARGET_BPS, "and comes back when there is room");
+}
+
+#[test]
+fn a_path_that_stays_full_is_rarely_tried() {
+    let mut path = Path::new(0.0);
+    path.run(10, 0.5 * TARGET_BPS, 0.1);
+    let (sent, arrived) = (path.sent, path.arrived);
+    path.run(300, 0.5 * TARGET_BPS, 0.1);
+    let share = (path.arrived - arrived) / (path.sent - sent);
+    assert!(share > 0.9 * 0.93, "{share}");
+    let rate = path.fixed.rate_bps();
+    assert!(rate < 0.7 * TARGET_BPS, "{rate}");
 }
 
 #[test]
