@@ -1,4 +1,4 @@
-use std::{fmt, time::Duration};
+use std::{fmt, io, time::Duration};
 
 use haul_disk::DiskError;
 use haul_engine::EngineError;
@@ -7,7 +7,7 @@ use haul_seal::SealError;
 use haul_udp::UdpError;
 use haul_wire::{
     WireError,
-    control::{ErrorCode, Text},
+    control::{ErrorCode, Fault, Message, Text},
 };
 
 use crate::{FailedFile, Summary};
@@ -78,7 +78,7 @@ pub enum TransferError {
         cause: String,
     },
     /// The other end says why it cannot go on.
-    #[error("{text}")]
+    #[error("the other end: {text}")]
     Remote {
         /// What kind of trouble, as far as this version knows the code.
         code: ErrorCode,
@@ -194,6 +194,35 @@ impl TransferError {
         }
     }
 
+    /// What an honest peer's last word becomes here.
+    pub(crate) fn remote(fault: Fault) -> Self {
+        // A newer peer may know codes that this version does not; its words still say it.
+        let code = ErrorCode::from_wire(fault.code).unwrap_or(ErrorCode::Internal);
+        Self::Remote {
+            code,
+            text: fault.text,
+        }
+    }
+
+    /// What the other end should be told of this error; `None` when it knows or is gone.
+    pub(crate) fn last_words(&self, during: Phase) -> Option<Message> {
+        match self {
+            Self::Remote { .. }
+            | Self::RemoteMissing { .. }
+            | Self::ConnectionLost { .. }
+            | Self::Partial { .. }
+            | Self::Cancelled { by_peer: true } => None,
+            Self::Cancelled { by_peer: false } => Some(Message::Cancel),
+            other => {
+                let fault = Fault::new(other.code(), other.to_string());
+                Some(match during {
+                    Phase::Request => Message::Refused(fault),
+                    _ => Message::Error(fault),
+                })
+            }
+        }
+    }
+
     /// The exit status of a program that ends with this error.
     pub fn exit_code(&self) -> u8 {
         self.code() as u8
@@ -232,7 +261,9 @@ fn engine_code(error: &EngineError) -> ErrorCode {
     match error {
         EngineError::Disk(error) => disk_code(error),
         EngineError::Seal(error) => seal_code(error),
-        EngineError::Flow(FlowError::PeerSilent(_) | FlowError::CircuitBreaker { .. })
+        EngineError::Flow(
+            FlowError::PeerSilent(_) | FlowError::PathBlocked(_) | FlowError::CircuitBreaker { .. },
+        )
         | EngineError::PathShrunk { .. } => ErrorCode::PathFailed,
         EngineError::Flow(
             FlowError::PolicyUnavailable(_) | FlowError::RateRequired | FlowError::Config(_),
@@ -245,6 +276,40 @@ fn engine_code(error: &EngineError) -> ErrorCode {
         | EngineError::Panicked(_)
         | EngineError::Thread { .. } => ErrorCode::Internal,
     }
+}
+
+fn disk_code(error: &DiskError) -> ErrorCode {
+    if error.is_peer_fault() {
+        return ErrorCode::PeerMisbehaved;
+    }
+    match error {
+        DiskError::Source { cause, .. } if cause.kind() == io::ErrorKind::NotFound => {
+            ErrorCode::NoSuchSource
+        }
+        DiskError::Source { .. }
+        | DiskError::SourceIsDir { .. }
+        | DiskError::SourceIsSpecial { .. } => ErrorCode::SourceUnreadable,
+        DiskError::Destination { cause, .. } | DiskError::Storage { cause, .. }
+            if is_full(cause) =>
+        {
+            ErrorCode::DiskFull
+        }
+        DiskError::Destination { .. } | DiskError::NotADirectory { .. } => {
+            ErrorCode::DestinationUnwritable
+        }
+        DiskError::Storage { cause, .. } if cause.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            ErrorCode::DestinationUnwritable
+        }
+        DiskError::Storage { .. } => ErrorCode::DiskFailed,
+        _ => ErrorCode::Internal,
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 fn seal_code(error: &SealError) -> ErrorCode {
@@ -264,11 +329,17 @@ fn seconds(duration: &Duration) -> String {
 }
 
 fn shown(words: &str) -> String {
-    if words.is_empty() { String::new() } else { format!(": {words}") }
+    if words.is_empty() {
+        String::new()
+    } else {
+        format!(": {words}")
+    }
 }
 
 fn first(failures: &[FailedFile]) -> String {
-    failures.first().map_or_else(String::new, |file| format!(", first {}: {}", file.path, file.why))
+    failures.first().map_or_else(String::new, |file| {
+        format!(", first {}: {}", file.path, file.why)
+    })
 }
 
 impl fmt::Display for Phase {

@@ -19,7 +19,12 @@ const fn line(
     meaning: &'static str,
     hint: &'static str,
 ) -> ExitCode {
-    ExitCode { code, meaning, hint, retryable }
+    ExitCode {
+        code,
+        meaning,
+        hint,
+        retryable,
+    }
 }
 
 /// Every exit status but 0, ascending. The numbers are stable: scripts rely on them.
@@ -30,7 +35,12 @@ pub const EXIT_CODES: [ExitCode; 23] = [
         "a defect of haul, or the system gave no thread, socket or random bytes",
         "report it, with the message and both versions",
     ),
-    line(ErrorCode::Usage, false, "the command line makes no sense", "see haul --help"),
+    line(
+        ErrorCode::Usage,
+        false,
+        "the command line makes no sense",
+        "see haul --help",
+    ),
     line(
         ErrorCode::Partial,
         true,
@@ -151,12 +161,20 @@ pub const EXIT_CODES: [ExitCode; 23] = [
         "somebody altered the conversation or forges datagrams",
         "check the host key and what sits between the hosts",
     ),
-    line(ErrorCode::Cancelled, true, "cancelled", "run the same command again to start anew"),
+    line(
+        ErrorCode::Cancelled,
+        true,
+        "cancelled",
+        "run the same command again to start anew",
+    ),
 ];
 
 /// The table's line for a code.
 pub fn entry(code: ErrorCode) -> &'static ExitCode {
-    EXIT_CODES.iter().find(|line| line.code == code).unwrap_or(&EXIT_CODES[0])
+    EXIT_CODES
+        .iter()
+        .find(|line| line.code == code)
+        .unwrap_or(&EXIT_CODES[0])
 }
 
 #[cfg(test)]

@@ -38,6 +38,8 @@ pub struct JobOptions {
     pub rate_target_bps: Option<u64>,
     /// Never slower than this, in bits per second. Default 0. Hazard: starves whoever shares the link.
     pub rate_min_bps: u64,
+    /// Go into directories. Default: no; a source that is a directory is then an error.
+    pub recursive: bool,
     /// Carry modes and times over. Default: no.
     pub preserve: bool,
     /// Create the destination directory when it is missing. Default: no.
@@ -63,6 +65,7 @@ impl Default for JobOptions {
             policy: Policy::Fair,
             rate_target_bps: None,
             rate_min_bps: 0,
+            recursive: false,
             preserve: false,
             create_dir: false,
             udp_ports: ANY_UDP_PORT,
@@ -131,5 +134,8 @@ impl RespondSetup {
 }
 
 fn encrypting_suites() -> Vec<SuiteId> {
-    SuiteId::ALL.into_iter().filter(|suite| *suite != SuiteId::NoneCmac).collect()
+    SuiteId::ALL
+        .into_iter()
+        .filter(|suite| *suite != SuiteId::NoneCmac)
+        .collect()
 }

@@ -1,18 +1,49 @@
 //! A whole job from two addresses to a summary.
+//!
+//! [`initiate`] and [`respond`] hold the conversation that SSH carries ([`haul_wire::control`]): they
+//! agree on keys, open the UDP path, run the engine and end with the receiver's verdict.
+//!
+//! ```text
+//!  initiate()                                        respond()
+//!   handshake ◄────────── control channel ──────────► handshake      keys, confirmed both ways
+//!   request   ───────────────────────────────────────► place         may it, and what does it mean
+//!   path      ◄══════════════ UDP ══════════════════► path           address proved, size probed
+//!   data      ◄══════════════ UDP ══════════════════► data           the engine runs
+//!   summary   ◄───────────── verdict ──────────────── or the other way round
+//! ```
+//!
+//! Whatever goes wrong at one end reaches the other as an error with its cause, and both end with
+//! the same exit status ([`EXIT_CODES`]).
 
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)
+)]
+
+mod control;
+mod data;
 mod error;
 mod event;
 mod exit;
+mod handshake;
+mod initiate;
 mod job;
+mod path;
+mod place;
+mod respond;
+mod summary;
 
 pub use error::{Misbehaviour, Phase, TransferError, UdpDirection};
-pub use event::{
-    Event, FailedFile, FileRecord, Progress, SessionFacts, Summary, Warning,
-};
+pub use event::{Event, FailedFile, FileRecord, Progress, SessionFacts, Summary, Warning};
 pub use exit::{EXIT_CODES, ExitCode, entry as exit_code};
 pub use haul_flow::Policy;
-pub use haul_wire::{SuiteId, control::{ErrorCode, escaped}};
+pub use haul_wire::{
+    SuiteId,
+    control::{ErrorCode, escaped},
+};
+pub use initiate::initiate;
 pub use job::{
     ANY_UDP_PORT, DEFAULT_RECEIVE_BUFFER_BYTES, DEFAULT_UDP_PORTS, Direction, Job, JobOptions,
     RespondSetup,
 };
+pub use respond::respond;

@@ -63,12 +63,12 @@ pub enum Message {
     /// What is to be moved.
     Request(Request),
     /// The request will be served.
-    Accepted,
+    Accepted(Accepted),
     /// The request will not be served; the end follows.
     Refused(Fault),
     /// The responder has received a datagram of this session.
     HelloSeen,
-    /// Where the sender of data is; about twice a second.
+    /// Where the other end is; about twice a second.
     Status(Status),
     /// Something the other end's user should know; the transfer goes on.
     Warning(Text),
@@ -116,6 +116,10 @@ pub struct Request {
     pub destination: ByteBuf,
     /// Upload: how many sources there are; several need a directory to land in.
     pub source_count: u64,
+    /// Upload: whether a source stands for what is in it, as `dir/.` does.
+    pub source_contents: bool,
+    /// Go into directories.
+    pub recursive: bool,
     /// Carry modes and times over.
     pub preserve: bool,
     /// Create the destination directory when it is missing.
@@ -124,6 +128,15 @@ pub struct Request {
     pub policy: Text,
     /// How fast.
     pub rate: Rate,
+}
+
+/// The responder's conditions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// Download: how many sources there are, patterns expanded; several need a directory to land in.
+    pub source_count: u64,
+    /// Ceiling of the sending rate, in bits per second of UDP payload, whatever was asked for.
+    pub rate_max_bps: Option<u64>,
 }
 
 /// How fast, in bits per second of UDP payload.
@@ -135,7 +148,7 @@ pub struct Rate {
     pub min_bps: u64,
 }
 
-/// Where the sender of data is.
+/// Where an end is: the sender of data fills what it knows, the receiver `files`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Status {
     /// Bytes of all files found so far.
@@ -154,6 +167,8 @@ pub struct Status {
     pub sent_bytes: u64,
     /// Of those, bytes sent again.
     pub retransmitted_bytes: u64,
+    /// Files finished.
+    pub files: u64,
 }
 
 /// What the receiver of data has: the only ground for calling a transfer a success.
@@ -242,7 +257,7 @@ impl Message {
             Self::Spoken(_) => "spoken versions",
             Self::Confirm(_) => "confirmation",
             Self::Request(_) => "request",
-            Self::Accepted => "acceptance",
+            Self::Accepted(_) => "acceptance",
             Self::Refused(_) => "refusal",
             Self::HelloSeen => "hello seen",
             Self::Status(_) => "status",

@@ -1,0 +1,245 @@
+//! The control channel: messages over any byte stream, read and written by one task each.
+//!
+//! The tasks make receiving cancel-safe and keep a peer that does not read from blocking the
+//! conversation: the queue towards it is bounded, and a full queue ends the session.
+
+mod read;
+mod write;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use haul_wire::control::{Message, PREAMBLE, frame};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
+use zeroize::Zeroizing;
+
+use crate::{Misbehaviour, Phase, TransferError};
+use read::Arrived;
+
+/// Messages that may wait for the peer to read.
+const QUEUE_DEPTH: usize = 64;
+/// Messages read ahead of the conversation.
+const READ_AHEAD: usize = 8;
+/// How long the last words may take to leave.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// One end of the control conversation.
+pub(crate) struct Control {
+    arrived: mpsc::Receiver<Arrived>,
+    /// `None` once the last words have been said.
+    queue: Option<mpsc::Sender<Zeroizing<Vec<u8>>>>,
+    reader: JoinHandle<()>,
+    writer: JoinHandle<()>,
+    bytes: Arc<AtomicU64>,
+    /// Where the conversation is, for errors.
+    pub(crate) phase: Phase,
+    /// When the last message came.
+    pub(crate) heard_at: Instant,
+}
+
+/// A message and the exact bytes that carried it, for the transcript.
+pub(crate) struct Verbatim {
+    pub(crate) message: Message,
+    pub(crate) body: Zeroizing<Vec<u8>>,
+}
+
+impl Control {
+    /// The initiator's end: the peer's preamble is awaited by [`Self::greeting`].
+    pub(crate) fn initiator<R, W>(reader: R, writer: W) -> Self
+    where
+        R: AsyncRead + Unpin + Send + 'static,
+        W: AsyncWrite + Unpin + Send + 'static,
+    {
+        Self::start(reader, writer, true)
+    }
+
+    /// The responder's end: the preamble leaves at once.
+    pub(crate) fn responder<R, W>(reader: R, writer: W) -> Self
+    where
+        R: AsyncRead + Unpin + Send + 'static,
+        W: AsyncWrite + Unpin + Send + 'static,
+    {
+        let control = Self::start(reader, writer, false);
+        control
+            .enqueue(Zeroizing::new(PREAMBLE.to_vec()))
+            .unwrap_or_default();
+        control
+    }
+
+    fn start<R, W>(reader: R, writer: W, preamble: bool) -> Self
+    where
+        R: AsyncRead + Unpin + Send + 'static,
+        W: AsyncWrite + Unpin + Send + 'static,
+    {
+        let (arrived_out, arrived) = mpsc::channel(READ_AHEAD);
+        let (queue, queue_in) = mpsc::channel(QUEUE_DEPTH);
+        let bytes = Arc::new(AtomicU64::new(0));
+        Self {
+            arrived,
+            queue: Some(queue),
+            reader: tokio::spawn(read::run(reader, preamble, arrived_out, Arc::clone(&bytes))),
+            writer: tokio::spawn(write::run(writer, queue_in, Arc::clone(&bytes))),
+            bytes,
+            phase: Phase::Hello,
+            heard_at: Instant::now(),
+        }
+    }
+
+    /// Waits for the responder's preamble and returns the noise before it.
+    ///
+    /// # Errors
+    /// [`TransferError::RemoteMissing`] when the stream ends without one, and what
+    /// [`Self::receive`] returns.
+    pub(crate) async fn greeting(&mut self, deadline: Instant) -> Result<Vec<u8>, TransferError> {
+        match self.next(deadline, "greeting").await? {
+            Arrived::Preamble { noise } => Ok(noise),
+            Arrived::Frame(_) => Err(Misbehaviour::Range("greeting").into()),
+            Arrived::End(end) => Err(end.into_error(self.phase)),
+        }
+    }
+
+    /// Queues a message.
+    ///
+    /// # Errors
+    /// [`TransferError::ConnectionLost`] when the peer has not read for so long that the queue is
+    /// full. A broken stream is no error here: reading tells why it broke.
+    pub(crate) fn send(&self, message: &Message) -> Result<(), TransferError> {
+        self.send_verbatim(message).map(drop)
+    }
+
+    /// Queues a message and returns the exact bytes that carry it.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub(crate) fn send_verbatim(
+        &self,
+        message: &Message,
+    ) -> Result<Zeroizing<Vec<u8>>, TransferError> {
+        let body = Zeroizing::new(message.encode()?);
+        self.enqueue(Zeroizing::new(frame(&body)?))?;
+        Ok(body)
+    }
+
+    /// Says single messages from another thread, as long as the conversation lasts.
+    pub(crate) fn messenger(&self) -> impl Fn(&Message) + Send + 'static {
+        let queue = self.queue.as_ref().map(mpsc::Sender::downgrade);
+        move |message| {
+            let queue = queue.as_ref().and_then(mpsc::WeakSender::upgrade);
+            if let (Some(queue), Ok(body)) = (queue, message.encode())
+                && let Ok(bytes) = frame(&body)
+            {
+                // What the conversation itself does about a peer that does not read is enough.
+                let _ = queue.try_send(Zeroizing::new(bytes));
+            }
+        }
+    }
+
+    fn enqueue(&self, bytes: Zeroizing<Vec<u8>>) -> Result<(), TransferError> {
+        let Some(queue) = &self.queue else {
+            return Ok(());
+        };
+        match queue.try_send(bytes) {
+            Err(mpsc::error::TrySendError::Full(_)) => Err(TransferError::ConnectionLost {
+                during: self.phase,
+                cause: "the other end does not read".to_owned(),
+            }),
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+        }
+    }
+
+    /// The next message, whatever it is. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`TransferError::ConnectionLost`] at the end of the stream, [`TransferError::PeerMisbehaved`]
+    /// for what does not parse.
+    pub(crate) async fn receive(&mut self) -> Result<Message, TransferError> {
+        let arrived = self.arrived.recv().await;
+        self.heard_at = Instant::now();
+        match arrived {
+            Some(Arrived::Frame(body)) => Ok(Message::decode(&body)?),
+            Some(Arrived::Preamble { .. }) => Err(Misbehaviour::Range("greeting").into()),
+            Some(Arrived::End(end)) => Err(end.into_error(self.phase)),
+            None => Err(read::End::Closed.into_error(self.phase)),
+        }
+    }
+
+    /// The next message with the bytes that carried it. An `Error`, `Refused` or `Cancel` of the
+    /// peer is an error of this function: it may come instead of anything.
+    ///
+    /// # Errors
+    /// What [`Self::receive`] returns, [`TransferError::SetupTimeout`] naming `awaited`,
+    /// [`TransferError::Remote`] and [`TransferError::Cancelled`].
+    pub(crate) async fn expect(
+        &mut self,
+        deadline: Instant,
+        awaited: &'static str,
+    ) -> Result<Verbatim, TransferError> {
+        let body = match self.next(deadline, awaited).await? {
+            Arrived::Frame(body) => body,
+            Arrived::Preamble { .. } => return Err(Misbehaviour::Range("greeting").into()),
+            Arrived::End(end) => return Err(end.into_error(self.phase)),
+        };
+        match Message::decode(&body)? {
+            Message::Error(fault) | Message::Refused(fault) => Err(TransferError::remote(fault)),
+            Message::Cancel => Err(TransferError::Cancelled { by_peer: true }),
+            message => Ok(Verbatim { message, body }),
+        }
+    }
+
+    async fn next(
+        &mut self,
+        deadline: Instant,
+        awaited: &'static str,
+    ) -> Result<Arrived, TransferError> {
+        let began = Instant::now();
+        let arrived = timeout_at(deadline, self.arrived.recv())
+            .await
+            .map_err(|_| TransferError::SetupTimeout {
+                awaited,
+                waited: deadline.saturating_duration_since(began),
+            })?;
+        self.heard_at = Instant::now();
+        Ok(arrived.unwrap_or(Arrived::End(read::End::Closed)))
+    }
+
+    /// What a message that has no place here makes of the conversation.
+    pub(crate) fn unexpected(&self, message: &Message) -> TransferError {
+        Misbehaviour::OutOfOrder {
+            got: message.name(),
+            during: self.phase,
+        }
+        .into()
+    }
+
+    /// Bytes that crossed the channel so far, both ways.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
+    /// Lets what is queued leave and closes this end of the stream. Nothing can be sent after it.
+    pub(crate) async fn finish(&mut self) {
+        self.queue = None;
+        // A peer that reads no more loses the last words; that is its own doing.
+        let _ = timeout_at(Instant::now() + FAREWELL, &mut self.writer).await;
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.reader.abort();
+        self.writer.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,262 @@
+//! The session while data flows: one loop that hears the other end, the engine, the clock and the
+//! user, until the receiver's verdict stands.
+
+mod meter;
+mod receiving;
+mod sending;
+
+use std::{sync::Arc, time::Duration};
+
+use haul_engine::{EngineEvent, Link, OnEvent, Running, Snapshot, Stopped};
+use haul_wire::control::{Message, Status, Text, Verdict};
+use tokio::{
+    sync::{mpsc, watch},
+    task::spawn_blocking,
+    time::{Instant, Interval, MissedTickBehavior, interval, timeout},
+};
+
+use crate::{
+    Event, Phase, Policy, TransferError, Warning, control::Control, handshake::Agreed,
+    path::OpenedPath,
+};
+use meter::Meter;
+
+pub(crate) use receiving::{ReceiveParameters, receive};
+pub(crate) use sending::{SendParameters, check_rate, send};
+
+/// How often the other end hears where this one is.
+const STATUS_INTERVAL: Duration = Duration::from_millis(500);
+/// How often the other end is asked whether it is there.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// Silence, on the control channel and on UDP, after which the connection counts as lost.
+const SILENCE_MAX: Duration = Duration::from_secs(20);
+/// How long the engine's threads may take to end; a hung disk can hold them.
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the two kinds of session have in common when data begins to flow.
+pub(crate) struct Setting {
+    pub(crate) agreed: Agreed,
+    pub(crate) path: OpenedPath,
+    pub(crate) policy: Policy,
+    /// Where events go, on the initiator.
+    pub(crate) events: Option<mpsc::UnboundedSender<Event>>,
+    pub(crate) file_events: bool,
+    pub(crate) progress_interval: Duration,
+    pub(crate) cancel: watch::Receiver<bool>,
+}
+
+/// What is known when a session has ended well.
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub(crate) verdict: Verdict,
+    /// The sender's last figures.
+    pub(crate) status: Status,
+    /// From the opening of the path to the verdict.
+    pub(crate) data_time: Duration,
+}
+
+/// What woke the session.
+enum Wake {
+    Message(Message),
+    Engine(EngineEvent),
+    Tick,
+}
+
+/// The running session, whichever way data goes.
+struct Session<'a> {
+    control: &'a mut Control,
+    /// `None` once stopped.
+    running: Option<Running>,
+    engine: mpsc::UnboundedReceiver<EngineEvent>,
+    events: Option<mpsc::UnboundedSender<Event>>,
+    cancel: watch::Receiver<bool>,
+    meter: Meter,
+    ticks: Interval,
+    began: Instant,
+    next_status: Instant,
+    next_ping: Instant,
+    /// When anything last came over UDP, and the count that shows it.
+    udp_heard: (Instant, u64),
+}
+
+impl<'a> Session<'a> {
+    fn new(
+        control: &'a mut Control,
+        running: Running,
+        engine: mpsc::UnboundedReceiver<EngineEvent>,
+        setting: SessionSetting,
+    ) -> Self {
+        control.phase = Phase::Data;
+        let now = Instant::now();
+        let mut ticks = interval(setting.progress_interval.max(Duration::from_millis(10)));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            control,
+            running: Some(running),
+            engine,
+            events: setting.events,
+            cancel: setting.cancel,
+            meter: Meter::new(now),
+            ticks,
+            began: now,
+            next_status: now + STATUS_INTERVAL,
+            next_ping: now + PING_INTERVAL,
+            udp_heard: (now, 0),
+        }
+    }
+
+    /// Waits for the next thing that concerns this session in particular; what any session answers
+    /// alike is answered here.
+    ///
+    /// # Errors
+    /// Whatever ends the session.
+    async fn wake(&mut self) -> Result<Wake, TransferError> {
+        loop {
+            tokio::select! {
+                message = self.control.receive() => {
+                    if let Some(message) = self.answer(message?)? {
+                        return Ok(Wake::Message(message));
+                    }
+                }
+                Some(event) = self.engine.recv() => return Ok(Wake::Engine(event)),
+                () = cancelled(&mut self.cancel) => {
+                    return Err(TransferError::Cancelled { by_peer: false });
+                }
+                _ = self.ticks.tick() => return Ok(Wake::Tick),
+            }
+        }
+    }
+
+    fn answer(&mut self, message: Message) -> Result<Option<Message>, TransferError> {
+        match message {
+            Message::Ping => self.control.send(&Message::Pong)?,
+            Message::Pong | Message::HelloSeen => {}
+            Message::Status(status) => self.meter.note_peer(status),
+            Message::Warning(text) => self.warn(text.to_string(), true),
+            Message::Cancel => return Err(TransferError::Cancelled { by_peer: true }),
+            Message::Error(fault) => return Err(TransferError::remote(fault)),
+            other => return Ok(Some(other)),
+        }
+        Ok(None)
+    }
+
+    /// What is due by the clock: the user's progress, the peer's status and ping, the watch over
+    /// silence.
+    fn tick(&mut self, snapshot: &Snapshot, ours: Status) -> Result<(), TransferError> {
+        let now = Instant::now();
+        let heard = udp_count(snapshot);
+        if heard != self.udp_heard.1 {
+            self.udp_heard = (now, heard);
+        }
+        if now - self.control.heard_at.max(self.udp_heard.0) > SILENCE_MAX {
+            return Err(TransferError::ConnectionLost {
+                during: self.control.phase,
+                cause: format!("nothing was heard for {} s", SILENCE_MAX.as_secs()),
+            });
+        }
+        if now >= self.next_ping {
+            self.next_ping = now + PING_INTERVAL;
+            self.control.send(&Message::Ping)?;
+        }
+        if now >= self.next_status {
+            self.next_status = now + STATUS_INTERVAL;
+            self.control.send(&Message::Status(ours))?;
+        }
+        self.report_progress();
+        Ok(())
+    }
+
+    fn report_progress(&mut self) {
+        if self.events.is_some() {
+            let progress = self.meter.progress(Instant::now());
+            self.emit(Event::Progress(progress));
+        }
+    }
+
+    fn emit(&self, event: Event) {
+        if let Some(events) = &self.events {
+            // An owner that listens no more still gets the summary.
+            let _ = events.send(event);
+        }
+    }
+
+    fn warn(&self, text: String, remote: bool) {
+        self.emit(Event::Warning(Warning { text, remote }));
+    }
+
+    /// Tells both the user and the other end.
+    fn warn_both(&self, text: String) -> Result<(), TransferError> {
+        self.control.send(&Message::Warning(Text::new(&text)))?;
+        self.warn(text, false);
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.running
+            .as_ref()
+            .map(Running::snapshot)
+            .unwrap_or_default()
+    }
+
+    /// Stops the engine without blocking the conversation's thread.
+    async fn stop(&mut self) -> Option<Stopped> {
+        let running = self.running.take()?;
+        timeout(STOP_PATIENCE, spawn_blocking(move || running.stop()))
+            .await
+            .ok()?
+            .ok()
+    }
+}
+
+/// The part of a [`Setting`] that the loop needs.
+struct SessionSetting {
+    events: Option<mpsc::UnboundedSender<Event>>,
+    progress_interval: Duration,
+    cancel: watch::Receiver<bool>,
+}
+
+/// Splits a setting into the engine's link and what the loop needs. Engine events arrive in the
+/// receiver; `look` sees each of them first and says whether to pass it on.
+fn connect(
+    setting: Setting,
+    mut look: impl FnMut(&EngineEvent) -> bool + Send + 'static,
+) -> (Link, mpsc::UnboundedReceiver<EngineEvent>, SessionSetting) {
+    let (events_out, events_in) = mpsc::unbounded_channel();
+    let on_event: OnEvent = Box::new(move |event| {
+        if look(&event) {
+            // A session that has ended wants no more events.
+            let _ = events_out.send(event);
+        }
+    });
+    let link = Link {
+        path: setting.path.path,
+        sealer: Arc::clone(&setting.agreed.sealer),
+        opener: Arc::clone(&setting.agreed.opener),
+        path_counter: setting.path.counter,
+        opening: setting.path.opening,
+        on_event,
+    };
+    let session = SessionSetting {
+        events: setting.events,
+        progress_interval: setting.progress_interval,
+        cancel: setting.cancel,
+    };
+    (link, events_in, session)
+}
+
+/// Resolves when the user wants no more; never when nobody can want that any more.
+pub(crate) async fn cancelled(cancel: &mut watch::Receiver<bool>) {
+    if cancel.wait_for(|cancelled| *cancelled).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Grows whenever the other end is heard over UDP.
+fn udp_count(snapshot: &Snapshot) -> u64 {
+    let reports = snapshot.sender.as_ref().map_or(0, |sender| sender.reports);
+    let packets = snapshot
+        .receiver
+        .as_ref()
+        .map_or(0, |receiver| receiver.received_packets);
+    reports + packets
+}

@@ -1,0 +1,183 @@
+use std::time::Duration;
+
+use haul_engine::Snapshot;
+use haul_wire::control::Status;
+use tokio::time::Instant;
+
+use crate::Progress;
+
+/// Time over which the goodput is smoothed.
+const SMOOTHING: Duration = Duration::from_secs(1);
+
+/// Turns counters into progress.
+pub(super) struct Meter {
+    began: Instant,
+    /// File bytes the receiver has.
+    bytes: u64,
+    /// The sender's figures: our own, or what the peer says.
+    sender: Status,
+    /// Files finished: our own count, or what the peer says.
+    files: u64,
+    sending: bool,
+    last: (Instant, u64),
+    goodput_bps: f64,
+}
+
+impl Meter {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            began: now,
+            bytes: 0,
+            sender: Status::default(),
+            files: 0,
+            sending: false,
+            last: (now, 0),
+            goodput_bps: 0.0,
+        }
+    }
+
+    /// The peer's figures, of which the half counts that this end cannot know.
+    pub(super) fn note_peer(&mut self, status: Status) {
+        if self.sending {
+            self.files = status.files;
+        } else {
+            self.sender = Status { files: 0, ..status };
+        }
+    }
+
+    pub(super) fn note_sending(&mut self, status: Status, delivered_bytes: u64) {
+        self.sending = true;
+        self.sender = status;
+        self.bytes = delivered_bytes;
+    }
+
+    pub(super) fn note_receiving(&mut self, written_bytes: u64, files: u64) {
+        self.bytes = written_bytes;
+        self.files = files;
+    }
+
+    /// The sender's latest figures.
+    pub(super) fn sender(&self) -> Status {
+        self.sender
+    }
+
+    pub(super) fn progress(&mut self, now: Instant) -> Progress {
+        // Counters of the engine include the list; the total is known before the list's length is.
+        let bytes = if self.sender.scanned {
+            self.bytes.min(self.sender.bytes_total)
+        } else {
+            self.bytes
+        };
+        self.smooth(bytes, now);
+        let left = self.sender.bytes_total.saturating_sub(bytes) as f64 * 8.0;
+        let eta = (self.sender.scanned && self.goodput_bps > 1.0)
+            .then(|| left / self.goodput_bps)
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        Progress {
+            elapsed: now - self.began,
+            bytes,
+            bytes_total: self.sender.bytes_total,
+            files: self.files,
+            files_total: self.sender.files_total,
+            scanned: self.sender.scanned,
+            rate_bps: self.sender.rate_bps,
+            goodput_bps: self.goodput_bps as u64,
+            loss: f64::from(self.sender.loss_ppm) / 1e6,
+            rtt: Duration::from_micros(self.sender.rtt_us.into()),
+            retransmitted_bytes: self.sender.retransmitted_bytes,
+            eta,
+        }
+    }
+
+    fn smooth(&mut self, bytes: u64, now: Instant) {
+        let (then, before) = self.last;
+        let step = (now - then).as_secs_f64();
+        if step <= 0.0 {
+            return;
+        }
+        let sample = bytes.saturating_sub(before) as f64 * 8.0 / step;
+        let age = (now - self.began)
+            .as_secs_f64()
+            .min(SMOOTHING.as_secs_f64());
+        let weight = (step / age.max(step)).min(1.0);
+        self.goodput_bps += weight * (sample - self.goodput_bps);
+        self.last = (now, bytes);
+    }
+}
+
+/// The sending engine's figures as the other end, or the user, hears them.
+pub(super) fn status(snapshot: &Snapshot) -> Status {
+    let Some(sender) = &snapshot.sender else {
+        return Status::default();
+    };
+    Status {
+        rate_bps: sender.rate_bps as u64,
+        loss_ppm: (sender.loss * 1e6) as u32,
+        rtt_us: u32::try_from(sender.srtt.as_micros()).unwrap_or(u32::MAX),
+        sent_bytes: sender.sent_bytes,
+        retransmitted_bytes: sender.retransmitted_bytes,
+        ..Status::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(bytes_total: u64, scanned: bool) -> Status {
+        Status {
+            bytes_total,
+            scanned,
+            ..Status::default()
+        }
+    }
+
+    #[test]
+    fn goodput_and_eta_follow_the_bytes() {
+        let start = Instant::now();
+        let mut meter = Meter::new(start);
+        let mut progress = meter.progress(start);
+        for tenth in 1..=50u64 {
+            meter.note_sending(status(10_000_000, true), tenth * 100_000);
+            progress = meter.progress(start + Duration::from_millis(tenth * 100));
+        }
+        assert_eq!(progress.bytes, 5_000_000);
+        assert!(
+            (7_900_000..8_100_000).contains(&progress.goodput_bps),
+            "{progress:?}"
+        );
+        let eta = progress.eta.expect("known").as_secs_f64();
+        assert!((4.9..5.1).contains(&eta), "{eta}");
+    }
+
+    #[test]
+    fn nobody_guesses_the_end_before_the_scan_has_ended() {
+        let start = Instant::now();
+        let mut meter = Meter::new(start);
+        meter.note_sending(status(10, false), 50);
+        let progress = meter.progress(start + Duration::from_secs(1));
+        assert_eq!((progress.bytes, progress.eta), (50, None));
+        meter.note_sending(status(40, true), 50);
+        assert_eq!(meter.progress(start + Duration::from_secs(2)).bytes, 40);
+    }
+
+    #[test]
+    fn each_end_takes_from_the_other_what_it_cannot_know() {
+        let start = Instant::now();
+        let peer = Status {
+            files: 3,
+            ..status(77, true)
+        };
+        let mut sending = Meter::new(start);
+        sending.note_sending(status(10, true), 5);
+        sending.note_peer(peer);
+        let progress = sending.progress(start);
+        assert_eq!((progress.files, progress.bytes_total), (3, 10));
+
+        let mut receiving = Meter::new(start);
+        receiving.note_receiving(5, 1);
+        receiving.note_peer(peer);
+        let progress = receiving.progress(start);
+        assert_eq!((progress.files, progress.bytes_total), (1, 77));
+    }
+}

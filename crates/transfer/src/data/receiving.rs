@@ -1,0 +1,178 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use haul_disk::{Incoming, Landing, ReceiveOptions, Received, Root};
+use haul_engine::{EngineEvent, ReceiveSetup, Snapshot};
+use haul_flow::ReceiverConfig;
+use haul_wire::{
+    block_len,
+    control::{FAILURES_MAX, FileFault, Message, PATH_LEN_MAX, Status, Text, Verdict},
+    segment_len,
+};
+use serde_bytes::ByteBuf;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Account, Session, Setting, Wake, connect};
+use crate::{Event, FileRecord, Phase, TransferError, control::Control};
+
+/// How long the sender may take to say that it has seen the verdict. The data is safe by then.
+const DONE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a receiver is to do.
+pub(crate) struct ReceiveParameters {
+    pub(crate) root: Root,
+    pub(crate) landing: Landing,
+    pub(crate) options: ReceiveOptions,
+    pub(crate) receive_buffer_bytes: u64,
+}
+
+/// Receives until everything has arrived, and says so.
+///
+/// # Errors
+/// Whatever ends the session; the engine has stopped then, and what has arrived is kept.
+pub(crate) async fn receive(
+    control: &mut Control,
+    setting: Setting,
+    parameters: ReceiveParameters,
+) -> Result<Account, TransferError> {
+    let block_len = block_len(setting.path.datagram_len);
+    let ReceiveParameters {
+        root,
+        landing,
+        options,
+        receive_buffer_bytes,
+    } = parameters;
+    let incoming = Incoming::new(root, landing, options, block_len)?;
+    let flow = ReceiverConfig {
+        segment_len: segment_len(block_len),
+        initial_rtt: setting.path.rtt,
+        free_bytes_initial: receive_buffer_bytes,
+    };
+    let files = Arc::new(AtomicU64::new(0));
+    let (count, file_events) = (Arc::clone(&files), setting.file_events);
+    let (link, engine, setting) = connect(setting, move |event| match event {
+        EngineEvent::File(file) => {
+            count.fetch_add(u64::from(file.outcome.is_ok()), Relaxed);
+            file_events
+        }
+        _ => true,
+    });
+    let running = haul_engine::receive(ReceiveSetup {
+        link,
+        incoming,
+        flow,
+    })?;
+    let mut receiving = Receiving {
+        session: Session::new(control, running, engine, setting),
+        files,
+    };
+    let outcome = receiving.until_complete().await;
+    let stopped = receiving.session.stop().await;
+    outcome?;
+    let received = stopped
+        .and_then(|stopped| stopped.received)
+        .ok_or(TransferError::TaskFailed("write"))?;
+    let verdict = verdict(&received);
+    let data_time = receiving.session.began.elapsed();
+    receiving
+        .session
+        .control
+        .send(&Message::Verdict(verdict.clone()))?;
+    let status = receiving.until_done().await?;
+    Ok(Account {
+        verdict,
+        status,
+        data_time,
+    })
+}
+
+struct Receiving<'a> {
+    session: Session<'a>,
+    /// Files finished so far.
+    files: Arc<AtomicU64>,
+}
+
+impl Receiving<'_> {
+    async fn until_complete(&mut self) -> Result<(), TransferError> {
+        loop {
+            match self.session.wake().await? {
+                Wake::Message(other) => return Err(self.session.control.unexpected(&other)),
+                Wake::Engine(EngineEvent::Complete) => return Ok(()),
+                Wake::Engine(EngineEvent::Failed(error)) => return Err(error.into()),
+                Wake::Engine(EngineEvent::Delivered) => {}
+                Wake::Engine(EngineEvent::File(file)) => {
+                    self.session.emit(Event::File(FileRecord {
+                        path: file.path,
+                        bytes: file.size,
+                        failure: file.outcome.err().map(|why| why.to_string()),
+                    }));
+                }
+                Wake::Tick => {
+                    let snapshot = self.session.snapshot();
+                    self.note(&snapshot);
+                    let files = self.files.load(Relaxed);
+                    self.session.tick(
+                        &snapshot,
+                        Status {
+                            files,
+                            ..Status::default()
+                        },
+                    )?;
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, snapshot: &Snapshot) {
+        let files = self.files.load(Relaxed);
+        self.session
+            .meter
+            .note_receiving(snapshot.written_bytes, files);
+    }
+
+    /// The sender's last figures. Everything has arrived: that somebody cancels, or that the
+    /// connection breaks, changes nothing any more; that the sender protests does.
+    async fn until_done(&mut self) -> Result<Status, TransferError> {
+        self.session.control.phase = Phase::Verdict;
+        let deadline = Instant::now() + DONE_PATIENCE;
+        let status = loop {
+            let Ok(woken) = timeout_at(deadline, self.session.wake()).await else {
+                break self.session.meter.sender();
+            };
+            match woken {
+                Ok(Wake::Message(Message::Done(status))) => break status,
+                Ok(Wake::Message(other)) => return Err(self.session.control.unexpected(&other)),
+                Ok(Wake::Engine(_) | Wake::Tick) => {}
+                Err(TransferError::ConnectionLost { .. } | TransferError::Cancelled { .. }) => {
+                    break self.session.meter.sender();
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        self.session.meter.note_peer(status);
+        self.session.report_progress();
+        Ok(status)
+    }
+}
+
+fn verdict(received: &Received) -> Verdict {
+    let failures = received.failed.iter().take(FAILURES_MAX).map(|failure| {
+        let path = &failure.path[..failure.path.len().min(PATH_LEN_MAX)];
+        FileFault {
+            path: ByteBuf::from(path),
+            why: Text::new(failure.why.to_string()),
+        }
+    });
+    Verdict {
+        ok: received.failed_count == 0,
+        files: received.files,
+        bytes: received.bytes,
+        failed: received.failed_count,
+        failures: failures.collect(),
+    }
+}

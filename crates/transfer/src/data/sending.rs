@@ -1,0 +1,215 @@
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use super::{Account, Session, Setting, Wake, connect, meter};
+use crate::{Misbehaviour, Phase, Policy, TransferError, control::Control};
+use haul_batch::{MAX_BATCH_BYTES, MAX_SEGMENTS};
+use haul_disk::{FailureKind, Outgoing, ScanOptions};
+use haul_engine::{EngineEvent, SendSetup, Snapshot};
+use haul_flow::{SenderConfig, Time};
+use haul_manifest::SkipKind;
+use haul_wire::{
+    block_len,
+    control::{Message, Rate, Status, Verdict},
+    segment_len,
+};
+
+/// Most special files that are named one by one; the others are only counted.
+const WARNINGS_MAX: usize = 20;
+/// A segment length that any policy can work with.
+const SEGMENT_LEN_USUAL: usize = 1440;
+/// Most that a receiver's word about its buffer counts for.
+const PEER_BUFFER_MAX: u64 = 1 << 30;
+
+/// What a sender is to do.
+pub(crate) struct SendParameters {
+    pub(crate) sources: Vec<PathBuf>,
+    pub(crate) scan: ScanOptions,
+    /// What was asked for.
+    pub(crate) rate: Rate,
+    /// What is allowed at most.
+    pub(crate) rate_max_bps: Option<u64>,
+}
+
+/// A limit of the sending rate that no request can raise, in bits per second.
+struct Ceiling(Option<u64>);
+
+impl Ceiling {
+    /// The rate that was asked for, as far as it is allowed.
+    fn lower(&self, rate: Rate) -> Rate {
+        let Some(max) = self.0 else {
+            return rate;
+        };
+        let target_bps = Some(rate.target_bps.map_or(max, |target| target.min(max)));
+        Rate {
+            target_bps,
+            min_bps: rate.min_bps.min(max),
+        }
+    }
+}
+
+/// Sends until the receiver has given its verdict.
+///
+/// # Errors
+/// Whatever ends the session; the engine has stopped then.
+pub(crate) async fn send(
+    control: &mut Control,
+    setting: Setting,
+    parameters: SendParameters,
+) -> Result<Account, TransferError> {
+    let block_len = block_len(setting.path.datagram_len);
+    let outgoing = Outgoing::new(block_len, parameters.sources, parameters.scan);
+    let ceiling = Ceiling(parameters.rate_max_bps);
+    let flow = flow(
+        &setting,
+        segment_len(block_len),
+        ceiling.lower(parameters.rate),
+    )?;
+    let (link, engine, setting) = connect(setting, |_| true);
+    let setup = SendSetup {
+        link,
+        outgoing: Arc::clone(&outgoing),
+        flow,
+    };
+    let running = haul_engine::send(setup)?;
+    let mut sending = Sending {
+        session: Session::new(control, running, engine, setting),
+        outgoing,
+        ceiling,
+    };
+    let outcome = sending.until_verdict().await;
+    let stopped = sending.session.stop().await;
+    let verdict = outcome?;
+    let data_time = sending.session.began.elapsed();
+    let snapshot = stopped.map(|stopped| stopped.snapshot).unwrap_or_default();
+    let status = sending.note(&snapshot);
+    sending.warn_of_skipped()?;
+    sending.session.control.send(&Message::Done(status))?;
+    sending.session.report_progress();
+    Ok(Account {
+        verdict,
+        status,
+        data_time,
+    })
+}
+
+fn flow(setting: &Setting, segment_len: usize, rate: Rate) -> Result<SenderConfig, TransferError> {
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed)?;
+    Ok(SenderConfig {
+        segment_len,
+        segments_per_batch_max: (MAX_BATCH_BYTES / segment_len).clamp(1, MAX_SEGMENTS),
+        policy: setting.policy,
+        rate_target_bps: rate.target_bps,
+        rate_min_bps: rate.min_bps,
+        initial_rtt: setting.path.rtt,
+        free_bytes_initial: setting
+            .agreed
+            .limits
+            .receive_buffer_bytes
+            .min(PEER_BUFFER_MAX),
+        seed: u64::from_ne_bytes(seed),
+    })
+}
+
+/// Whether a sender could work at this rate under this policy.
+///
+/// # Errors
+/// [`TransferError::Engine`] naming what is wrong with the wish.
+pub(crate) fn check_rate(policy: Policy, rate: Rate) -> Result<(), TransferError> {
+    let config = SenderConfig {
+        segment_len: SEGMENT_LEN_USUAL,
+        segments_per_batch_max: 1,
+        policy,
+        rate_target_bps: rate.target_bps,
+        rate_min_bps: rate.min_bps,
+        initial_rtt: Duration::from_millis(100),
+        free_bytes_initial: 0,
+        seed: 0,
+    };
+    haul_flow::Sender::new(config, Time::ZERO)?;
+    Ok(())
+}
+
+struct Sending<'a> {
+    session: Session<'a>,
+    outgoing: Arc<Outgoing>,
+    ceiling: Ceiling,
+}
+
+impl Sending<'_> {
+    async fn until_verdict(&mut self) -> Result<Verdict, TransferError> {
+        loop {
+            match self.session.wake().await? {
+                Wake::Message(Message::Verdict(verdict)) => return self.check(verdict),
+                Wake::Message(Message::Rate(rate)) => self.set_rate(rate),
+                Wake::Message(other) => return Err(self.session.control.unexpected(&other)),
+                Wake::Engine(EngineEvent::Delivered) => {
+                    self.session.control.phase = Phase::Verdict;
+                }
+                // Nothing is left to send: a receiver busy finishing its files may well be silent.
+                Wake::Engine(EngineEvent::Failed(_))
+                    if self.session.control.phase == Phase::Verdict => {}
+                Wake::Engine(EngineEvent::Failed(error)) => return Err(error.into()),
+                Wake::Engine(EngineEvent::Complete | EngineEvent::File(_)) => {}
+                Wake::Tick => {
+                    let snapshot = self.session.snapshot();
+                    let status = self.note(&snapshot);
+                    self.session.tick(&snapshot, status)?;
+                }
+            }
+        }
+    }
+
+    /// A receiver cannot have everything before the list has been sent to its end.
+    fn check(&self, verdict: Verdict) -> Result<Verdict, TransferError> {
+        if self.outgoing.totals().scanned {
+            Ok(verdict)
+        } else {
+            Err(Misbehaviour::Range("verdict").into())
+        }
+    }
+
+    fn set_rate(&self, rate: Rate) {
+        let rate = self.ceiling.lower(rate);
+        if let Some(running) = &self.session.running {
+            running.set_rate(rate.target_bps, rate.min_bps);
+        }
+    }
+
+    /// Special files are no failures, but nobody should miss them unawares.
+    fn warn_of_skipped(&self) -> Result<(), TransferError> {
+        let special = FailureKind::Skipped(SkipKind::Special);
+        let mut unnamed = self.outgoing.totals().skipped;
+        let failures = self.outgoing.failures();
+        for file in failures
+            .iter()
+            .filter(|file| file.why == special)
+            .take(WARNINGS_MAX)
+        {
+            unnamed -= 1;
+            self.session.warn_both(file.to_string())?;
+        }
+        if unnamed > 0 {
+            self.session
+                .warn_both(format!("{unnamed} more special files were skipped"))?;
+        }
+        Ok(())
+    }
+
+    /// Takes the engine's figures to the meter and returns what the other end is to hear.
+    fn note(&mut self, snapshot: &Snapshot) -> Status {
+        let totals = self.outgoing.totals();
+        let status = Status {
+            bytes_total: totals.content_bytes,
+            files_total: totals.files,
+            scanned: totals.scanned,
+            ..meter::status(snapshot)
+        };
+        let delivered = snapshot
+            .sender
+            .as_ref()
+            .map_or(0, |sender| sender.delivered_bytes);
+        self.session.meter.note_sending(status, delivered);
+        status
+    }
+}

@@ -1,0 +1,380 @@
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use haul_disk::{Asked, Expected, Landing, ReceiveOptions, Root, ScanOptions};
+use haul_udp::UdpPath;
+use haul_wire::{
+    block_len,
+    control::{Accepted, Message, Rate, Request, Text, UdpEndpoint, escaped},
+    segment_len,
+};
+use serde_bytes::ByteBuf;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{mpsc, watch},
+    task::{JoinHandle, spawn_blocking},
+    time::Instant,
+};
+
+use crate::{
+    Direction, Event, Job, Phase, SessionFacts, Summary, TransferError, UdpDirection, Warning,
+    control::Control,
+    data::{
+        Account, ReceiveParameters, SendParameters, Setting, cancelled, check_rate, receive, send,
+    },
+    handshake::{ClientOffer, Greeted, greet},
+    path::{self, OpenedPath, Origin, Stop},
+    place::{in_background, local_sources},
+    summary::{Terms, conclude},
+};
+
+/// Until both hellos have been exchanged.
+const HELLO_PATIENCE: Duration = Duration::from_secs(10);
+/// Until data flows.
+const SETUP_PATIENCE: Duration = Duration::from_secs(30);
+/// Until UDP counts as blocked.
+const UDP_PATIENCE: Duration = Duration::from_secs(8);
+
+/// Runs a job over an established control channel to `haul --remote` or hauld.
+///
+/// `peer` is the address that SSH reached: datagrams go there. `events` hears how it goes; turning
+/// `cancel` true ends it in order.
+///
+/// # Errors
+/// [`TransferError::Partial`] when the receiver misses some names, and everything else that keeps a
+/// transfer from succeeding. What has arrived is kept.
+pub async fn initiate<C>(
+    job: Job,
+    control: C,
+    peer: IpAddr,
+    events: mpsc::UnboundedSender<Event>,
+    cancel: watch::Receiver<bool>,
+) -> Result<Summary, TransferError>
+where
+    C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (reader, writer) = tokio::io::split(control);
+    let mut control = Control::initiator(reader, writer);
+    let initiator = Initiator {
+        job,
+        peer: peer.to_canonical(),
+        events,
+        cancel,
+    };
+    let outcome = initiator.run(&mut control).await;
+    if let Err(error) = &outcome
+        && let Some(words) = error.last_words(control.phase)
+    {
+        // A peer that does not read cannot be told.
+        let _ = control.send(&words);
+    }
+    control.finish().await;
+    outcome
+}
+
+struct Initiator {
+    job: Job,
+    peer: IpAddr,
+    events: mpsc::UnboundedSender<Event>,
+    cancel: watch::Receiver<bool>,
+}
+
+/// This end's part of the data.
+enum Part {
+    Sources(Vec<PathBuf>),
+    Destination(Root, Landing),
+}
+
+/// Both ends are sure of each other and the path is open.
+struct Ready {
+    greeted: Greeted,
+    path: OpenedPath,
+    part: Part,
+    rate_max_bps: Option<u64>,
+}
+
+impl Initiator {
+    async fn run(self, control: &mut Control) -> Result<Summary, TransferError> {
+        let began = Instant::now();
+        let mut cancel = self.cancel.clone();
+        let ready = tokio::select! {
+            ready = self.set_up(control, began) => ready?,
+            () = cancelled(&mut cancel) => {
+                return Err(TransferError::Cancelled { by_peer: false });
+            }
+        };
+        self.emit(Event::Session(self.facts(&ready)));
+        let suite = ready.greeted.agreed.suite;
+        let account = self.move_data(control, ready).await?;
+        let terms = Terms {
+            direction: self.job.direction,
+            suite,
+            policy: self.job.options.policy,
+            time: began.elapsed(),
+            control_bytes: control.bytes(),
+        };
+        conclude(account, terms)
+    }
+
+    async fn set_up(&self, control: &mut Control, began: Instant) -> Result<Ready, TransferError> {
+        let sources = self.local_sources().await?;
+        let greeted = self.greet(control).await?;
+        control.send(&Message::Request(self.request()))?;
+        control.phase = Phase::Request;
+        let (stop, opening) = self.begin_opening(&greeted)?;
+        let deadline = began + SETUP_PATIENCE;
+        let (path, accepted) = self.await_both(control, opening, deadline).await?;
+        drop(stop);
+        let part = self.part(sources, accepted).await?;
+        Ok(Ready {
+            greeted,
+            path,
+            part,
+            rate_max_bps: accepted.rate_max_bps,
+        })
+    }
+
+    /// Looks at what is to be sent before the other end is troubled.
+    async fn local_sources(&self) -> Result<Vec<PathBuf>, TransferError> {
+        let Job {
+            direction, sources, ..
+        } = &self.job;
+        if sources.is_empty() {
+            return Err(TransferError::Usage("nothing to transfer"));
+        }
+        if *direction == Direction::Download {
+            return Ok(Vec::new());
+        }
+        check_rate(self.job.options.policy, self.rate())?;
+        let (sources, scan) = (sources.clone(), self.scan());
+        in_background("sources", move || local_sources(&sources, scan)).await
+    }
+
+    /// This end's part of the data, now that the responder has said what there is.
+    async fn part(&self, sources: Vec<PathBuf>, accepted: Accepted) -> Result<Part, TransferError> {
+        let Job {
+            direction,
+            sources: specs,
+            destination,
+            options,
+        } = self.job.clone();
+        if direction == Direction::Upload {
+            return Ok(Part::Sources(sources));
+        }
+        let count = usize::try_from(accepted.source_count).unwrap_or(usize::MAX);
+        let asked = Asked {
+            count,
+            ..Asked::of(&specs)
+        };
+        let resolve =
+            move || Landing::resolve(Path::new("."), &destination, asked, options.create_dir);
+        let (root, landing) = in_background("destination", move || Ok(resolve()?)).await?;
+        Ok(Part::Destination(root, landing))
+    }
+
+    async fn greet(&self, control: &mut Control) -> Result<Greeted, TransferError> {
+        let options = &self.job.options;
+        let ports = options.udp_ports.clone();
+        let offer = ClientOffer {
+            ipv6: self.peer.is_ipv6(),
+            udp_ports: (*ports.end() > 0).then(|| (*ports.start(), *ports.end())),
+            ..ClientOffer::new(&options.suites, options.receive_buffer_bytes)
+        };
+        let greeted = greet(control, &offer, Instant::now() + HELLO_PATIENCE).await?;
+        if !greeted.noise.is_empty() {
+            self.emit(Event::Noise(escaped(&greeted.noise)));
+        }
+        Ok(greeted)
+    }
+
+    fn request(&self) -> Request {
+        let Job {
+            direction,
+            sources,
+            destination,
+            options,
+        } = &self.job;
+        let (asked_for, target) = match direction {
+            Direction::Upload => (Vec::new(), destination.clone()),
+            Direction::Download => (sources.clone(), Vec::new()),
+        };
+        let asked = Asked::of(sources);
+        Request {
+            direction: *direction,
+            sources: asked_for.into_iter().map(ByteBuf::from).collect(),
+            destination: ByteBuf::from(target),
+            source_count: asked.count as u64,
+            source_contents: asked.contents,
+            recursive: options.recursive,
+            preserve: options.preserve,
+            create_dir: options.create_dir,
+            policy: Text::new(options.policy.to_string()),
+            rate: self.rate(),
+        }
+    }
+
+    /// Starts the thread that opens the path; dropping the first value stops it.
+    fn begin_opening(&self, greeted: &Greeted) -> Result<(Stop, Opening), TransferError> {
+        // The handshake refuses an empty list.
+        let UdpEndpoint { ip, port } = *greeted
+            .udp
+            .first()
+            .ok_or(TransferError::Usage("no UDP address"))?;
+        let server = SocketAddr::new(ip.unwrap_or(self.peer).to_canonical(), port);
+        let any = match server.ip() {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let local = self.job.options.bind.unwrap_or(any);
+        let socket = Arc::new(UdpPath::bind(local, crate::ANY_UDP_PORT)?);
+        let origin = if self.job.options.any_source {
+            Origin::Anywhere
+        } else {
+            Origin::Only(server.ip())
+        };
+        let seals = (
+            Arc::clone(&greeted.agreed.sealer),
+            Arc::clone(&greeted.agreed.opener),
+        );
+        let stop = Stop::default();
+        let stopped = stop.watch();
+        let opening = spawn_blocking(move || {
+            path::open(socket, server, origin, seals, UDP_PATIENCE, &stopped)
+        });
+        Ok((stop, opening))
+    }
+
+    /// Waits for the open path and for the responder's word, in whatever order they come.
+    async fn await_both(
+        &self,
+        control: &mut Control,
+        mut opening: Opening,
+        deadline: Instant,
+    ) -> Result<(OpenedPath, Accepted), TransferError> {
+        let mut path = None;
+        let mut accepted = None;
+        let mut hello_seen = false;
+        loop {
+            if accepted.is_some() {
+                control.phase = Phase::Path;
+            }
+            tokio::select! {
+                opened = &mut opening, if path.is_none() => {
+                    let opened = opened.map_err(|_| TransferError::TaskFailed("path"))??;
+                    path = Some(opened.ok_or_else(|| closed(hello_seen))?);
+                }
+                message = control.expect(deadline, "answer to the request") => {
+                    match message?.message {
+                        Message::Accepted(word) if accepted.is_none() => accepted = Some(word),
+                        Message::HelloSeen => hello_seen = true,
+                        Message::Warning(text) => self.warn(text.to_string()),
+                        Message::Ping => control.send(&Message::Pong)?,
+                        Message::Pong | Message::Status(_) => {}
+                        other => return Err(control.unexpected(&other)),
+                    }
+                }
+            }
+            match (path, accepted) {
+                (Some(path), Some(accepted)) => return Ok((path, accepted)),
+                (opened, _) => path = opened,
+            }
+        }
+    }
+
+    async fn move_data(
+        &self,
+        control: &mut Control,
+        ready: Ready,
+    ) -> Result<Account, TransferError> {
+        let options = &self.job.options;
+        let setting = Setting {
+            agreed: ready.greeted.agreed,
+            path: ready.path,
+            policy: options.policy,
+            events: Some(self.events.clone()),
+            file_events: options.file_events,
+            progress_interval: options.progress_interval,
+            cancel: self.cancel.clone(),
+        };
+        match ready.part {
+            Part::Sources(sources) => {
+                let parameters = SendParameters {
+                    sources,
+                    scan: self.scan(),
+                    rate: self.rate(),
+                    rate_max_bps: ready.rate_max_bps,
+                };
+                send(control, setting, parameters).await
+            }
+            Part::Destination(root, landing) => {
+                let expected = Expected::new(&self.job.sources);
+                let parameters = ReceiveParameters {
+                    root,
+                    landing,
+                    options: ReceiveOptions {
+                        expected: Some(expected),
+                        file_events: true,
+                        ..ReceiveOptions::new(options.preserve)
+                    },
+                    receive_buffer_bytes: options.receive_buffer_bytes,
+                };
+                receive(control, setting, parameters).await
+            }
+        }
+    }
+
+    fn scan(&self) -> ScanOptions {
+        let options = &self.job.options;
+        ScanOptions {
+            recursive: options.recursive,
+            times: options.preserve,
+        }
+    }
+
+    fn rate(&self) -> Rate {
+        let options = &self.job.options;
+        Rate {
+            target_bps: options.rate_target_bps,
+            min_bps: options.rate_min_bps,
+        }
+    }
+
+    fn facts(&self, ready: &Ready) -> SessionFacts {
+        SessionFacts {
+            direction: self.job.direction,
+            suite: ready.greeted.agreed.suite,
+            policy: self.job.options.policy,
+            peer: ready.path.peer,
+            segment_len: segment_len(block_len(ready.path.datagram_len)),
+            rtt: ready.path.rtt,
+            agent: ready.greeted.agreed.agent.to_string(),
+        }
+    }
+
+    fn warn(&self, text: String) {
+        self.emit(Event::Warning(Warning { text, remote: true }));
+    }
+
+    fn emit(&self, event: Event) {
+        // An owner that listens no more still gets the summary.
+        let _ = self.events.send(event);
+    }
+}
+
+type Opening = JoinHandle<Result<Option<OpenedPath>, TransferError>>;
+
+fn closed(hello_seen: bool) -> TransferError {
+    let direction = if hello_seen {
+        UdpDirection::ToClient
+    } else {
+        UdpDirection::ToServer
+    };
+    TransferError::UdpClosed {
+        direction,
+        waited: UDP_PATIENCE,
+    }
+}

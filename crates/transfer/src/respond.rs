@@ -1,0 +1,333 @@
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    ops::RangeInclusive,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use haul_disk::{Asked, Landing, ReceiveOptions, Root, ScanOptions};
+use haul_udp::UdpPath;
+use haul_wire::control::{Accepted, Message, Request, UdpEndpoint};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+    task::{JoinHandle, spawn_blocking},
+    time::Instant,
+};
+
+use crate::{
+    Direction, Phase, Policy, RespondSetup, Summary, TransferError,
+    control::Control,
+    data::{
+        Account, ReceiveParameters, SendParameters, Setting, cancelled, check_rate, receive, send,
+    },
+    handshake::{Agreed, ServerPolicy, answer, hear},
+    path::{self, OpenedPath, Origin, Stop},
+    place::{Ground, in_background},
+    summary::{Terms, conclude},
+};
+
+/// Until the initiator's hello has come.
+const HELLO_PATIENCE: Duration = Duration::from_secs(10);
+/// Until data flows.
+const SETUP_PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks at a session that nobody watches.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Serves one job over the other end of a control channel: the standard streams of `haul --remote`,
+/// or a channel of hauld.
+///
+/// # Errors
+/// Everything that keeps the transfer from succeeding; the initiator has been told. What has
+/// arrived is kept.
+pub async fn respond<R, W>(
+    reader: R,
+    writer: W,
+    setup: RespondSetup,
+) -> Result<Summary, TransferError>
+where
+    R: AsyncRead + Unpin + Send + 'static,
+    W: AsyncWrite + Unpin + Send + 'static,
+{
+    let mut control = Control::responder(reader, writer);
+    // Dropping the other half would read as a wish to stop that can never come.
+    let (_never, no_cancel) = watch::channel(false);
+    let cancel = setup.cancel.clone().unwrap_or(no_cancel);
+    let responder = Responder { setup, cancel };
+    let outcome = responder.run(&mut control).await;
+    if let Err(error) = &outcome
+        && let Some(words) = error.last_words(control.phase)
+    {
+        // A peer that does not read cannot be told.
+        let _ = control.send(&words);
+    }
+    control.finish().await;
+    outcome
+}
+
+struct Responder {
+    setup: RespondSetup,
+    cancel: watch::Receiver<bool>,
+}
+
+/// This end's part of the data.
+enum Part {
+    Sources(Vec<PathBuf>),
+    Destination(Root, Landing),
+}
+
+/// Both ends are sure of each other and the path is open.
+struct Ready {
+    agreed: Agreed,
+    path: OpenedPath,
+    request: Request,
+    policy: Policy,
+    part: Part,
+}
+
+impl Responder {
+    async fn run(self, control: &mut Control) -> Result<Summary, TransferError> {
+        let began = Instant::now();
+        let mut cancel = self.cancel.clone();
+        let ready = tokio::select! {
+            ready = self.set_up(control, began + SETUP_PATIENCE) => ready?,
+            () = cancelled(&mut cancel) => {
+                return Err(TransferError::Cancelled { by_peer: false });
+            }
+        };
+        let (direction, suite, policy) =
+            (ready.request.direction, ready.agreed.suite, ready.policy);
+        let account = self.move_data(control, ready).await?;
+        let control_bytes = control.bytes();
+        conclude(
+            account,
+            Terms {
+                direction,
+                suite,
+                policy,
+                time: began.elapsed(),
+                control_bytes,
+            },
+        )
+    }
+
+    async fn set_up(
+        &self,
+        control: &mut Control,
+        deadline: Instant,
+    ) -> Result<Ready, TransferError> {
+        let setup = &self.setup;
+        let policy = ServerPolicy::new(&setup.suites, setup.allow_none, setup.receive_buffer_bytes);
+        let heard = hear(control, &policy, Instant::now() + HELLO_PATIENCE).await?;
+        let socket = Arc::new(self.bind(heard.hello.ipv6, heard.hello.udp_ports)?);
+        let endpoint = UdpEndpoint {
+            ip: setup.advertise,
+            port: socket.local_addr().port(),
+        };
+        let agreed = answer(control, &policy, &heard, vec![endpoint], deadline).await?;
+        let (stop, opening) = self.begin_opening(control, socket, &agreed, deadline);
+
+        control.phase = Phase::Request;
+        let request = match control.expect(deadline, "request").await?.message {
+            Message::Request(request) => request,
+            other => return Err(control.unexpected(&other)),
+        };
+        let (policy, part) = self.consider(&request).await?;
+        let source_count = match &part {
+            Part::Sources(sources) => sources.len() as u64,
+            Part::Destination(..) => request.source_count,
+        };
+        let rate_max_bps = setup.rate_max_bps;
+        control.send(&Message::Accepted(Accepted {
+            source_count,
+            rate_max_bps,
+        }))?;
+        control.phase = Phase::Path;
+        let path = await_path(control, opening, deadline).await?;
+        drop(stop);
+        Ok(Ready {
+            agreed,
+            path,
+            request,
+            policy,
+            part,
+        })
+    }
+
+    /// A socket of the family that the initiator names, on a port that both ends want.
+    fn bind(&self, ipv6: bool, wished: Option<(u16, u16)>) -> Result<UdpPath, TransferError> {
+        let any = if ipv6 {
+            Ipv6Addr::UNSPECIFIED.into()
+        } else {
+            Ipv4Addr::UNSPECIFIED.into()
+        };
+        let ip: IpAddr = self.setup.bind.unwrap_or(any);
+        let ports = common_ports(self.setup.udp_ports.clone(), wished)?;
+        Ok(UdpPath::bind(ip, ports)?)
+    }
+
+    /// Starts the thread that awaits the initiator's datagrams; dropping the first value stops it.
+    fn begin_opening(
+        &self,
+        control: &Control,
+        socket: Arc<UdpPath>,
+        agreed: &Agreed,
+        deadline: Instant,
+    ) -> (Stop, JoinHandle<Result<OpenedPath, TransferError>>) {
+        let origin = match self.setup.ssh_peer {
+            Some(ip) if !self.setup.any_source => Origin::Only(ip),
+            _ => Origin::Anywhere,
+        };
+        let seals = (Arc::clone(&agreed.sealer), Arc::clone(&agreed.opener));
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let tell = control.messenger();
+        let stop = Stop::default();
+        let stopped = stop.watch();
+        let opening = spawn_blocking(move || {
+            let heard = || tell(&Message::HelloSeen);
+            path::await_opening(socket, origin, seals, patience, &stopped, heard)
+        });
+        (stop, opening)
+    }
+
+    /// Whether the request can and may be served, and what it means on this machine.
+    async fn consider(&self, request: &Request) -> Result<(Policy, Part), TransferError> {
+        let RespondSetup {
+            allow_upload,
+            allow_download,
+            ..
+        } = self.setup;
+        match request.direction {
+            Direction::Upload if !allow_upload => {
+                return Err(TransferError::NotPermitted("uploads"));
+            }
+            Direction::Download if !allow_download => {
+                return Err(TransferError::NotPermitted("downloads"));
+            }
+            Direction::Download if request.sources.is_empty() => {
+                return Err(TransferError::Usage("nothing to transfer"));
+            }
+            _ => {}
+        }
+        let policy = std::str::from_utf8(request.policy.as_bytes())
+            .ok()
+            .and_then(|name| name.parse::<Policy>().ok())
+            .ok_or(TransferError::Usage("unknown rate policy"))?;
+        let ground = Ground::new(self.setup.home.clone(), self.setup.jail.clone());
+        if request.direction == Direction::Download {
+            check_rate(policy, request.rate)?;
+        }
+        let request = request.clone();
+        let look = move || match request.direction {
+            Direction::Download => ground
+                .sources(&request.sources, scan(&request))
+                .map(Part::Sources),
+            Direction::Upload => {
+                let count = usize::try_from(request.source_count).unwrap_or(usize::MAX);
+                let asked = Asked {
+                    count,
+                    contents: request.source_contents,
+                };
+                let (root, landing) =
+                    ground.landing(&request.destination, asked, request.create_dir)?;
+                Ok(Part::Destination(root, landing))
+            }
+        };
+        Ok((policy, in_background("request", look).await?))
+    }
+
+    async fn move_data(
+        &self,
+        control: &mut Control,
+        ready: Ready,
+    ) -> Result<Account, TransferError> {
+        let Ready {
+            agreed,
+            path,
+            request,
+            policy,
+            part,
+        } = ready;
+        let setting = Setting {
+            agreed,
+            path,
+            policy,
+            events: None,
+            file_events: false,
+            progress_interval: TICK,
+            cancel: self.cancel.clone(),
+        };
+        match part {
+            Part::Sources(sources) => {
+                let parameters = SendParameters {
+                    sources,
+                    scan: scan(&request),
+                    rate: request.rate,
+                    rate_max_bps: self.setup.rate_max_bps,
+                };
+                send(control, setting, parameters).await
+            }
+            Part::Destination(root, landing) => {
+                let options = ReceiveOptions {
+                    file_events: true,
+                    ..ReceiveOptions::new(request.preserve)
+                };
+                let receive_buffer_bytes = self.setup.receive_buffer_bytes;
+                let parameters = ReceiveParameters {
+                    root,
+                    landing,
+                    options,
+                    receive_buffer_bytes,
+                };
+                receive(control, setting, parameters).await
+            }
+        }
+    }
+}
+
+fn scan(request: &Request) -> ScanOptions {
+    ScanOptions {
+        recursive: request.recursive,
+        times: request.preserve,
+    }
+}
+
+/// The allowed ports among those wished for.
+fn common_ports(
+    allowed: RangeInclusive<u16>,
+    wished: Option<(u16, u16)>,
+) -> Result<RangeInclusive<u16>, TransferError> {
+    let Some((first, last)) = wished else {
+        return Ok(allowed);
+    };
+    let ports = if allowed == crate::ANY_UDP_PORT {
+        first..=last
+    } else {
+        first.max(*allowed.start())..=last.min(*allowed.end())
+    };
+    if ports.is_empty() || *ports.start() == 0 {
+        return Err(TransferError::NotPermitted("the UDP ports asked for"));
+    }
+    Ok(ports)
+}
+
+/// Waits for the open path; the initiator may give up meanwhile.
+async fn await_path(
+    control: &mut Control,
+    mut opening: JoinHandle<Result<OpenedPath, TransferError>>,
+    deadline: Instant,
+) -> Result<OpenedPath, TransferError> {
+    loop {
+        tokio::select! {
+            opened = &mut opening => {
+                return opened.map_err(|_| TransferError::TaskFailed("path"))?;
+            }
+            message = control.expect(deadline, "UDP path") => match message?.message {
+                Message::Ping => control.send(&Message::Pong)?,
+                Message::Pong | Message::Status(_) | Message::Rate(_) => {}
+                other => return Err(control.unexpected(&other)),
+            }
+        }
+    }
+}
