@@ -14,6 +14,9 @@ use crate::{
 
 /// Most that may be made up for after a stall: a burst of this much airtime.
 const CATCH_UP_MAX: Duration = Duration::from_millis(1);
+/// Longest airtime that is booked: at rates so low that a batch takes longer, the plans' own times
+/// keep them apart, and a rate that has risen since must not wait for a gap of the slow past.
+const GAP_MAX: Duration = Duration::from_millis(2);
 /// Sleeping shorter than this costs more than it paces: timers are that late anyway.
 const SLEEP_MIN: Duration = Duration::from_micros(50);
 
@@ -73,7 +76,7 @@ impl Schedule {
     /// How long to wait before sending, if it is worth waiting; books the airtime.
     fn wait(&mut self, release_at: Time, gap: Duration, now: Time) -> Option<Duration> {
         let start = release_at.max(self.busy_until).max(now - CATCH_UP_MAX);
-        self.busy_until = start + gap;
+        self.busy_until = start + gap.min(GAP_MAX);
         let nap = start - now;
         (nap > SLEEP_MIN).then_some(nap)
     }
