@@ -72,7 +72,7 @@ pub enum DiskError {
     /// The peer listed more unfinished files, or damaged blocks, than may be remembered.
     #[error("the other side listed too many unfinished files")]
     TooManyUnfinished,
-    /// A block was asked for that was never made available, or has been released.
+    /// A block was asked for that was never made available.
     #[error("block {0:?} is not available")]
     NotAvailable(BlockAddr),
 }

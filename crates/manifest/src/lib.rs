@@ -50,3 +50,7 @@ pub const MAX_ENTRY_LEN: usize = 96 * 1024;
 /// wait for its [`Entry::Torn`], above which every spoiled file is listed as [`Entry::Changed`]: the
 /// others' bytes in it are good. Thus no file is ever taken for whole that is not.
 pub const TORN: u64 = 1 << 47;
+
+/// Number of a content block that means nothing and is thrown away. A sender that is asked for a
+/// block which has been delivered meanwhile, and which it has forgotten, sends this in its place.
+pub const VOID: u64 = (1 << 48) - 1;

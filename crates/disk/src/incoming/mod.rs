@@ -22,7 +22,7 @@ use std::path::PathBuf;
 
 use haul_batch::Batch;
 use haul_manifest::{
-    ContentMap, DirId, Entry, FileNo, Layout, ListError, Meta, Name, RangeSet, SkipKind, TORN,
+    ContentMap, DirId, Entry, FileNo, Layout, ListError, Meta, Name, RangeSet, SkipKind, TORN, VOID,
 };
 use haul_wire::{BLOCK_ADDR_LEN, BlockAddr, HEADER_LEN, Stream, TAG_LEN};
 
@@ -147,6 +147,7 @@ impl Incoming {
         for (addr, index) in segments {
             let bytes = self.payload(batch.segment(usize::from(*index)))?;
             match addr.stream {
+                Stream::Content if addr.block.0 == VOID => duplicates += 1,
                 Stream::Content => contents.push((addr.block.0, bytes)),
                 Stream::List if self.inflow.take(addr.block.0, bytes) => {
                     self.written += bytes.len() as u64;
@@ -154,9 +155,7 @@ impl Incoming {
                 Stream::List => duplicates += 1,
             }
         }
-        if contents.len() < segments.len() {
-            self.read_list()?;
-        }
+        self.read_list()?;
         duplicates += self.place_contents(&mut contents)?;
         let waiting_bytes = self.waiting.bytes() + self.inflow.waiting_bytes();
         if waiting_bytes > WAITING_BYTES_MAX {
@@ -220,8 +219,13 @@ impl Incoming {
     }
 
     fn read_list(&mut self) -> Result<(), DiskError> {
+        let mut grown = false;
         while let Some(entry) = self.inflow.next_entry()? {
             self.admit(entry)?;
+            grown = true;
+        }
+        if !grown {
+            return Ok(());
         }
         if self.map.extents() > EXTENTS_MAX {
             return Err(DiskError::TooManyUnfinished);

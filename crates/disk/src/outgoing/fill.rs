@@ -9,7 +9,7 @@ use std::{io::IoSliceMut, ops::Range};
 
 use arrayvec::ArrayVec;
 use haul_batch::{Batch, MAX_SEGMENTS};
-use haul_manifest::{ChangeKind, Entry, Piece, TORN};
+use haul_manifest::{ChangeKind, Entry, Piece, TORN, VOID};
 use haul_wire::{BLOCK_ADDR_LEN, BlockAddr, HEADER_LEN, Stream};
 
 use super::{Available, Outgoing, files::Origin};
@@ -19,6 +19,14 @@ use crate::{DiskError, FailureKind};
 struct Slot<'a> {
     addr: &'a mut [u8],
     block: &'a mut [u8],
+}
+
+impl Slot<'_> {
+    fn void(&mut self) {
+        self.block.fill(0);
+        self.addr
+            .copy_from_slice(&BlockAddr::content(VOID).encode());
+    }
 }
 
 /// One piece of a file to be read, and what became of it.
@@ -34,10 +42,11 @@ impl Outgoing {
     ///
     /// A file that is no longer what was listed does not fail this: its bytes are zeros then, the
     /// block is marked [torn](haul_manifest::TORN), and the list says so. Returns what may be sent
-    /// now, when the list has grown for that.
+    /// now, when the list has grown for that. A block that has been released since it was planned
+    /// is replaced by one that means [nothing](haul_manifest::VOID).
     ///
     /// # Errors
-    /// [`DiskError::NotAvailable`] when a block was never made available, or has been released.
+    /// [`DiskError::NotAvailable`] when a block was never made available.
     ///
     /// # Panics
     /// When the batch is not shaped into one segment of full length for each block.
@@ -74,6 +83,10 @@ impl Outgoing {
     fn fill_list(&self, first: u64, slots: &mut [Slot<'_>]) -> Result<(), DiskError> {
         let state = self.lock();
         for (number, slot) in (first..).zip(slots) {
+            if number < state.listing.list_floor() {
+                slot.void();
+                continue;
+            }
             let addr = BlockAddr::list(number);
             let bytes = state.listing.list_block(number);
             slot.block
@@ -88,8 +101,19 @@ impl Outgoing {
         first: u64,
         slots: &mut [Slot<'_>],
     ) -> Result<Option<Available>, DiskError> {
+        let floor = self.lock().listing.content_floor();
+        let released = floor.saturating_sub(first).min(slots.len() as u64);
+        let (gone, slots) = slots.split_at_mut(released as usize);
+        gone.iter_mut().for_each(Slot::void);
+        if slots.is_empty() {
+            return Ok(None);
+        }
+        let first = first + released;
         let run = self.content_range(first, slots.len());
-        let mut parts = self.parts(first, &run)?;
+        let Some(mut parts) = self.parts(first, &run)? else {
+            // Released between the two looks: take another.
+            return self.fill_content(first, slots);
+        };
         for part in &mut parts {
             if part.outcome.is_ok() {
                 part.outcome = self.read(part, &run, slots);
@@ -109,10 +133,13 @@ impl Outgoing {
         Ok(self.tear(first, &parts, slots))
     }
 
-    /// What lies in a run of content blocks.
-    fn parts(&self, first: u64, run: &Range<u64>) -> Result<Vec<Part>, DiskError> {
+    /// What lies in a run of content blocks; `None` when the first has been released.
+    fn parts(&self, first: u64, run: &Range<u64>) -> Result<Option<Vec<Part>>, DiskError> {
         let missing = || DiskError::NotAvailable(BlockAddr::content(first));
         let state = self.lock();
+        if first < state.listing.content_floor() {
+            return Ok(None);
+        }
         let mut at = run.start;
         let mut parts = Vec::new();
         for piece in state.listing.map().pieces(run.clone()) {
@@ -137,7 +164,7 @@ impl Outgoing {
         if lacking >= self.block_len as u64 || (lacking > 0 && !state.totals.scanned) {
             return Err(missing());
         }
-        Ok(parts)
+        Ok(Some(parts))
     }
 
     fn read(
@@ -181,6 +208,11 @@ impl Outgoing {
         }
         for (number, slot) in (first..).zip(slots) {
             let range = self.content_range(number, 1);
+            if number < state.listing.content_floor() {
+                // What is shared with what can no longer be told, and nobody needs it.
+                slot.void();
+                continue;
+            }
             if let Some(bytes) = state.damage.torn(number) {
                 slot.block.copy_from_slice(bytes);
             } else {

@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use haul_manifest::{ContentMap, Entry, FileNo, Layout, ListError, ListWriter};
+use haul_manifest::{ContentMap, Entry, FileNo, Layout, ListError, ListWriter, TORN};
 
 use super::Available;
 use crate::CONTENT_AHEAD_BYTES;
@@ -18,6 +18,8 @@ pub(super) struct Listing {
     described: u64,
     /// The list's blocks below this have been delivered.
     delivered: u64,
+    /// The content's blocks below this have been delivered.
+    content_delivered: u64,
     entries: u64,
     files: u64,
     next_file: u64,
@@ -39,6 +41,7 @@ impl Listing {
             marks: VecDeque::new(),
             described: 0,
             delivered: 0,
+            content_delivered: 0,
             entries: 0,
             files: 0,
             next_file: 0,
@@ -68,10 +71,10 @@ impl Listing {
         layout: &Layout,
     ) -> Result<Option<FileNo>, ListError> {
         let content = layout.content_len(size)?;
-        self.map
-            .end()
-            .checked_add(content)
-            .ok_or(ListError::Overflow)?;
+        let end = self.map.end().checked_add(content);
+        if end.is_none_or(|end| end.div_ceil(self.block_len) > TORN) {
+            return Err(ListError::Overflow);
+        }
         let file = (content > 0).then_some(FileNo(self.next_file));
         if let Some(file) = file {
             for extent in layout.extents(size) {
@@ -143,7 +146,8 @@ impl Listing {
     /// The content's blocks below `floor` have been delivered. Returns the lowest file that is
     /// still needed.
     pub(super) fn release_content(&mut self, floor: u64) -> FileNo {
-        let floor = floor.saturating_mul(self.block_len);
+        self.content_delivered = self.content_delivered.max(floor);
+        let floor = self.content_delivered.saturating_mul(self.block_len);
         self.map.release(floor);
         let first = self.map.pieces(floor..u64::MAX).next();
         first.map_or(FileNo(self.next_file), |piece| piece.file)
@@ -151,6 +155,16 @@ impl Listing {
 
     pub(super) fn map(&self) -> &ContentMap {
         &self.map
+    }
+
+    /// The list's blocks below this have been delivered.
+    pub(super) fn list_floor(&self) -> u64 {
+        self.delivered
+    }
+
+    /// The content's blocks below this have been delivered.
+    pub(super) fn content_floor(&self) -> u64 {
+        self.content_delivered
     }
 
     pub(super) fn list_block(&self, block: u64) -> Option<&[u8]> {

@@ -137,8 +137,7 @@ impl Outgoing {
             .collect()
     }
 
-    /// The blocks of `stream` below `floor` have been delivered and will not be asked for again.
-    /// Returns what may be sent now, when that is more than before.
+    /// The blocks of `stream` below `floor` have been delivered: they are forgotten. Returns what may be sent now, when that is more than before.
     pub fn release(&self, stream: Stream, floor: BlockNo) -> Option<Available> {
         let mut state = self.lock();
         let before = state.listing.available();

@@ -248,7 +248,8 @@ impl Line {
                 continue;
             }
             segments.push((addr, at as u8));
-            self.delivered[index(addr.stream)].insert(blocks[at].block.0..blocks[at].block.0 + 1);
+            self.delivered[index(blocks[at].stream)]
+                .insert(blocks[at].block.0..blocks[at].block.0 + 1);
             if random.chance(self.network.repeat_percent) {
                 segments.push((addr, at as u8));
                 self.under_way.push(blocks[at]);
@@ -257,10 +258,8 @@ impl Line {
         incoming.place(batch, &segments)?;
         assert_eq!(self.pool.free(), 2, "no batch is held back");
         for stream in [Stream::List, Stream::Content] {
-            // Copies still under way may be asked for again: they hold the floor.
-            let again = self.under_way.iter().filter(|addr| addr.stream == stream);
-            let again = again.map(|addr| addr.block.0).min().unwrap_or(u64::MAX);
-            let floor = self.delivered[index(stream)].first_gap().min(again);
+            // Copies still under way may be asked for again although they are released.
+            let floor = self.delivered[index(stream)].first_gap();
             if let Some(available) = self.outgoing.release(stream, BlockNo(floor)) {
                 self.grow(available);
             }
