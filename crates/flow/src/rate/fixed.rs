@@ -19,7 +19,12 @@ const BURST_MAX: Duration = Duration::from_millis(1);
 /// Sends at the target rate, whatever the path does: for a user who knows the path and says so.
 ///
 /// RFC 8085, section 3.1 allows that only on explicit request and with a circuit breaker
-/// (RFC 8084): see [`Breaker`]. Nothing but the breaker and silence lowers the rate.
+/// (RFC 8084). Nothing but the breaker and silence lowers the rate.
+///
+/// Soft: after three intervals of a second or more with less than 70 % delivered, an interval at
+/// 80 % of the rate shows whether delivery depends on it; if not, the rate becomes 1.05 times what is
+/// delivered, and is raised again where the path carries more. Hard: less than 30 % delivered for
+/// 5 s leaves a trickle of four packets per second, and 30 s later the session fails.
 #[derive(Debug)]
 pub struct Fixed {
     target_bps: f64,

@@ -117,6 +117,25 @@ fn inverted(start: u64, end: u64) -> std::ops::RangeInclusive<u64> {
     start..=end
 }
 
+/// A receiver that claims to have waited for ever gets nothing a second time.
+#[test]
+fn a_claimed_wait_longer_than_the_path_allows_declares_nothing_lost() {
+    let mut sender = sender(Policy::Fixed);
+    let impatient = Report {
+        largest_hold_us: u32::MAX,
+        span_high: PacketNo(99),
+        ..report()
+    };
+    sender.handle_report(&impatient, Time(21_000_000)).unwrap();
+    let stats = sender.stats();
+    assert_eq!(
+        (stats.delivered_blocks, stats.lost_packets),
+        (10, 0),
+        "{stats:?}"
+    );
+    assert_eq!(stats.srtt, RTT);
+}
+
 #[test]
 fn random_reports_never_panic_and_never_grow_without_bound() {
     for seed in 0..200 {
