@@ -18,8 +18,9 @@ const STEP_AT_REFERENCE: f64 = 0.02;
 const STEP_MIN: f64 = 0.002;
 const STEP_MAX: f64 = 0.08;
 const BUFFER_SHARE_MIN: f64 = 0.15;
-/// Seconds after which a shortened queue target is whole again. The increase is additive, the
-/// decrease multiplicative: the shares of flows in one buffer become equal.
+/// Share of the queue at which a buffer overflowed that is safe to aim at.
+const ROOM_BELOW_OVERFLOW: f64 = 0.7;
+/// Seconds after which a shortened queue target is whole again.
 const BUFFER_MEMORY: f64 = 100.0;
 /// Bits per second; faster than any path.
 const RATE_MAX: f64 = 1e15;
@@ -144,23 +145,29 @@ impl Core {
         }
     }
 
-    /// The standing queue to aim at, seconds: shrinks with the square root of the rate (Swift), so
-    /// that flows in one queue rest only at equal rates; grows with the weight and the path's noise.
+    /// The standing queue to aim at, seconds.
     pub(super) fn target_queue(&self) -> f64 {
-        let rate = self
-            .bandwidth
-            .max(0.5 * self.best)
-            .max(0.3 * self.rate)
-            .max(1e5);
-        let target = TARGET_AT_REFERENCE * (REFERENCE_RATE / rate * self.weight).sqrt();
         let ceiling = TARGET_MAX.min((0.5 * self.srtt).max(0.001));
-        (self.buffer_share * target).max(TARGET_MIN).min(ceiling) + self.delay.noise()
+        let target = (self.buffer_share * self.whole_target()).max(TARGET_MIN);
+        target.min(ceiling) + self.delay.noise()
     }
 
-    /// The buffer overflowed below the queue target. A factor, the same for every flow that loses,
-    /// keeps the targets of flows with different rates apart.
-    pub(super) fn shorten_target(&mut self) {
-        self.buffer_share = (0.7 * self.buffer_share).max(BUFFER_SHARE_MIN);
+    /// What the target would be with any amount of buffer and no noise: shrinks with the square
+    /// root of the rate (Swift), so that flows in one queue rest only at equal rates.
+    fn whole_target(&self) -> f64 {
+        let rate = self.bandwidth.max(0.5 * self.best);
+        let rate = rate.max(0.3 * self.rate).max(1e5);
+        TARGET_AT_REFERENCE * (REFERENCE_RATE / rate * self.weight).sqrt()
+    }
+
+    /// The buffer overflowed at `queue` seconds, short of the target: aims below that from now on.
+    ///
+    /// Kept as a factor, so that the targets of flows with different rates stay apart. It grows
+    /// back by addition: flows that overflow one buffer become equal.
+    pub(super) fn shorten_target(&mut self, queue: f64) {
+        let room = (ROOM_BELOW_OVERFLOW * queue - self.delay.noise()).max(0.0);
+        let share = (room / self.whole_target()).max(BUFFER_SHARE_MIN);
+        self.buffer_share = self.buffer_share.min(share);
     }
 
     /// First relative step of growth: shrinks with the square root of the rate (with

@@ -66,6 +66,9 @@ pub(super) struct Delay {
     /// Queueing delays of the last half round trip.
     recent: VecDeque<(Time, f64)>,
     queue: f64,
+    samples: u32,
+    /// By how much the base has fallen since anybody asked, seconds.
+    fell: f64,
     jitter: f64,
     noise: f64,
 }
@@ -73,9 +76,14 @@ pub(super) struct Delay {
 impl Delay {
     /// Takes in the delays of one report.
     pub(super) fn on_sample(&mut self, sample: &Sample) {
+        let base = self.one_way.min();
+        let known = self.samples > 0;
         let one_way = sample
             .min_owd_ns
             .map(|owd| self.one_way.note(sample.now, owd));
+        if known {
+            self.fell += base.saturating_sub(self.one_way.min()).max(0) as f64 * 1e-9;
+        }
         let round_trip = sample.latest_rtt.map(|rtt| {
             let rtt = i64::try_from(rtt.as_nanos()).unwrap_or(i64::MAX);
             self.round_trip.note(sample.now, rtt)
@@ -86,7 +94,9 @@ impl Delay {
             (None, None) => return,
         };
         let queue = queue.min(QUEUE_MAX);
-        self.jitter += ((queue - self.queue).abs() - self.jitter) * JITTER_GAIN;
+        self.samples = self.samples.saturating_add(1);
+        let gain = (1.0 / f64::from(self.samples)).max(JITTER_GAIN);
+        self.jitter += ((queue - self.queue).abs() - self.jitter) * gain;
         self.queue = queue;
         self.recent.push_back((sample.now, queue));
         // Four reports at least: the least of them sees through a busy processor at either end.
@@ -141,6 +151,12 @@ impl Delay {
             0.0
         };
         self.noise += trust * (seen - self.noise);
+    }
+
+    /// By how much the base delay has fallen since the last call, seconds. A lot means a shorter
+    /// route, whose base was first seen through one's own queue.
+    pub(super) fn base_fell(&mut self) -> f64 {
+        std::mem::take(&mut self.fell)
     }
 
     /// Takes the present standing delay for the new base: the route has become longer.

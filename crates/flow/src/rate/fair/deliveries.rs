@@ -8,10 +8,11 @@ use super::seconds;
 
 /// More records than any window needs; a bound on memory, not a part of the law.
 const RECORDS_MAX: usize = 4096;
-/// A window in which less of the allowed rate was used does not speak of the path ...
+/// A window in which less than this of the allowed rate was used, although nothing is said to have
+/// limited sending, shows a pacer that falls short.
 const USED_MIN: f64 = 0.9;
-/// ... and neither does one that used less than this when something else held sending back.
-const USED_MIN_WHEN_LIMITED: f64 = 0.97;
+/// A window in which sending was limited and less than this was used does not speak of the path.
+const USED_MIN_WHEN_STARVED: f64 = 0.97;
 
 /// The state of the transfer as one report saw it.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +39,8 @@ pub(super) struct Measure {
     pub(super) loss: f64,
     /// How many were sent.
     pub(super) packets: f64,
+    /// What was sent as a share of what the pacer would have let out; about 1 unless limited.
+    pub(super) used: f64,
     /// Whether something other than the rate limited sending: then this says how much the source
     /// had, not how much the path can carry.
     pub(super) limited: bool,
@@ -227,13 +230,19 @@ impl Deliveries {
         }
         let received = last.received.saturating_sub(first.received) as f64;
         let used = packets * self.segment_bits / (last.allowed - first.allowed).max(1.0);
-        let was_limited = last.limited - first.limited > 0.02 * sending;
+        let starved = last.limited - first.limited > 0.02 * sending;
+        let limited = starved && used < USED_MIN_WHEN_STARVED;
+        // A pacer that always falls short of its rate would find every rate too high: its measures
+        // are taken in terms of what it was allowed.
+        let short = !limited && used < USED_MIN;
+        let scale = if short { 1.0 / used.max(0.3) } else { 1.0 };
         Some(Measure {
-            delivered: received * self.segment_bits / arriving,
-            sent: packets * self.segment_bits / sending,
+            delivered: received * self.segment_bits / arriving * scale,
+            sent: packets * self.segment_bits / sending * scale,
             loss: (1.0 - received / packets).clamp(0.0, 1.0),
             packets,
-            limited: used < USED_MIN || (was_limited && used < USED_MIN_WHEN_LIMITED),
+            used,
+            limited,
         })
     }
 }

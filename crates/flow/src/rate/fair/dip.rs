@@ -70,6 +70,8 @@ impl Reason {
 pub(super) struct Calendar {
     audit_at: Time,
     queue_at: Time,
+    /// How often in a row a queue stayed that this sender had yielded to.
+    unyielding: u32,
     /// How often the last probes of the base delay in a row were too short.
     probe_doublings: u32,
 }
@@ -114,7 +116,6 @@ impl Calendar {
 #[derive(Debug)]
 pub(super) struct Dip {
     reason: Reason,
-    since: Time,
     until: Time,
     first: PacketNo,
     /// First packet after the dip; `None` while it lasts.
@@ -131,7 +132,6 @@ impl Dip {
         let lasts = reason.lasts(core, &control);
         let dip = Self {
             reason,
-            since: view.now,
             until: view.now + duration(lasts),
             first: view.next_packet,
             end: None,
@@ -249,7 +249,7 @@ impl Dip {
         }
         if self.queue > 0.5 * view.target {
             // The queue was there to be seen: from now on stop short of the end of the buffer.
-            core.shorten_target();
+            core.shorten_target(self.queue);
             core.bandwidth = 0.97 * found.max(0.97 * self.bandwidth);
             core.rate = core.bandwidth;
             core.growth.hold(view.now, 2.0 * core.period);
@@ -289,6 +289,7 @@ impl Dip {
         let floor = core.floor.get();
         let no_loss = dip.loss < floor + LOSS_MARGIN;
         let moved = (view.queue - self.queue).abs();
+        let unyielding = std::mem::take(&mut core.calendar.unyielding);
         if ratio > FLAT {
             core.bandwidth = dip.bandwidth(floor);
             core.rate = 0.85 * core.bandwidth;
@@ -303,14 +304,18 @@ impl Dip {
             core.growth.hold(view.now, 2.0 * core.period);
             return "route change: delay did not follow the rate";
         }
+        self.restore(core, view, 0.0);
         if view.queue < 0.7 * self.queue || view.queue < 1.2 * view.target {
-            self.restore(core, view, 0.0);
             core.calendar.no_queue_dip_for(view.now, 6.0 * core.period);
             return "peers that yield: the queue went";
         }
-        self.restore(core, view, 0.0);
+        // A newcomer's start-up looks the same, but only once.
+        core.calendar.unyielding = unyielding + 1;
         core.calendar.no_queue_dip_for(view.now, 20.0 * core.period);
-        "a buffer filler: the queue stayed"
+        if unyielding == 0 {
+            return "the queue stayed: a newcomer, or a buffer filler";
+        }
+        "a buffer filler: the queue stayed again"
     }
 
     /// Goes on as before, without growing for that many periods.

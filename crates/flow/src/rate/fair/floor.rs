@@ -13,6 +13,8 @@ const BREAKER_LOSS: f64 = 0.5;
 const BREAKER_AFTER: Duration = Duration::from_secs(5);
 /// Each round above [`FLOOR_MAX`] multiplies the rate by this.
 const DAMPING: f64 = 0.85;
+/// Far enough down to reach the lowest rate from any.
+const DAMPING_MIN: f64 = 1e-6;
 /// The floor follows slow changes: it is the mean of no more packets than this.
 const WEIGHT_MAX: f64 = 20_000.0;
 /// Fewest packets that say anything about a loss rate.
@@ -37,6 +39,8 @@ pub(super) struct LossFloor {
     /// being high, so its mean is honest.
     since: Option<Record>,
     damping: f64,
+    /// Packets lost and sent since the guard last judged.
+    guarded: (f64, f64),
     heavy_since: Option<Time>,
     broken: Option<f64>,
 }
@@ -150,21 +154,30 @@ impl LossFloor {
 
     /// What must hold whatever the state: damping above the cap, the circuit breaker (RFC 8084).
     pub(super) fn guard(&mut self, round: &Measure, now: Time) {
-        if round.packets < PACKETS_MIN {
+        // At the lowest rate a round has two packets.
+        self.guarded.0 += round.loss * round.packets;
+        self.guarded.1 += round.packets;
+        let (lost, packets) = self.guarded;
+        if packets < PACKETS_MIN {
             return;
         }
-        if round.loss > FLOOR_MAX + 3.0 * round.deviation(FLOOR_MAX) {
-            self.damping = (self.damping * DAMPING).max(1e-6);
+        self.guarded = (0.0, 0.0);
+        let loss = lost / packets;
+        if loss > FLOOR_MAX + 3.0 * (FLOOR_MAX * (1.0 - FLOOR_MAX) / packets).sqrt() {
+            self.damping = (self.damping * DAMPING).max(DAMPING_MIN);
         } else {
             self.damping = (self.damping / DAMPING).min(1.0);
         }
-        if round.loss <= BREAKER_LOSS {
+        if loss < BREAKER_LOSS - (1.0 / packets).sqrt() {
             self.heavy_since = None;
+            return;
+        }
+        if loss < BREAKER_LOSS && self.heavy_since.is_none() {
             return;
         }
         let since = *self.heavy_since.get_or_insert(now);
         if now - since >= BREAKER_AFTER {
-            self.broken = Some(round.loss);
+            self.broken = Some(loss);
         }
     }
 }

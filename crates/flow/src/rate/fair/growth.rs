@@ -1,7 +1,9 @@
-use crate::Time;
+use crate::{Time, random::Random};
 
 use super::{duration, seconds};
 
+/// Just enough to hold a queue at its target.
+const GAIN_MIN: f64 = 0.002;
 const GAIN_MAX: f64 = 0.25;
 /// How close two ceilings must be to count as the same one.
 const SAME_CEILING: f64 = 0.05;
@@ -17,19 +19,19 @@ pub(super) struct Growth {
     hold_until: Time,
     hold_doublings: u32,
     last_at: Option<Time>,
-    random: u64,
+    random: Random,
 }
 
 impl Growth {
     pub(super) fn new(seed: u64) -> Self {
         Self {
-            gain: 0.0,
+            gain: GAIN_MIN,
             clear_rounds: 0,
             ceiling: None,
             hold_until: Time::ZERO,
             hold_doublings: 0,
             last_at: None,
-            random: seed | 1,
+            random: Random::new(seed),
         }
     }
 
@@ -71,6 +73,7 @@ impl Growth {
     /// Back to small steps.
     pub(super) fn calm(&mut self) {
         self.clear_rounds = 0;
+        self.gain = GAIN_MIN;
     }
 
     /// Does not grow for that many seconds.
@@ -94,18 +97,10 @@ impl Growth {
         };
         self.ceiling = Some(ceiling);
         let base = (10.0 * period).clamp(0.5, 3.0) * f64::from(1 << self.hold_doublings);
-        let rest = base * (1.0 + 0.3 * self.draw());
+        let rest = base * (1.0 + 0.3 * self.random.unit());
         self.hold(now, rest);
         self.last_at = None;
         self.calm();
         ceiling
-    }
-
-    /// Next number from 0 to 1 (xorshift64*, Vigna 2016): flows must not rest in step.
-    fn draw(&mut self) -> f64 {
-        self.random ^= self.random >> 12;
-        self.random ^= self.random << 25;
-        self.random ^= self.random >> 27;
-        (self.random.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 11) as f64 / (1_u64 << 53) as f64
     }
 }

@@ -24,7 +24,7 @@ pub(super) struct ProbeBase {
 impl ProbeBase {
     pub(super) fn new(core: &mut Core, view: &View) -> Self {
         core.rate = SHARE * core.bandwidth;
-        let own = 2.0 * view.queue / (1.0 - SHARE);
+        let own = 2.0 * view.queue.max(view.target) / (1.0 - SHARE);
         let longest = 3.0 * core.period + 0.02;
         Self {
             until: view.now + duration((own * core.calendar.probe_scale()).min(longest)),

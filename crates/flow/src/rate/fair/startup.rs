@@ -38,7 +38,7 @@ impl Startup {
     }
 
     pub(super) fn step(&mut self, core: &mut Core, view: &View) -> Option<Next> {
-        let window = (0.25 * core.srtt).max(0.004);
+        let window = (0.25 * core.srtt).max(0.004).max(4.0 * core.delay.jitter());
         let measure = core.deliveries.last(window)?;
         core.rate = core.rate.max(growth(&measure) * measure.sent);
         core.bandwidth = core.bandwidth.max(measure.delivered);
@@ -83,7 +83,8 @@ impl Startup {
     }
 
     fn is_queueing(&self, core: &Core, view: &View, measure: &Measure) -> bool {
-        let threshold = (core.srtt / 8.0).clamp(0.004, 0.016).max(view.target);
+        let noise = (3.0 * core.delay.jitter()).min(0.010);
+        let threshold = (core.srtt / 8.0).clamp(0.004, 0.016).max(view.target) + noise;
         !measure.limited
             && core.delay.least_of(4) > threshold
             && measure.delivered / (1.0 - measure.loss).max(0.05) < 0.92 * measure.sent

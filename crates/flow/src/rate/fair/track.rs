@@ -16,6 +16,8 @@ const CUT_MAX: f64 = 0.25;
 const PROBE_AFTER: f64 = 10.0;
 /// Pacing rate relative to what a limited sender sends, at most.
 const HEADROOM_WHEN_LIMITED: f64 = 3.0;
+/// A limited sender of which less than this arrives fills a queue all the same.
+const LAGGING: f64 = 0.97;
 /// A floor above this is audited.
 const AUDITED_FLOOR: f64 = 0.01;
 
@@ -24,6 +26,8 @@ const AUDITED_FLOOR: f64 = 0.01;
 pub(super) struct Track {
     since: Time,
     probe_at: Time,
+    /// The base delay has just fallen: a probe is due whatever the queue seems to be.
+    probe_soon: bool,
     above: Option<Above>,
 }
 
@@ -47,6 +51,7 @@ impl Track {
         Self {
             since: now,
             probe_at: now + duration(PROBE_AFTER),
+            probe_soon: false,
             above: None,
         }
     }
@@ -59,31 +64,43 @@ impl Track {
         }
         let measure = view.measure?;
         if measure.limited {
-            // Says what the source had, not what the path can carry: only ever good news.
             self.above = None;
-            let rate = core.rate;
-            self.rise(core, view, &measure);
-            self.keep_clear_of(core, view, &measure, rate);
+            while_limited(core, view, &measure);
         } else if view.queue > view.target {
             if let Some(next) = self.yield_to_queue(core, view, &measure) {
                 return Some(next);
             }
         } else {
             self.above = None;
-            self.rise(core, view, &measure);
+            rise(core, view, &measure);
         }
-        if view.queue < 0.15 * view.target || measure.limited {
+        if core.delay.base_fell() > view.target {
+            self.probe_soon = true;
+            self.probe_at = view.now + duration(2.0 * core.period);
+        } else if measure.limited || (view.queue < 0.15 * view.target && !self.probe_soon) {
             self.probe_at = view.now + duration(PROBE_AFTER);
         }
         (view.now > self.probe_at).then(|| Next {
             phase: Phase::ProbeBase(ProbeBase::new(core, view)),
-            why: "the queue never emptied",
+            why: if self.probe_soon {
+                "the base delay fell"
+            } else {
+                "the queue never emptied"
+            },
         })
     }
 
     fn on_round(&mut self, core: &mut Core, view: &View, round: &Measure) -> Option<Next> {
         if round.limited {
-            core.floor.forget();
+            // Too little is known of what was tried to experiment, but not to stop growing.
+            if core
+                .floor
+                .watch(round, view.record, &core.deliveries)
+                .is_some()
+            {
+                core.floor.forget();
+                core.growth.hold(view.now, (4.0 * core.period).max(1.0));
+            }
             return None;
         }
         let growing = core.growth.is_growing(view.now, core.period);
@@ -114,33 +131,10 @@ impl Track {
         if view.queue < 0.75 * view.target && !core.floor.is_suspicious() {
             let step = core.growth_step(view.target);
             core.growth.on_clear_round(view.now, core.bandwidth, step);
+        } else {
+            core.growth.calm();
         }
         None
-    }
-
-    /// No queue to speak of: the bandwidth is at least what was sent, and a little more is tried.
-    fn rise(&mut self, core: &mut Core, view: &View, measure: &Measure) {
-        let shown = measure.sent.min(measure.bandwidth(core.floor.get()));
-        core.bandwidth = core.bandwidth.max(shown);
-        let mut gain = core.growth.gain(view.now);
-        if view.queue > 0.25 * view.target {
-            let room = (view.target - view.queue).max(0.0) / core.correction_time();
-            gain = gain.min(room + 0.002);
-        }
-        core.rate = core.bandwidth * (1.0 + gain);
-        if gain > 0.0 {
-            core.growth.grew(view.now);
-        }
-    }
-
-    /// On a short path the other limit is a host that is not always there: keeps the pacer from
-    /// being the next one, so that what was missed can be made good.
-    fn keep_clear_of(&self, core: &mut Core, view: &View, measure: &Measure, rate: f64) {
-        if core.srtt < PERIOD_MIN && view.queue < view.target && !core.floor.is_suspicious() {
-            let step = 0.25 * view.elapsed / core.period;
-            let wanted = (rate * (1.0 + step)).min(HEADROOM_WHEN_LIMITED * measure.sent);
-            core.rate = core.rate.max(wanted);
-        }
     }
 
     /// Too much queue: follows the delivery rate and sends less by as much as drains the excess
@@ -160,6 +154,46 @@ impl Track {
         }
         let before = above.bandwidth;
         Some(Dip::begin(core, view, Reason::Queue { before }, *measure))
+    }
+}
+
+/// No queue to speak of: the bandwidth is at least what was sent, and a little more is tried.
+fn rise(core: &mut Core, view: &View, measure: &Measure) {
+    let shown = measure.sent.min(measure.bandwidth(core.floor.get()));
+    core.bandwidth = core.bandwidth.max(shown);
+    let mut gain = core.growth.gain(view.now);
+    if view.queue > 0.25 * view.target {
+        let room = (view.target - view.queue).max(0.0) / core.correction_time();
+        gain = gain.min(room + 0.002);
+    }
+    core.rate = core.bandwidth * (1.0 + gain);
+    if gain > 0.0 {
+        core.growth.grew(view.now);
+    }
+}
+
+/// The measure says what the source had, not what the path can carry: only ever good news,
+/// unless less arrives than is sent and it shows in the queue.
+fn while_limited(core: &mut Core, view: &View, measure: &Measure) {
+    let before = core.rate;
+    let shown = measure.bandwidth(core.floor.get());
+    if view.queue > 2.0 * view.target && shown < LAGGING * measure.sent {
+        // The pacing rate at which what is really sent would just fit.
+        let fits = shown / measure.used.clamp(0.1, 1.0);
+        let step = (view.elapsed / core.period).min(1.0);
+        core.bandwidth += step * (fits - core.bandwidth).min(0.0);
+        core.rate = core.bandwidth;
+        return;
+    }
+    rise(core, view, measure);
+    // On a short path the limit is a host that is not always there. Keeps the pacer from being the
+    // next one, so that what was missed can be made good. A slow source on a long path would come
+    // back with a round trip of overload.
+    let clear = view.queue < view.target && core.growth.gain(view.now) > 0.0;
+    if core.srtt < PERIOD_MIN && clear {
+        let step = 0.25 * view.elapsed / core.period;
+        let wanted = (before * (1.0 + step)).min(HEADROOM_WHEN_LIMITED * measure.sent);
+        core.rate = core.rate.max(wanted);
     }
 }
 
