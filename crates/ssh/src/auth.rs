@@ -335,6 +335,7 @@ impl Attempt<'_> {
             }
             let (link, user) = (self.link, self.login.user.as_str());
             let mut questions = Questions {
+                link,
                 options: &mut *self.options,
                 rounds: 0,
                 unanswered: false,
@@ -401,6 +402,7 @@ enum Outcome {
 
 /// Passes the server's questions on to the user.
 struct Questions<'a> {
+    link: &'a Link,
     options: &'a mut Options,
     rounds: usize,
     unanswered: bool,
@@ -414,6 +416,11 @@ impl ssh2::KeyboardInteractivePrompt for Questions<'_> {
         prompts: &[ssh2::Prompt<'_>],
     ) -> Vec<String> {
         self.rounds += 1;
+        if self.rounds > ROUNDS_MAX {
+            // libssh2 would go on for as long as the server does.
+            let _ = self.link.socket().shutdown(std::net::Shutdown::Both);
+            self.unanswered = true;
+        }
         let mut answers = Vec::new();
         for (index, prompt) in prompts.iter().enumerate() {
             let before = match (index, instructions.trim()) {
@@ -421,7 +428,7 @@ impl ssh2::KeyboardInteractivePrompt for Questions<'_> {
                 _ => String::new(),
             };
             let text = escaped(&(before + &prompt.text));
-            let answer = if self.unanswered || self.rounds > ROUNDS_MAX {
+            let answer = if self.unanswered {
                 None
             } else {
                 self.options.answer(Prompt::Challenge {
