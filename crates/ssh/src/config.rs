@@ -1,8 +1,8 @@
 //! The part of `ssh_config(5)` that a direct connection needs.
 //!
-//! As in OpenSSH, the first value found for an option wins, files are read in the order user, system,
-//! and options that are not known are passed over. `Match` blocks are not evaluated: their lines
-//! are ignored and a warning says so.
+//! As in OpenSSH, the first value found for an option wins, files are read in the order user,
+//! system, and options that are not known are passed over. `Match` blocks are not evaluated: their
+//! lines are ignored and a warning says so.
 
 mod expand;
 mod line;

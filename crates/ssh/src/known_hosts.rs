@@ -1,7 +1,7 @@
 //! Known hosts: which key a host is expected to show, judged as OpenSSH judges it.
 //!
-//! libssh2's own reader is not used: it ignores `@revoked`, wildcards and negation, and takes a host
-//! that is known by another type of key for a changed one.
+//! libssh2's own reader is not used: it ignores `@revoked`, wildcards and negation, and takes a
+//! host that is known by another type of key for a changed one.
 
 use std::fmt;
 use std::fs::{DirBuilder, OpenOptions};
