@@ -1,5 +1,7 @@
 use std::{collections::HashMap, hash::Hash};
 
+use rustix::process::{Resource, getrlimit};
+
 /// A bounded cache that gives up what was used longest ago. Meant for open descriptors: small
 /// enough that finding the oldest by looking at all costs less than one system call.
 #[derive(Debug)]
@@ -9,8 +11,16 @@ pub(crate) struct Lru<K, V> {
     tick: u64,
 }
 
+/// Of the descriptors this process may have, one cache takes at most this part: there are four of
+/// them when one process sends and receives.
+const PART: u64 = 6;
+
 impl<K: Copy + Eq + Hash, V> Lru<K, V> {
+    /// A cache of at most `capacity` descriptors, fewer where the process may not have many.
     pub(crate) fn new(capacity: usize) -> Self {
+        let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let part = usize::try_from(allowed / PART).unwrap_or(usize::MAX);
+        let capacity = capacity.min(part).max(1);
         Self {
             entries: HashMap::with_capacity(capacity),
             capacity,
@@ -27,6 +37,7 @@ impl<K: Copy + Eq + Hash, V> Lru<K, V> {
 
     pub(crate) fn insert(&mut self, key: K, value: V) {
         if self.entries.len() >= self.capacity
+            && !self.entries.contains_key(&key)
             && let Some(oldest) = self.oldest()
         {
             self.entries.remove(&oldest);
@@ -46,5 +57,26 @@ impl<K: Copy + Eq + Hash, V> Lru<K, V> {
     fn oldest(&self) -> Option<K> {
         let oldest = self.entries.iter().min_by_key(|(_, (_, used))| *used);
         oldest.map(|(key, _)| *key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_used_longest_ago_goes_first() {
+        let mut cache = Lru::new(2);
+        cache.insert(1, 'a');
+        cache.insert(2, 'b');
+        assert_eq!(cache.get(1), Some(&'a'));
+        cache.insert(3, 'c');
+        assert_eq!(cache.get(2), None);
+        cache.insert(3, 'd');
+        assert_eq!(cache.get(1), Some(&'a'));
+        assert_eq!(cache.get(3), Some(&'d'));
+        assert_eq!(cache.remove(1), Some('a'));
+        cache.clear();
+        assert_eq!(cache.get(3), None);
     }
 }

@@ -76,28 +76,36 @@ fn link_as_parent_or_grandparent_is_not_entered() {
         "/proc/self/root",
         "a",
     ] {
-        let place = Place::new();
-        let before = look(&place.outside());
-        symlink(target, place.target().join("a")).unwrap();
-        let mut peer = Peer::new(&place.target());
-        let entries = vec![
-            dir(0, "a"),
-            dir(1, "dir"),
-            file(2, "f", 50),
-            file(1, "g", 50),
-        ];
-        let failed = send_one(&mut peer, entries);
-        assert_eq!(failed[0], FailureKind::NotADirectory);
-        assert_eq!(failed[1..], [FailureKind::ParentFailed; 3]);
-        assert_eq!(look(&place.outside()), before);
+        for connect in [Peer::new, Peer::walking] {
+            let place = Place::new();
+            let before = look(&place.outside());
+            symlink(target, place.target().join("a")).unwrap();
+            let mut peer = connect(&place.target());
+            let entries = vec![
+                dir(0, "a"),
+                dir(1, "dir"),
+                file(2, "f", 50),
+                file(1, "g", 50),
+            ];
+            let failed = send_one(&mut peer, entries);
+            assert_eq!(failed[0], FailureKind::NotADirectory);
+            assert_eq!(failed[1..], [FailureKind::ParentFailed; 3]);
+            assert_eq!(look(&place.outside()), before);
+        }
     }
 }
 
 #[test]
 fn directory_swapped_for_a_link_is_not_entered() {
+    for connect in [Peer::new, Peer::walking] {
+        swap_under(connect);
+    }
+}
+
+fn swap_under(connect: fn(&Path) -> Peer) {
     let place = Place::new();
     let before = look(&place.outside());
-    let mut peer = Peer::new(&place.target());
+    let mut peer = connect(&place.target());
     peer.list(dir(0, "a")).unwrap();
     for index in 0..200 {
         // More directories than are held open: the first has to be looked up again.
@@ -377,9 +385,15 @@ fn racing_swaps_of_a_parent_never_lead_outside() {
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| swap(&into, &stop));
+        let mut walk = false;
         let started = std::time::Instant::now();
         while started.elapsed() < Duration::from_secs(3) {
-            let mut peer = Peer::new(&into);
+            walk = !walk;
+            let mut peer = if walk {
+                Peer::walking(&into)
+            } else {
+                Peer::new(&into)
+            };
             peer.list(dir(0, "a")).unwrap();
             peer.list(dir(1, "b")).unwrap();
             for index in 0..10 {

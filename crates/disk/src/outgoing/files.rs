@@ -112,3 +112,41 @@ impl Files {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use haul_manifest::ContentMap;
+
+    use super::*;
+    use crate::outgoing::places::Places;
+
+    fn resident_bytes() -> usize {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
+        pages * 4096
+    }
+
+    #[test]
+    fn a_million_files_take_less_than_80_megabytes() {
+        let mut places = Places::default();
+        let place = places.add_source("/".into());
+        let before = resident_bytes();
+        let mut files = Files::default();
+        let mut map = ContentMap::new();
+        for number in 0..1_000_000 {
+            let name = format!("holiday-picture-{number:08}.jpeg");
+            files.push(place, name.as_bytes(), Stamp(number));
+            map.push(FileNo(number), 0, 100).unwrap();
+        }
+        let taken = resident_bytes() - before;
+        assert!(taken < 80_000_000, "{taken}");
+        let origin = files.get(FileNo(123_456)).unwrap();
+        assert_eq!(&*origin.name, b"holiday-picture-00123456.jpeg");
+        assert_eq!(origin.stamp, Stamp(123_456));
+        files.release(FileNo(999_999));
+        assert!(files.get(FileNo(0)).is_none());
+        assert!(files.get(FileNo(999_999)).is_some());
+        assert!(files.get(FileNo(1_000_000)).is_none());
+        assert_eq!(files.chunks.len(), 1);
+    }
+}

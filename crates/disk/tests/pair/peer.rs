@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use haul_batch::Pool;
-use haul_disk::{Asked, DiskError, Incoming, Landing, Placed, ReceiveOptions};
+use haul_disk::{Asked, DiskError, Incoming, Landing, Placed, ReceiveOptions, Root};
 use haul_manifest::{DirId, Entry, Layout, ListWriter, Meta, Name, TORN};
 use haul_wire::{BlockAddr, segment_len};
 
@@ -24,7 +24,16 @@ impl Peer {
         Self::with(destination, ReceiveOptions::new(true))
     }
 
+    /// One whose names are resolved one by one, as where the kernel has no `openat2`.
+    pub fn walking(destination: &Path) -> Self {
+        Self::through(destination, ReceiveOptions::new(true), Root::walking)
+    }
+
     pub fn with(destination: &Path, options: ReceiveOptions) -> Self {
+        Self::through(destination, options, |root| root)
+    }
+
+    fn through(destination: &Path, options: ReceiveOptions, by: fn(Root) -> Root) -> Self {
         use std::os::unix::ffi::OsStrExt as _;
         let asked = Asked {
             count: 1,
@@ -33,7 +42,7 @@ impl Peer {
         let bytes = destination.as_os_str().as_bytes();
         let (root, landing) = Landing::resolve(Path::new("/"), bytes, asked, false).unwrap();
         Self {
-            incoming: Incoming::new(root, landing, options, BLOCK_LEN).unwrap(),
+            incoming: Incoming::new(by(root), landing, options, BLOCK_LEN).unwrap(),
             writer: ListWriter::new(BLOCK_LEN),
             sent: 0,
             files: 0,
