@@ -2,6 +2,7 @@
 
 mod bounds;
 mod delivery;
+mod departures;
 mod ending;
 mod pacing;
 mod quiet;
@@ -13,7 +14,7 @@ use haul_flow::Time;
 
 use crate::{fact::Fact, scenario::Scenario, violation::Violation};
 
-pub use ending::SILENCE;
+pub use ending::PATIENCE;
 pub use pacing::BURST_MAX;
 pub use quiet::{QUIET_WINDOW, SETTLE};
 pub use repeats::PROBES_FREE;
@@ -44,6 +45,7 @@ pub fn all(scenario: &Scenario) -> Vec<Box<dyn Check>> {
     vec![
         Box::new(delivery::Delivery::new(scenario)),
         Box::new(pacing::Pacing::new(scenario)),
+        Box::new(departures::Departures::default()),
         Box::new(bounds::Bounds::new(scenario)),
         Box::new(repeats::Repeats::new(scenario)),
         Box::new(quiet::Quiet::new(scenario)),

@@ -32,6 +32,13 @@ pub enum Fact {
         /// Why.
         cause: LossCause,
     },
+    /// The network holds a data datagram so that others overtake it.
+    Held {
+        /// Its number.
+        packet: PacketNo,
+        /// For how long.
+        held: Duration,
+    },
     /// A data datagram arrived intact and was buffered.
     Arrived {
         /// Its number.
@@ -127,6 +134,7 @@ impl Fact {
                 bytes,
             } => (packet, addr, bytes).hash(hasher),
             Self::Lost { packet, cause } => (packet, cause).hash(hasher),
+            Self::Held { packet, held } => (packet, held).hash(hasher),
             Self::Arrived { packet, body } => (packet, body).hash(hasher),
             Self::Wrote(written) => {
                 (written.fresh_bytes, written.duplicate_blocks).hash(hasher);

@@ -106,6 +106,8 @@ pub(crate) struct Arrival {
     pub at: Time,
     /// Whether its tag will fail.
     pub damaged: bool,
+    /// How long it was held so that others overtook it.
+    pub held: Duration,
 }
 
 /// What becomes of a datagram that enters a link.
@@ -169,6 +171,7 @@ impl Link {
         let copy = Arrival {
             at: arrival.at + late,
             damaged: self.rng.chance(self.config.corrupt),
+            held: arrival.held,
         };
         Fate::Twice(arrival, copy)
     }
@@ -180,14 +183,15 @@ impl Link {
         }
         let late = self.config.delay + self.jitter;
         let in_order = self.last_arrival.max(self.free_at + late);
-        let at = if self.rng.chance(self.config.reorder) {
-            in_order + self.share_of(self.config.reorder_hold(len))
+        let held = if self.rng.chance(self.config.reorder) {
+            self.share_of(self.config.reorder_hold(len))
         } else {
             self.last_arrival = in_order;
-            in_order
+            Duration::ZERO
         };
         Arrival {
-            at,
+            at: in_order + held,
+            held,
             damaged: self.rng.chance(self.config.corrupt),
         }
     }
@@ -218,6 +222,7 @@ mod tests {
         let at = |nanos| Arrival {
             at: Time(nanos),
             damaged: false,
+            held: Duration::ZERO,
         };
         // 1,000 bytes at 8 Mbit/s last 1 ms.
         assert_eq!(link.carry(1000, Time::ZERO), Fate::Once(at(21_000_000)));

@@ -98,7 +98,12 @@ fn silences(policy: Policy) -> Vec<Scenario> {
     let mut from_the_start = usual(policy, "never heard");
     from_the_start.reverse.holes = vec![Time::ZERO..Time(u64::MAX)];
     from_the_start.expect = Expect::Silence;
+    let mut unheard = forward(policy, "heard but not hearing", |link| {
+        link.holes = vec![second..Time(u64::MAX)];
+    });
+    unheard.expect = Expect::Blocked;
     vec![
+        unheard,
         forward(policy, "black-hole 1 s out", |link| {
             link.holes = vec![second..second + Duration::from_secs(1)];
         }),

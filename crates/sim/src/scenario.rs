@@ -7,6 +7,9 @@ use crate::{
     clock::ClockConfig, content::Content, disk::DiskConfig, link::LinkConfig, source::SourceConfig,
 };
 
+/// Latest moment at which a transfer that must be given up has been.
+const GIVEN_UP: Duration = Duration::from_secs(90);
+
 /// Everything a simulation is a function of.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scenario {
@@ -49,6 +52,8 @@ pub enum Expect {
     Delivery,
     /// The sender gives up because the peer is silent.
     Silence,
+    /// The sender gives up because the peer, though heard, hears nothing.
+    Blocked,
 }
 
 impl Scenario {
@@ -108,13 +113,15 @@ impl Scenario {
     }
 
     /// The least time a perfect sender needs for what the scenario moves:
-    /// `max(wire bits / (rate · (1 − loss)), bytes / disk speed, last step of the source) + delay`.
+    /// `max(wire bits / (rate · (1 − loss)), (bytes − buffer) / disk speed, last step of the source)
+    /// + delay`. The last buffer full need not be written, only taken.
     pub fn ideal(&self) -> Duration {
         let wire_bits = self.content.blocks() as f64 * self.segment_len() as f64 * 8.0;
         let loss = self.forward.loss_share();
         let sending = wire_bits / (self.rate_bps() as f64 * (1.0 - loss));
         let bytes = self.content.blocks() as f64 * self.block_len() as f64;
-        let writing = bytes / self.disk.mean_bytes_per_second();
+        let beyond_buffer = (bytes - self.disk.buffer_bytes as f64).max(0.0);
+        let writing = beyond_buffer / self.disk.mean_bytes_per_second();
         let source = (self.source.complete_at() - Time::ZERO).as_secs_f64();
         Duration::from_secs_f64(sending.max(writing).max(source)) + self.forward.delay
     }
@@ -123,9 +130,14 @@ impl Scenario {
     /// `10 s + slack · ideal + 3 · holes + 60 · rtt_max / (1 − loss there) / (1 − loss back)`,
     /// with a slack of 2 under `fixed` and 10 under `fair`, which must find the rate itself.
     ///
+    /// A transfer that must be given up must have been after a minute and a half.
+    ///
     /// Thrice the holes, because probes back off by doubling; 60 round trips, because what is lost
     /// at the end is lost again with the same probability: (30 %)⁶⁰ is beyond any seed.
     pub fn deadline(&self) -> Time {
+        if self.expect != Expect::Delivery {
+            return Time::ZERO + GIVEN_UP;
+        }
         let slack = match self.policy {
             Policy::Fixed => 2.0,
             Policy::High | Policy::Fair | Policy::Low => 10.0,

@@ -18,6 +18,12 @@ use crate::{
 /// Most blocks of a swarm's transfer: what keeps a run within a fraction of a second.
 const BLOCKS_MAX: u64 = 12_000;
 
+/// What the rate policies are made for; with more, delay tells them nothing of queues any more.
+const JITTER_MAX: Duration = Duration::from_millis(20);
+
+/// Longest time, beyond a round trip, that a datagram is held to be overtaken.
+const REORDER_HOLD_MAX: Duration = Duration::from_millis(20);
+
 /// The scenario that a seed stands for.
 ///
 /// The seed also decides which faults there are at all ("swarm testing", Groce et al. 2012): a run
@@ -27,15 +33,16 @@ pub fn scenario(seed: u64) -> Scenario {
     let rtt = Duration::from_micros(rng.log_within(200..=300_000));
     let rate_bps = rng.log_within(1_000_000..=1_000_000_000);
     let policy = rng.pick(&[Policy::Fixed, Policy::Fair]);
+    let datagram_len = rng.pick(&[1232, 1452, 1452, 8952]);
     let blocks = content_blocks(&mut rng, rate_bps);
     let base = Scenario::clean(policy, rate_bps, rtt, blocks);
-    let forward = hostile(base.forward.clone(), &mut rng.fork(1), 0.3);
-    let reverse = hostile(base.reverse.clone(), &mut rng.fork(2), 0.5);
+    let forward = hostile(base.forward.clone(), &mut rng.fork(1), 0.3, datagram_len);
+    let reverse = hostile(base.reverse.clone(), &mut rng.fork(2), 0.5, 300);
     let worst = base.rtt_max();
     Scenario {
         name: format!("swarm {seed}"),
         seed,
-        datagram_len: rng.pick(&[1232, 1452, 1452, 8952]),
+        datagram_len,
         content: Content {
             seed,
             list_blocks: rng.within(0..=3) * rng.within(0..=40),
@@ -79,7 +86,7 @@ fn target_bps(policy: Policy, rate_bps: u64, rng: &mut Rng) -> Option<u64> {
     }
 }
 
-fn hostile(mut link: LinkConfig, rng: &mut Rng, loss_max: f64) -> LinkConfig {
+fn hostile(mut link: LinkConfig, rng: &mut Rng, loss_max: f64, datagram_len: usize) -> LinkConfig {
     let in_flight = link.rate_bps as f64 / 8.0 * link.delay.as_secs_f64() * 2.0;
     let queue = in_flight * (0.1 + 3.0 * rng.unit());
     link.queue_bytes = (queue as u64).max(64 << 10);
@@ -98,7 +105,7 @@ fn hostile(mut link: LinkConfig, rng: &mut Rng, loss_max: f64) -> LinkConfig {
         };
     }
     if rng.chance(0.3) {
-        link.jitter = link.delay.mul_f64(rng.unit());
+        link.jitter = link.delay.mul_f64(rng.unit()).min(JITTER_MAX);
     }
     if rng.chance(0.2) {
         link.duplicate = 0.3 * rng.unit();
@@ -109,8 +116,8 @@ fn hostile(mut link: LinkConfig, rng: &mut Rng, loss_max: f64) -> LinkConfig {
     if rng.chance(0.2) {
         link.reorder = 0.2 * rng.unit() * rng.unit();
         // On slow paths a thousand datagrams last seconds: late like that is as good as lost.
-        let held = link.delay * 2 + Duration::from_millis(100);
-        let most = (held.as_secs_f64() / link.airtime(1440).as_secs_f64()) as u64;
+        let held = link.delay * 2 + REORDER_HOLD_MAX;
+        let most = (held.as_secs_f64() / link.airtime(datagram_len).as_secs_f64()) as u64;
         link.reorder_packets = rng.log_within(1..=most.clamp(2, 1000));
     }
     if rng.chance(0.15) {

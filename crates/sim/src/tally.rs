@@ -63,6 +63,7 @@ impl Tally {
             Fact::Failed(error) => self.failed = Some((at, *error)),
             Fact::Known(_)
             | Fact::Planned(_)
+            | Fact::Held { .. }
             | Fact::Wrote(_)
             | Fact::ReportTooLong { .. }
             | Fact::Heard { .. }

@@ -42,7 +42,18 @@ pub enum Violation {
         /// Where the first gap really is.
         arrived: u64,
     },
-    /// Bytes left faster than the pacing rate and the burst bound allow.
+    /// A packet left that no plan named, or not in the order of the plans.
+    #[error("packet {0:?} left without a plan, or out of order")]
+    Unplanned(PacketNo),
+    /// A batch left before the airtime of those before it was over, by more than a burst.
+    #[error("packet {packet:?} left {ahead:?} before the airtime of those before it was over")]
+    LeftEarly {
+        /// First number of the batch.
+        packet: PacketNo,
+        /// How much too early.
+        ahead: Duration,
+    },
+    /// Bytes were planned faster than the pacing rate and the burst bound allow.
     #[error("{what}: {level} bytes ahead of the pacing rate, {bound} allowed")]
     Burst {
         /// Which schedule.
@@ -115,9 +126,12 @@ pub enum Violation {
         /// With what.
         error: FlowError,
     },
-    /// The sender delivered where it should have failed, or failed too early or too late.
-    #[error("should have failed for silence about 30 s after the last report, not {0:?}")]
-    NotSilent(Option<Duration>),
+    /// The sender gave up too early or too late.
+    #[error("gave up {0:?} after the last sign of life, not after about 30 s")]
+    Patience(Duration),
+    /// The run did not end as the scenario says.
+    #[error("neither delivered nor failed as it should have")]
+    Unended,
     /// A machine's statistics are not what happened.
     #[error("{what}: {said} by the machine's account, {really} in truth")]
     Miscounted {

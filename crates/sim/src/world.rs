@@ -11,7 +11,7 @@ use crate::{
     observer::{Observer, Printer},
     receive::ReceivingHost,
     rng::Rng,
-    scenario::{Expect, Scenario},
+    scenario::Scenario,
     send::SendingHost,
     tally::Tally,
     violation::Violation,
@@ -146,7 +146,7 @@ impl<'a> World<'a> {
             if end.is_some_and(|end| next > end) {
                 return;
             }
-            if next > deadline && end.is_none() && self.scenario.expect == Expect::Delivery {
+            if next > deadline && end.is_none() {
                 return self.hang(deadline);
             }
             steps_at_once = if next > self.now {
@@ -217,6 +217,10 @@ impl<'a> World<'a> {
         if arrival.damaged {
             self.lose(&datagram, LossCause::Damage);
         } else {
+            if let (Datagram::Data { packet, .. }, true) = (&datagram, !arrival.held.is_zero()) {
+                let (packet, held) = (*packet, arrival.held);
+                self.observer.note(self.now, Fact::Held { packet, held });
+            }
             self.transit.push(arrival.at, to, datagram);
         }
     }

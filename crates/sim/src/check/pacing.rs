@@ -1,10 +1,8 @@
-use std::{collections::VecDeque, ops::Range, time::Duration};
-
-use haul_flow::Time;
-use haul_wire::PacketNo;
+use std::{collections::VecDeque, time::Duration};
 
 use super::{Check, PROBE_PACKETS};
 use crate::{fact::Fact, fact::Planned, scenario::Scenario, violation::Violation};
+use haul_flow::Time;
 
 /// Most airtime of one burst, whatever the policy.
 pub const BURST_MAX: Duration = Duration::from_millis(1);
@@ -13,25 +11,20 @@ const BURST_SEGMENTS: u64 = 2;
 /// A report may change the rate between planning and leaving.
 const RATE_WINDOW: Duration = Duration::from_millis(50);
 
-/// What is planned, and what leaves, stays below a token bucket that fills at the pacing rate:
+/// What is planned stays below a token bucket that fills at the pacing rate and holds one burst and
+/// one batch, a batch being no longer than a burst. A plan counts at its release, or when it was
+/// planned if that is later.
 ///
-/// - planned (at its release, or when planned if that is later): one burst and one batch,
-///   a batch being no longer than a burst;
-/// - leaving: the same, however late the host is, or else the sending stage is wrong.
-///
-/// The two packets of a probe time-out leave at once, whatever the rate: they are not poured.
+/// The two packets of a probe time-out may leave at once, whatever the rate: they do not count.
 #[derive(Debug)]
 pub(super) struct Pacing {
     segment_len: u64,
     /// Rates of the recent past, falling: the first is the greatest.
     rates: VecDeque<(Time, u64)>,
     planned: Bucket,
-    left: Bucket,
     /// Probe packets that may still be planned.
     probes_due: u64,
     pto_count: u64,
-    /// Numbers of probes that have not left.
-    probes: VecDeque<Range<u64>>,
 }
 
 #[derive(Debug, Default)]
@@ -55,14 +48,13 @@ impl Pacing {
             segment_len: scenario.segment_len() as u64,
             rates: VecDeque::new(),
             planned: Bucket::default(),
-            left: Bucket::default(),
             probes_due: 0,
             pto_count: 0,
-            probes: VecDeque::new(),
         }
     }
 
     fn note_rate(&mut self, at: Time, rate_bps: u64) {
+        let before = self.rate_bps();
         while self.rates.back().is_some_and(|(_, rate)| *rate <= rate_bps) {
             self.rates.pop_back();
         }
@@ -71,6 +63,11 @@ impl Pacing {
         while self.rates.len() > 1 && self.rates[0].0 + RATE_WINDOW < at {
             self.rates.pop_front();
         }
+        // A burst that was short at the rate of its time is no long one because the rate fell.
+        let fall = self.rate_bps() as f64 / before.max(1) as f64;
+        if fall < 1.0 {
+            self.planned.level_bytes *= fall;
+        }
     }
 
     /// Whether the plan consists of probes.
@@ -78,22 +75,8 @@ impl Pacing {
         let is_probe = plan.release_at <= at && plan.count <= self.probes_due.min(PROBE_PACKETS);
         if is_probe {
             self.probes_due -= plan.count;
-            let first = plan.first.0;
-            self.probes.push_back(first..first + plan.count);
         }
         is_probe
-    }
-
-    fn is_probe(&mut self, packet: PacketNo) -> bool {
-        while self
-            .probes
-            .front()
-            .is_some_and(|numbers| numbers.end <= packet.0)
-        {
-            self.probes.pop_front();
-        }
-        let next = self.probes.front();
-        next.is_some_and(|numbers| numbers.contains(&packet.0))
     }
 
     fn rate_bps(&self) -> u64 {
@@ -133,15 +116,6 @@ impl Check for Pacing {
                 let level = self.planned.pour(release, plan.bytes, self.rate_bps());
                 within("plan", level, 2 * burst + self.segment_len)?;
             }
-            Fact::Sent { packet, .. } if self.is_probe(*packet) => (),
-            Fact::Sent { bytes, .. } => {
-                let level = self.left.pour(at, *bytes, self.rate_bps());
-                within(
-                    "departure",
-                    level,
-                    2 * self.burst_bytes() + self.segment_len,
-                )?;
-            }
             _ => (),
         }
         Ok(())
@@ -153,6 +127,7 @@ mod tests {
     use super::*;
     use crate::fact::Gauges;
     use haul_flow::Policy;
+    use haul_wire::PacketNo;
 
     fn check() -> Pacing {
         let rtt = Duration::from_millis(10);

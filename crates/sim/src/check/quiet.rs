@@ -68,3 +68,44 @@ impl Check for Quiet {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fact::Planned;
+    use haul_flow::Policy;
+    use haul_wire::PacketNo;
+
+    fn delivered() -> Quiet {
+        let rtt = Duration::from_millis(10);
+        let mut quiet = Quiet::new(&Scenario::clean(Policy::Fixed, 1_000_000, rtt, 1));
+        quiet.observe(Time::ZERO, &Fact::Delivered).unwrap();
+        quiet
+    }
+
+    #[test]
+    fn data_after_delivery_is_noticed() {
+        let plan = Fact::Planned(Planned {
+            first: PacketNo(0),
+            count: 1,
+            bytes: 1440,
+            release_at: Time::ZERO,
+            gap: Duration::ZERO,
+        });
+        assert!(delivered().observe(Time(1), &plan).is_err());
+    }
+
+    #[test]
+    fn talk_is_fine_until_both_know_and_noticed_after() {
+        for (from_s, fine) in [(0, true), (30, false)] {
+            let mut quiet = delivered();
+            for n in 0..50 {
+                let at = Time(from_s * 1_000_000_000 + n * 10_000_000);
+                quiet
+                    .observe(at, &Fact::Reported { seq: 1, bytes: 60 })
+                    .unwrap();
+            }
+            assert_eq!(quiet.finish().is_ok(), fine, "{from_s}");
+        }
+    }
+}

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use haul_flow::Time;
 
 use super::Check;
@@ -12,14 +14,18 @@ use crate::{
 pub const PROBES_FREE: u64 = 16;
 
 /// Repeated data stays within 1 % of what was lost and once what the path holds:
-/// `arrivals of blocks that had arrived ≤ losses / 100 + datagrams in flight + PROBES_FREE`.
+/// `arrivals of blocks that had arrived ≤ losses / 100 + datagrams in flight + late + PROBES_FREE`,
+/// where late are the datagrams that the network held for more than a round trip: to send them
+/// again was right by all that could be known.
 ///
 /// Arrivals are counted by packet number, so that a copy made by the network is not the sender's
 /// fault; and a transmission that arrives needlessly is exactly one beyond blocks plus losses.
 #[derive(Debug)]
 pub(super) struct Repeats {
     in_flight_packets: u64,
+    round_trip: Duration,
     sent: u64,
+    late: u64,
     numbers: NumberSet,
     blocks: BlockSet,
     needless: u64,
@@ -50,7 +56,9 @@ impl Repeats {
     pub(super) fn new(scenario: &Scenario) -> Self {
         Self {
             in_flight_packets: scenario.in_flight_packets(),
+            round_trip: scenario.rtt_min(),
             sent: 0,
+            late: 0,
             numbers: NumberSet::default(),
             blocks: BlockSet::new(&scenario.content),
             needless: 0,
@@ -62,6 +70,7 @@ impl Check for Repeats {
     fn observe(&mut self, _at: Time, fact: &Fact) -> Result<(), Violation> {
         match fact {
             Fact::Sent { .. } => self.sent += 1,
+            Fact::Held { held, .. } => self.late += u64::from(*held > self.round_trip),
             Fact::Arrived { packet, body } => {
                 let (addr, _) = open_body(body).map_err(Violation::Undecodable)?;
                 if self.numbers.insert(packet.0) && !self.blocks.insert(addr) {
@@ -75,7 +84,7 @@ impl Check for Repeats {
 
     fn finish(&mut self) -> Result<(), Violation> {
         let lost = self.sent - self.numbers.len;
-        let allowed = lost / 100 + self.in_flight_packets + PROBES_FREE;
+        let allowed = lost / 100 + self.in_flight_packets + self.late + PROBES_FREE;
         if self.needless > allowed {
             return Err(Violation::Repeats {
                 needless: self.needless,
@@ -93,7 +102,6 @@ mod tests {
     use super::*;
     use haul_flow::Policy;
     use haul_wire::{BlockAddr, PacketNo};
-    use std::time::Duration;
 
     #[test]
     fn needless_repeats_count_and_copies_by_the_network_do_not() {
