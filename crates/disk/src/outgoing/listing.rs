@@ -175,3 +175,99 @@ impl Listing {
         self.writer.held_bytes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use haul_manifest::{DirId, Meta, Name};
+
+    use super::*;
+
+    const BLOCK_LEN: usize = 1000;
+
+    fn add(listing: &mut Listing, size: u64) {
+        let entry = Entry::File {
+            parent: DirId::DESTINATION,
+            name: Name::new(b"a name of some length").unwrap(),
+            meta: Meta::default(),
+            size,
+            layout: Layout::Dense,
+        };
+        listing.push_file(&entry, size, &Layout::Dense).unwrap();
+    }
+
+    #[test]
+    fn content_runs_a_bounded_way_ahead_of_the_delivered_list() {
+        let mut listing = Listing::new(BLOCK_LEN);
+        add(&mut listing, 100 << 20);
+        assert_eq!(
+            listing.available(),
+            Available::default(),
+            "in no whole block"
+        );
+        listing.pad_if_idle();
+        let ahead = CONTENT_AHEAD_BYTES / BLOCK_LEN as u64;
+        let mut expected = Available {
+            list_blocks: 1,
+            content_blocks: ahead,
+            complete: false,
+        };
+        assert_eq!(listing.available(), expected);
+        listing.release_list(1);
+        expected.content_blocks = (100 << 20) / BLOCK_LEN as u64;
+        assert_eq!(
+            listing.available(),
+            expected,
+            "but not its unfinished last block"
+        );
+        listing.end();
+        let end = listing.available();
+        assert_eq!((end.list_blocks, end.complete), (2, true));
+        assert_eq!(end.content_blocks, expected.content_blocks + 1);
+    }
+
+    #[test]
+    fn the_end_is_complete_only_when_all_content_may_go() {
+        let mut listing = Listing::new(BLOCK_LEN);
+        add(&mut listing, CONTENT_AHEAD_BYTES + 1);
+        listing.end();
+        assert!(!listing.available().complete);
+        listing.release_list(1);
+        assert!(listing.available().complete);
+    }
+
+    #[test]
+    fn what_may_be_sent_only_grows() {
+        let mut listing = Listing::new(BLOCK_LEN);
+        let mut last = Available::default();
+        for step in 0..3000_u64 {
+            add(&mut listing, (step * 7919) % 90_000);
+            if step % 5 == 0 {
+                let blocks = listing.available().list_blocks;
+                listing.release_list(blocks.saturating_sub(step % 3));
+                listing.pad_if_idle();
+            }
+            let now = listing.available();
+            assert!(now.list_blocks >= last.list_blocks);
+            assert!(now.content_blocks >= last.content_blocks);
+            last = now;
+        }
+        assert!(last.content_blocks > 0);
+    }
+
+    #[test]
+    fn more_content_than_block_numbers_is_refused() {
+        let mut listing = Listing::new(BLOCK_LEN);
+        let size = TORN * BLOCK_LEN as u64;
+        let entry = Entry::File {
+            parent: DirId::DESTINATION,
+            name: Name::new(b"huge").unwrap(),
+            meta: Meta::default(),
+            size: size + 1,
+            layout: Layout::Dense,
+        };
+        let refused = listing.push_file(&entry, size + 1, &Layout::Dense);
+        assert_eq!(refused, Err(ListError::Overflow));
+        listing.end();
+        assert!(listing.available().complete, "nothing of it was listed");
+    }
+}
