@@ -205,7 +205,7 @@ impl TransferError {
     }
 
     /// What the other end should be told of this error; `None` when it knows or is gone.
-    pub(crate) fn last_words(&self, during: Phase) -> Option<Message> {
+    pub(crate) fn last_words(&self) -> Option<Message> {
         match self {
             Self::Remote { .. }
             | Self::RemoteMissing { .. }
@@ -213,13 +213,7 @@ impl TransferError {
             | Self::Partial { .. }
             | Self::Cancelled { by_peer: true } => None,
             Self::Cancelled { by_peer: false } => Some(Message::Cancel),
-            other => {
-                let fault = Fault::new(other.code(), other.to_string());
-                Some(match during {
-                    Phase::Request => Message::Refused(fault),
-                    _ => Message::Error(fault),
-                })
-            }
+            other => Some(Message::Error(Fault::new(other.code(), other.to_string()))),
         }
     }
 

@@ -67,7 +67,7 @@ where
     };
     let outcome = initiator.run(&mut control).await;
     if let Err(error) = &outcome
-        && let Some(words) = error.last_words(control.phase)
+        && let Some(words) = error.last_words()
     {
         // A peer that does not read cannot be told.
         let _ = control.send(&words);

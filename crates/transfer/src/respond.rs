@@ -57,8 +57,12 @@ where
     let responder = Responder { setup, cancel };
     let outcome = responder.run(&mut control).await;
     if let Err(error) = &outcome
-        && let Some(words) = error.last_words(control.phase)
+        && let Some(words) = error.last_words()
     {
+        let words = match words {
+            Message::Error(fault) if control.phase == Phase::Request => Message::Refused(fault),
+            other => other,
+        };
         // A peer that does not read cannot be told.
         let _ = control.send(&words);
     }

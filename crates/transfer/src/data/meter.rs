@@ -56,6 +56,13 @@ impl Meter {
         self.files = files;
     }
 
+    /// The receiver has said that it has everything, which the counters may not show yet.
+    pub(super) fn note_complete(&mut self) {
+        if self.sender.scanned {
+            self.bytes = self.sender.bytes_total;
+        }
+    }
+
     /// The sender's latest figures.
     pub(super) fn sender(&self) -> Status {
         self.sender

@@ -6,9 +6,10 @@ use std::{
     time::Duration,
 };
 
-use haul_disk::{Incoming, Landing, ReceiveOptions, Received, Root};
+use haul_disk::{FailureKind, Incoming, Landing, ReceiveOptions, Received, Root};
 use haul_engine::{EngineEvent, ReceiveSetup, Snapshot};
 use haul_flow::ReceiverConfig;
+use haul_manifest::SkipKind;
 use haul_wire::{
     block_len,
     control::{FAILURES_MAX, FileFault, Message, PATH_LEN_MAX, Status, Text, Verdict},
@@ -74,16 +75,16 @@ pub(crate) async fn receive(
     let outcome = receiving.until_complete().await;
     let stopped = receiving.session.stop().await;
     outcome?;
-    let received = stopped
-        .and_then(|stopped| stopped.received)
-        .ok_or(TransferError::TaskFailed("write"))?;
+    let stopped = stopped.ok_or(TransferError::TaskFailed("write"))?;
+    receiving.note(&stopped.snapshot);
+    let received = stopped.received.ok_or(TransferError::TaskFailed("write"))?;
     let verdict = verdict(&received);
     let data_time = receiving.session.began.elapsed();
     receiving
         .session
         .control
         .send(&Message::Verdict(verdict.clone()))?;
-    let status = receiving.until_done().await?;
+    let status = receiving.until_done(verdict.ok).await?;
     Ok(Account {
         verdict,
         status,
@@ -137,7 +138,7 @@ impl Receiving<'_> {
 
     /// The sender's last figures. Everything has arrived: that somebody cancels, or that the
     /// connection breaks, changes nothing any more; that the sender protests does.
-    async fn until_done(&mut self) -> Result<Status, TransferError> {
+    async fn until_done(&mut self, complete: bool) -> Result<Status, TransferError> {
         self.session.control.phase = Phase::Verdict;
         let deadline = Instant::now() + DONE_PATIENCE;
         let status = loop {
@@ -155,13 +156,22 @@ impl Receiving<'_> {
             }
         };
         self.session.meter.note_peer(status);
+        if complete {
+            self.session.meter.note_complete();
+        }
         self.session.report_progress();
         Ok(status)
     }
 }
 
 fn verdict(received: &Received) -> Verdict {
-    let failures = received.failed.iter().take(FAILURES_MAX).map(|failure| {
+    // Special files are no failures: the sender, who left them out, warns of them.
+    let special = FailureKind::Skipped(SkipKind::Special);
+    let failed = received
+        .failed
+        .iter()
+        .filter(|failure| failure.why != special);
+    let failures = failed.take(FAILURES_MAX).map(|failure| {
         let path = &failure.path[..failure.path.len().min(PATH_LEN_MAX)];
         FileFault {
             path: ByteBuf::from(path),

@@ -77,11 +77,14 @@ pub(crate) async fn send(
         ceiling,
     };
     let outcome = sending.until_verdict().await;
+    let data_time = sending.session.began.elapsed();
     let stopped = sending.session.stop().await;
     let verdict = outcome?;
-    let data_time = sending.session.began.elapsed();
     let snapshot = stopped.map(|stopped| stopped.snapshot).unwrap_or_default();
     let status = sending.note(&snapshot);
+    if verdict.ok {
+        sending.session.meter.note_complete();
+    }
     sending.warn_of_skipped()?;
     sending.session.control.send(&Message::Done(status))?;
     sending.session.report_progress();

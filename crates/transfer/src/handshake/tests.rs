@@ -57,7 +57,7 @@ async fn serve(control: &mut Control, policy: &ServerPolicy) -> Result<Agreed, T
 
 async fn say_why<T>(control: &mut Control, outcome: &Result<T, TransferError>) {
     if let Err(error) = outcome
-        && let Some(words) = error.last_words(control.phase)
+        && let Some(words) = error.last_words()
     {
         control.send(&words).unwrap();
         control.finish().await;

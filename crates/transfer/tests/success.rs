@@ -1,0 +1,175 @@
+//! Transfers that succeed: every suite, both directions, both families.
+#![allow(clippy::unwrap_used)]
+
+mod pair;
+
+use std::fs;
+
+use haul_transfer::{Direction, Event, Policy, SuiteId};
+use pair::{Case, Ended, LOCALHOST, LOCALHOST_6, tree};
+
+const BOTH: [Direction; 2] = [Direction::Upload, Direction::Download];
+const BIG: usize = 64 << 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nasty_tree_arrives_whole_with_every_suite_both_ways() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("source");
+    fs::create_dir(&source).unwrap();
+    tree::make_nasty(&source);
+    let expected = tree::describe(&source);
+    for direction in BOTH {
+        for suite in SuiteId::ALL {
+            let destination = dir.path().join(format!("{direction:?}-{suite}"));
+            fs::create_dir(&destination).unwrap();
+            let mut case = Case::new(direction, &source, &destination);
+            case.job.options.suites = vec![suite];
+            let (ours, theirs) = case.run().await.succeeded();
+            assert_eq!((ours.suite, theirs.suite), (suite, suite));
+            assert_eq!((ours.files, ours.bytes), (theirs.files, theirs.bytes));
+            assert_eq!(ours.files, 209, "{ours:?}");
+            assert_eq!(
+                tree::describe(&destination.join("source")),
+                expected,
+                "{direction:?} {suite}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_file_arrives_both_ways_over_both_families() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("big");
+    let content = tree::noise(9, BIG);
+    fs::write(&source, &content).unwrap();
+    for direction in BOTH {
+        for ip in [LOCALHOST, LOCALHOST_6] {
+            let destination = dir.path().join(format!("{direction:?}"));
+            let case = Case::new(direction, &source, &destination);
+            let case = if ip == LOCALHOST_6 { case.ipv6() } else { case };
+            let ended = case.run().await;
+            check_events(&ended, direction);
+            let (summary, _) = ended.succeeded();
+            assert_eq!(
+                (summary.bytes, summary.files, summary.failed),
+                (BIG as u64, 1, 0)
+            );
+            assert!(summary.udp_bytes > BIG as u64, "{summary:?}");
+            assert!(summary.goodput_bps > 0 && summary.data_seconds <= summary.seconds);
+            assert!(
+                summary.control_bytes > 200 && summary.control_bytes < 20_000,
+                "{summary:?}"
+            );
+            assert!(
+                fs::read(&destination).unwrap() == content,
+                "{direction:?} {ip}"
+            );
+            fs::remove_file(&destination).unwrap();
+        }
+    }
+}
+
+/// One session event first, then progress that never goes back and ends at the whole.
+fn check_events(ended: &Ended, direction: Direction) {
+    let Some(Event::Session(facts)) = ended.events.first() else {
+        panic!("the session comes first: {:?}", ended.events.first());
+    };
+    assert_eq!(facts.direction, direction);
+    assert!(
+        facts.segment_len > 8000,
+        "loopback carries jumbo datagrams: {facts:?}"
+    );
+    let progress: Vec<_> = ended
+        .events
+        .iter()
+        .filter_map(|event| {
+            if let Event::Progress(p) = event {
+                Some(p)
+            } else {
+                None
+            }
+        })
+        .collect();
+    assert!(progress.is_sorted_by_key(|p| p.bytes), "{progress:?}");
+    let last = progress.last().expect("there is progress");
+    assert_eq!(
+        (last.bytes, last.bytes_total, last.scanned),
+        (BIG as u64, BIG as u64, true)
+    );
+    let files = ended
+        .events
+        .iter()
+        .filter(|event| matches!(event, Event::File(_)))
+        .count();
+    assert_eq!(files, usize::from(direction == Direction::Download));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fixed_rate_is_kept_and_a_ceiling_is_not_exceeded() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("file");
+    fs::write(&source, tree::noise(5, 4_000_000)).unwrap();
+    // Once asked for, once imposed by the responder: 4 MB at 20 Mbit/s take 1.6 s.
+    for (direction, asked, ceiling) in [
+        (Direction::Upload, 20_000_000, None),
+        (Direction::Upload, 900_000_000, Some(20_000_000)),
+        (Direction::Download, 900_000_000, Some(20_000_000)),
+    ] {
+        let destination = dir.path().join("copy");
+        let mut case = Case::new(direction, &source, &destination);
+        case.job.options.policy = Policy::Fixed;
+        case.job.options.rate_target_bps = Some(asked);
+        case.setup.rate_max_bps = ceiling;
+        let (summary, _) = case.run().await.succeeded();
+        assert!(
+            (1.3..2.6).contains(&summary.data_seconds),
+            "{direction:?}: {summary:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_sources_and_patterns_land_in_a_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("in");
+    let destination = dir.path().join("out/new");
+    fs::create_dir(&source).unwrap();
+    for name in ["a.txt", "b.txt", "c.bin"] {
+        fs::write(source.join(name), name).unwrap();
+    }
+    let mut case = Case::new(Direction::Download, &source, &destination);
+    case.setup.home = source.clone();
+    case.job.sources = vec![b"*.txt".to_vec(), b"~/c.bin".to_vec()];
+    case.job.options.create_dir = true;
+    let (summary, _) = case.run().await.succeeded();
+    assert_eq!(summary.files, 3);
+    assert_eq!(tree::names(&destination).len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_file_and_an_empty_directory_arrive() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("in");
+    fs::create_dir(&source).unwrap();
+    for direction in BOTH {
+        let destination = dir.path().join(format!("{direction:?}"));
+        fs::create_dir(&destination).unwrap();
+        let (summary, _) = Case::new(direction, &source, &destination)
+            .run()
+            .await
+            .succeeded();
+        assert_eq!((summary.files, summary.bytes), (0, 0));
+        assert!(destination.join("in").is_dir());
+    }
+    fs::write(source.join("empty"), b"").unwrap();
+    for direction in BOTH {
+        let destination = dir.path().join(format!("{direction:?}/empty"));
+        let source = source.join("empty");
+        let (summary, _) = Case::new(direction, &source, &destination)
+            .run()
+            .await
+            .succeeded();
+        assert_eq!((summary.files, summary.bytes), (1, 0));
+    }
+}
