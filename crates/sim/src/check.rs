@@ -4,6 +4,7 @@ mod bounds;
 mod delivery;
 mod departures;
 mod ending;
+mod overruns;
 mod pacing;
 mod quiet;
 mod repeats;
@@ -48,6 +49,7 @@ pub fn all(scenario: &Scenario) -> Vec<Box<dyn Check>> {
         Box::new(departures::Departures::default()),
         Box::new(bounds::Bounds::new(scenario)),
         Box::new(repeats::Repeats::new(scenario)),
+        Box::new(overruns::Overruns::default()),
         Box::new(quiet::Quiet::new(scenario)),
         Box::new(ending::Ending::new(scenario)),
     ]

@@ -113,8 +113,8 @@ impl Scenario {
     }
 
     /// The least time a perfect sender needs for what the scenario moves:
-    /// `max(wire bits / (rate · (1 − loss)), (bytes − buffer) / disk speed, last step of the source)
-    /// + delay`. The last buffer full need not be written, only taken.
+    /// `max(wire bits / (rate · (1 − loss)), (bytes − buffer) / disk speed, last step of the
+    /// source) + delay`. The last buffer full need not be written, only taken.
     pub fn ideal(&self) -> Duration {
         let wire_bits = self.content.blocks() as f64 * self.segment_len() as f64 * 8.0;
         let loss = self.forward.loss_share();

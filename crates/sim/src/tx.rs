@@ -44,7 +44,7 @@ impl Tx {
         self.wake_at
     }
 
-    /// The next batch that leaves now; `None` when the stage sleeps or has nothing more that is due.
+    /// The next batch that leaves now; `None` when the stage sleeps or nothing more is due.
     pub(crate) fn poll_departure(&mut self, now: Time) -> Option<Plan> {
         self.wake_at.filter(|wake| *wake <= now)?;
         let Some(due) = self.next_due().filter(|due| *due <= now) else {

@@ -87,6 +87,16 @@ pub enum Violation {
         /// Needless repeats that are allowed.
         allowed: u64,
     },
+    /// The receiver was sent more than it has room for.
+    #[error("{overruns} of {sent} packets found no room at the receiver; {allowed} may")]
+    Overruns {
+        /// Packets that found no room.
+        overruns: u64,
+        /// Packets sent.
+        sent: u64,
+        /// Packets that may find none.
+        allowed: u64,
+    },
     /// The transfer is over, but an end goes on talking.
     #[error("{what} after delivery: {count}, {allowed} allowed")]
     NotQuiet {

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
-use haul_flow::{FlowError, Policy};
-use haul_sim::{Outcome, Scenario, Violation, run, run_twice, swarm};
+mod known;
+
+use haul_sim::{Violation, run, run_twice, swarm};
+use known::is_known;
 
 /// Runs the seeds; a failing one is named with the command that shows it in full.
 fn assert_seeds_pass(seeds: impl Iterator<Item = u64>) {
@@ -21,26 +23,6 @@ fn assert_seeds_pass(seeds: impl Iterator<Item = u64>) {
         })
         .collect();
     assert!(failing.is_empty(), "{failing:?}");
-}
-
-/// Defects that are known. `haul-sim seeds` does not excuse them; who mends one deletes its line.
-fn is_known(scenario: &Scenario, outcome: &Outcome) -> bool {
-    let slow_disk = scenario.disk.mean_bytes_per_second() * 8.0 < scenario.forward.rate_bps as f64;
-    match outcome.violation {
-        // Where packets leave further apart than a probe time-out, or a report is lost, probes go
-        // out that nobody needed: two per time-out.
-        Some(Violation::Repeats {
-            needless, allowed, ..
-        }) => needless <= allowed + 2 * outcome.sender.pto_count,
-        // Probes are planned although those before have not left.
-        Some(Violation::Bound { what, .. }) => what == "planned bytes",
-        // What a full receiver drops is taken for the path's loss.
-        Some(Violation::Failed {
-            error: FlowError::CircuitBreaker { .. },
-            ..
-        }) => slow_disk && scenario.policy == Policy::Fair,
-        _ => false,
-    }
 }
 
 // Four tests, so that they run beside each other.
