@@ -41,6 +41,9 @@ pub(crate) struct Control {
     reader: JoinHandle<()>,
     writer: JoinHandle<()>,
     bytes: Arc<AtomicU64>,
+    is_responder: bool,
+    /// Whether the other end has been told why this one ends.
+    said_why: bool,
     /// Where the conversation is, for errors.
     pub(crate) phase: Phase,
     /// When the last message came.
@@ -90,6 +93,8 @@ impl Control {
             reader: tokio::spawn(read::run(reader, preamble, arrived_out, Arc::clone(&bytes))),
             writer: tokio::spawn(write::run(writer, queue_in, Arc::clone(&bytes))),
             bytes,
+            is_responder: !preamble,
+            said_why: false,
             phase: Phase::Hello,
             heard_at: Instant::now(),
         }
@@ -128,6 +133,22 @@ impl Control {
         let body = Zeroizing::new(message.encode()?);
         self.enqueue(Zeroizing::new(frame(&body)?))?;
         Ok(body)
+    }
+
+    /// Tells the other end why this one ends, once, unless it knows or is gone.
+    pub(crate) fn say_why(&mut self, error: &TransferError) {
+        if std::mem::replace(&mut self.said_why, true) {
+            return;
+        }
+        let words = match error.last_words() {
+            Some(Message::Error(fault)) if self.is_responder && self.phase == Phase::Request => {
+                Message::Refused(fault)
+            }
+            Some(other) => other,
+            None => return,
+        };
+        // A peer that does not read cannot be told.
+        let _ = self.send(&words);
     }
 
     /// Says single messages from another thread, as long as the conversation lasts.

@@ -8,7 +8,7 @@ mod sending;
 use std::{sync::Arc, time::Duration};
 
 use haul_engine::{EngineEvent, Link, OnEvent, Running, Snapshot, Stopped};
-use haul_wire::control::{Message, Status, Text, Verdict};
+use haul_wire::control::{Message, Rate, Status, Text, Verdict};
 use tokio::{
     sync::{mpsc, watch},
     task::spawn_blocking,
@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    Event, Phase, Policy, TransferError, Warning, control::Control, handshake::Agreed,
+    Direction, Event, Phase, Policy, TransferError, Warning, control::Control, handshake::Agreed,
     path::OpenedPath,
 };
 use meter::Meter;
@@ -35,6 +35,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the two kinds of session have in common when data begins to flow.
 pub(crate) struct Setting {
+    /// Which way data flows, seen from the initiator.
+    pub(crate) direction: Direction,
     pub(crate) agreed: Agreed,
     pub(crate) path: OpenedPath,
     pub(crate) policy: Policy,
@@ -43,6 +45,8 @@ pub(crate) struct Setting {
     pub(crate) file_events: bool,
     pub(crate) progress_interval: Duration,
     pub(crate) cancel: watch::Receiver<bool>,
+    /// Rates to change to.
+    pub(crate) rate_changes: Option<watch::Receiver<Rate>>,
 }
 
 /// What is known when a session has ended well.
@@ -59,6 +63,7 @@ pub(crate) struct Account {
 enum Wake {
     Message(Message),
     Engine(EngineEvent),
+    Rate(Rate),
     Tick,
 }
 
@@ -70,6 +75,7 @@ struct Session<'a> {
     engine: mpsc::UnboundedReceiver<EngineEvent>,
     events: Option<mpsc::UnboundedSender<Event>>,
     cancel: watch::Receiver<bool>,
+    rate_changes: Option<watch::Receiver<Rate>>,
     meter: Meter,
     ticks: Interval,
     began: Instant,
@@ -96,6 +102,7 @@ impl<'a> Session<'a> {
             engine,
             events: setting.events,
             cancel: setting.cancel,
+            rate_changes: setting.rate_changes,
             meter: Meter::new(now),
             ticks,
             began: now,
@@ -122,6 +129,7 @@ impl<'a> Session<'a> {
                 () = cancelled(&mut self.cancel) => {
                     return Err(TransferError::Cancelled { by_peer: false });
                 }
+                rate = changed(&mut self.rate_changes) => return Ok(Wake::Rate(rate)),
                 _ = self.ticks.tick() => return Ok(Wake::Tick),
             }
         }
@@ -198,8 +206,12 @@ impl<'a> Session<'a> {
             .unwrap_or_default()
     }
 
-    /// Stops the engine without blocking the conversation's thread.
-    async fn stop(&mut self) -> Option<Stopped> {
+    /// Stops the engine without blocking the conversation's thread. The other end hears of an
+    /// error before that: a hung disk must not keep it waiting.
+    async fn end(&mut self, error: Option<&TransferError>) -> Option<Stopped> {
+        if let Some(error) = error {
+            self.control.say_why(error);
+        }
         let running = self.running.take()?;
         timeout(STOP_PATIENCE, spawn_blocking(move || running.stop()))
             .await
@@ -213,6 +225,7 @@ struct SessionSetting {
     events: Option<mpsc::UnboundedSender<Event>>,
     progress_interval: Duration,
     cancel: watch::Receiver<bool>,
+    rate_changes: Option<watch::Receiver<Rate>>,
 }
 
 /// Splits a setting into the engine's link and what the loop needs. Engine events arrive in the
@@ -240,6 +253,7 @@ fn connect(
         events: setting.events,
         progress_interval: setting.progress_interval,
         cancel: setting.cancel,
+        rate_changes: setting.rate_changes,
     };
     (link, events_in, session)
 }
@@ -249,6 +263,16 @@ pub(crate) async fn cancelled(cancel: &mut watch::Receiver<bool>) {
     if cancel.wait_for(|cancelled| *cancelled).await.is_err() {
         std::future::pending::<()>().await;
     }
+}
+
+/// The next rate to change to; never resolves when none can come any more.
+async fn changed(rates: &mut Option<watch::Receiver<Rate>>) -> Rate {
+    if let Some(rates) = rates
+        && rates.changed().await.is_ok()
+    {
+        return *rates.borrow_and_update();
+    }
+    std::future::pending().await
 }
 
 /// Grows whenever the other end is heard over UDP.

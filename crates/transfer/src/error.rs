@@ -61,6 +61,14 @@ pub enum TransferError {
         /// How long was waited.
         waited: Duration,
     },
+    /// Datagrams got through, but do not any more.
+    #[error("UDP from {direction} went dead: nothing came through for {}", seconds(.waited))]
+    PathSilent {
+        /// Which way.
+        direction: UdpDirection,
+        /// For how long.
+        waited: Duration,
+    },
     /// A step of the set-up took too long.
     #[error("no {awaited} from the other end within {}", seconds(.waited))]
     SetupTimeout {
@@ -182,6 +190,7 @@ impl TransferError {
             Self::Unconfirmed => ErrorCode::Tampered,
             Self::PeerMisbehaved(_) => ErrorCode::PeerMisbehaved,
             Self::UdpClosed { .. } => ErrorCode::UdpClosed,
+            Self::PathSilent { .. } => ErrorCode::PathFailed,
             Self::SetupTimeout { .. } => ErrorCode::SetupTimeout,
             Self::ConnectionLost { .. } => ErrorCode::ConnectionLost,
             Self::Remote { code, .. } => *code,
@@ -352,8 +361,8 @@ impl fmt::Display for Phase {
 impl fmt::Display for UdpDirection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::ToServer => "this host to the other",
-            Self::ToClient => "the other host to this one",
+            Self::ToServer => "client to server",
+            Self::ToClient => "server to client",
         })
     }
 }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use haul_seal::{Direction, KeyInput, Opener, Role, Sealer, SessionSecrets};
 use haul_wire::{
     SessionId, SuiteId,
-    control::{Features, HelloLimits, Text},
+    control::{Features, HelloLimits, Nonce, Text},
 };
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
@@ -60,15 +60,15 @@ pub(crate) fn agent() -> Text {
 struct Contribution {
     secret: StaticSecret,
     public: [u8; 32],
-    nonce: Zeroizing<[u8; 32]>,
+    nonce: Nonce,
 }
 
 impl Contribution {
     fn draw() -> Result<Self, TransferError> {
         let mut scalar = Zeroizing::new([0; 32]);
         getrandom::fill(&mut *scalar)?;
-        let mut nonce = Zeroizing::new([0; 32]);
-        getrandom::fill(&mut *nonce)?;
+        let mut nonce = Nonce([0; 32]);
+        getrandom::fill(&mut nonce.0)?;
         let secret = StaticSecret::from(*scalar);
         let public = PublicKey::from(&secret).to_bytes();
         Ok(Self {
@@ -83,8 +83,8 @@ impl Contribution {
 struct Transcript<'a> {
     client_hello: &'a [u8],
     server_hello: &'a [u8],
-    client_nonce: &'a [u8; 32],
-    server_nonce: &'a [u8; 32],
+    client_nonce: &'a Nonce,
+    server_nonce: &'a Nonce,
 }
 
 impl Transcript<'_> {
@@ -96,8 +96,8 @@ impl Transcript<'_> {
         let shared = ours.diffie_hellman(&PublicKey::from(theirs));
         Ok(SessionSecrets::derive(&KeyInput {
             shared_x25519: shared.as_bytes(),
-            client_nonce: self.client_nonce,
-            server_nonce: self.server_nonce,
+            client_nonce: &self.client_nonce.0,
+            server_nonce: &self.server_nonce.0,
             client_hello: self.client_hello,
             server_hello: self.server_hello,
         })?)

@@ -66,11 +66,8 @@ where
         cancel,
     };
     let outcome = initiator.run(&mut control).await;
-    if let Err(error) = &outcome
-        && let Some(words) = error.last_words()
-    {
-        // A peer that does not read cannot be told.
-        let _ = control.send(&words);
+    if let Err(error) = &outcome {
+        control.say_why(error);
     }
     control.finish().await;
     outcome
@@ -292,6 +289,7 @@ impl Initiator {
     ) -> Result<Account, TransferError> {
         let options = &self.job.options;
         let setting = Setting {
+            direction: self.job.direction,
             agreed: ready.greeted.agreed,
             path: ready.path,
             policy: options.policy,
@@ -299,6 +297,7 @@ impl Initiator {
             file_events: options.file_events,
             progress_interval: options.progress_interval,
             cancel: self.cancel.clone(),
+            rate_changes: options.rate_changes.clone(),
         };
         match ready.part {
             Part::Sources(sources) => {

@@ -2,7 +2,7 @@ use std::{net::IpAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use haul_flow::Policy;
 use haul_wire::SuiteId;
-pub use haul_wire::control::Direction;
+pub use haul_wire::control::{Direction, Rate};
 use tokio::sync::watch;
 
 /// UDP ports a responder uses unless told otherwise.
@@ -40,6 +40,8 @@ pub struct JobOptions {
     pub rate_min_bps: u64,
     /// Go into directories. Default: no; a source that is a directory is then an error.
     pub recursive: bool,
+    /// Rates to change to while data flows, at whichever end sends. Default: none ever come.
+    pub rate_changes: Option<watch::Receiver<Rate>>,
     /// Carry modes and times over. Default: no.
     pub preserve: bool,
     /// Create the destination directory when it is missing. Default: no.
@@ -66,6 +68,7 @@ impl Default for JobOptions {
             rate_target_bps: None,
             rate_min_bps: 0,
             recursive: false,
+            rate_changes: None,
             preserve: false,
             create_dir: false,
             udp_ports: ANY_UDP_PORT,

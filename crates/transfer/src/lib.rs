@@ -32,6 +32,8 @@ mod path;
 mod place;
 mod respond;
 mod summary;
+#[cfg(test)]
+mod tests;
 
 pub use error::{Misbehaviour, Phase, TransferError, UdpDirection};
 pub use event::{Event, FailedFile, FileRecord, Progress, SessionFacts, Summary, Warning};
@@ -44,6 +46,6 @@ pub use haul_wire::{
 pub use initiate::initiate;
 pub use job::{
     ANY_UDP_PORT, DEFAULT_RECEIVE_BUFFER_BYTES, DEFAULT_UDP_PORTS, Direction, Job, JobOptions,
-    RespondSetup,
+    Rate, RespondSetup,
 };
 pub use respond::respond;

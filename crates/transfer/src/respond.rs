@@ -56,15 +56,8 @@ where
     let cancel = setup.cancel.clone().unwrap_or(no_cancel);
     let responder = Responder { setup, cancel };
     let outcome = responder.run(&mut control).await;
-    if let Err(error) = &outcome
-        && let Some(words) = error.last_words()
-    {
-        let words = match words {
-            Message::Error(fault) if control.phase == Phase::Request => Message::Refused(fault),
-            other => other,
-        };
-        // A peer that does not read cannot be told.
-        let _ = control.send(&words);
+    if let Err(error) = &outcome {
+        control.say_why(error);
     }
     control.finish().await;
     outcome
@@ -254,6 +247,7 @@ impl Responder {
             part,
         } = ready;
         let setting = Setting {
+            direction: request.direction,
             agreed,
             path,
             policy,
@@ -261,6 +255,7 @@ impl Responder {
             file_events: false,
             progress_interval: TICK,
             cancel: self.cancel.clone(),
+            rate_changes: None,
         };
         match part {
             Part::Sources(sources) => {

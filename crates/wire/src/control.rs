@@ -30,7 +30,7 @@ use serde_bytes::ByteBuf;
 pub use code::ErrorCode;
 pub use frame::{FRAME_HEADER_LEN, FRAME_LEN_MAX, frame, frame_len};
 pub use hello::{
-    ClientHello, Features, HelloLimits, ServerHello, Spoken, UDP_ENDPOINTS_MAX, UdpEndpoint,
+    ClientHello, Features, HelloLimits, Nonce, ServerHello, Spoken, UDP_ENDPOINTS_MAX, UdpEndpoint,
 };
 pub use text::{TEXT_LEN_MAX, Text, escaped};
 

@@ -73,7 +73,7 @@ pub(crate) async fn receive(
         files,
     };
     let outcome = receiving.until_complete().await;
-    let stopped = receiving.session.stop().await;
+    let stopped = receiving.session.end(outcome.as_ref().err()).await;
     outcome?;
     let stopped = stopped.ok_or(TransferError::TaskFailed("write"))?;
     receiving.note(&stopped.snapshot);
@@ -113,6 +113,7 @@ impl Receiving<'_> {
                         failure: file.outcome.err().map(|why| why.to_string()),
                     }));
                 }
+                Wake::Rate(rate) => self.session.control.send(&Message::Rate(rate))?,
                 Wake::Tick => {
                     let snapshot = self.session.snapshot();
                     self.note(&snapshot);
@@ -148,7 +149,7 @@ impl Receiving<'_> {
             match woken {
                 Ok(Wake::Message(Message::Done(status))) => break status,
                 Ok(Wake::Message(other)) => return Err(self.session.control.unexpected(&other)),
-                Ok(Wake::Engine(_) | Wake::Tick) => {}
+                Ok(Wake::Engine(_) | Wake::Rate(_) | Wake::Tick) => {}
                 Err(TransferError::ConnectionLost { .. } | TransferError::Cancelled { .. }) => {
                     break self.session.meter.sender();
                 }

@@ -1,11 +1,13 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{Account, Session, Setting, Wake, connect, meter};
-use crate::{Misbehaviour, Phase, Policy, TransferError, control::Control};
+use crate::{
+    Direction, Misbehaviour, Phase, Policy, TransferError, UdpDirection, control::Control,
+};
 use haul_batch::{MAX_BATCH_BYTES, MAX_SEGMENTS};
 use haul_disk::{FailureKind, Outgoing, ScanOptions};
-use haul_engine::{EngineEvent, SendSetup, Snapshot};
-use haul_flow::{SenderConfig, Time};
+use haul_engine::{EngineError, EngineEvent, SendSetup, Snapshot};
+use haul_flow::{FlowError, SenderConfig, Time};
 use haul_manifest::SkipKind;
 use haul_wire::{
     block_len,
@@ -64,6 +66,7 @@ pub(crate) async fn send(
         segment_len(block_len),
         ceiling.lower(parameters.rate),
     )?;
+    let direction = setting.direction;
     let (link, engine, setting) = connect(setting, |_| true);
     let setup = SendSetup {
         link,
@@ -75,10 +78,11 @@ pub(crate) async fn send(
         session: Session::new(control, running, engine, setting),
         outgoing,
         ceiling,
+        direction,
     };
     let outcome = sending.until_verdict().await;
     let data_time = sending.session.began.elapsed();
-    let stopped = sending.session.stop().await;
+    let stopped = sending.session.end(outcome.as_ref().err()).await;
     let verdict = outcome?;
     let snapshot = stopped.map(|stopped| stopped.snapshot).unwrap_or_default();
     let status = sending.note(&snapshot);
@@ -137,6 +141,7 @@ struct Sending<'a> {
     session: Session<'a>,
     outgoing: Arc<Outgoing>,
     ceiling: Ceiling,
+    direction: Direction,
 }
 
 impl Sending<'_> {
@@ -144,7 +149,7 @@ impl Sending<'_> {
         loop {
             match self.session.wake().await? {
                 Wake::Message(Message::Verdict(verdict)) => return self.check(verdict),
-                Wake::Message(Message::Rate(rate)) => self.set_rate(rate),
+                Wake::Message(Message::Rate(rate)) | Wake::Rate(rate) => self.set_rate(rate),
                 Wake::Message(other) => return Err(self.session.control.unexpected(&other)),
                 Wake::Engine(EngineEvent::Delivered) => {
                     self.session.control.phase = Phase::Verdict;
@@ -152,7 +157,7 @@ impl Sending<'_> {
                 // Nothing is left to send: a receiver busy finishing its files may well be silent.
                 Wake::Engine(EngineEvent::Failed(_))
                     if self.session.control.phase == Phase::Verdict => {}
-                Wake::Engine(EngineEvent::Failed(error)) => return Err(error.into()),
+                Wake::Engine(EngineEvent::Failed(error)) => return Err(self.explain(error)),
                 Wake::Engine(EngineEvent::Complete | EngineEvent::File(_)) => {}
                 Wake::Tick => {
                     let snapshot = self.session.snapshot();
@@ -161,6 +166,22 @@ impl Sending<'_> {
                 }
             }
         }
+    }
+
+    /// Names the direction that went dead: that of the data when the other end is still heard, that
+    /// of its reports when it is not.
+    fn explain(&self, error: EngineError) -> TransferError {
+        let (of_data, waited) = match error {
+            EngineError::Flow(FlowError::PathBlocked(waited)) => (true, waited),
+            EngineError::Flow(FlowError::PeerSilent(waited)) => (false, waited),
+            other => return other.into(),
+        };
+        let direction = if of_data == (self.direction == Direction::Upload) {
+            UdpDirection::ToServer
+        } else {
+            UdpDirection::ToClient
+        };
+        TransferError::PathSilent { direction, waited }
     }
 
     /// A receiver cannot have everything before the list has been sent to its end.

@@ -65,7 +65,7 @@ pub(crate) async fn greet(
     let client_hello = control.send_verbatim(&Message::ClientHello(ClientHello {
         versions: offer.versions.clone(),
         suites: offer.suites.iter().map(|suite| *suite as u8).collect(),
-        nonce: *ours.nonce,
+        nonce: ours.nonce.clone(),
         public: ours.public,
         features: offer.features,
         limits: offer.limits,

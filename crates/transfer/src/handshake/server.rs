@@ -124,7 +124,7 @@ pub(crate) async fn answer(
     let server_hello = control.send_verbatim(&Message::ServerHello(ServerHello {
         version: heard.version,
         suite: heard.suite as u8,
-        nonce: *ours.nonce,
+        nonce: ours.nonce.clone(),
         public: ours.public,
         session,
         udp,

@@ -56,10 +56,8 @@ async fn serve(control: &mut Control, policy: &ServerPolicy) -> Result<Agreed, T
 }
 
 async fn say_why<T>(control: &mut Control, outcome: &Result<T, TransferError>) {
-    if let Err(error) = outcome
-        && let Some(words) = error.last_words()
-    {
-        control.send(&words).unwrap();
+    if let Err(error) = outcome {
+        control.say_why(error);
         control.finish().await;
     }
 }
@@ -367,7 +365,7 @@ fn server_hello() -> ServerHello {
     ServerHello {
         version: 1,
         suite: SuiteId::Aes128Cfb as u8,
-        nonce: [1; 32],
+        nonce: Nonce([1; 32]),
         public: [9; 32],
         session: SessionId(1),
         udp: vec![ENDPOINT],

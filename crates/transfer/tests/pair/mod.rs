@@ -1,7 +1,8 @@
 //! Both ends of a transfer in one process: the control channel in memory, UDP over loopback.
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
-pub mod tree;
+pub(crate) mod proxy;
+pub(crate) mod tree;
 
 use std::{net::IpAddr, os::unix::ffi::OsStrExt as _, path::Path, time::Duration};
 
@@ -16,37 +17,37 @@ use tokio::{
     time::timeout,
 };
 
-pub const PATIENCE: Duration = Duration::from_secs(60);
-pub const LOCALHOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-pub const LOCALHOST_6: IpAddr = IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const LOCALHOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+pub(crate) const LOCALHOST_6: IpAddr = IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
 
 type Outcome = Result<Summary, TransferError>;
 
 /// A job of one source and what serves it.
-pub struct Case {
-    pub job: Job,
-    pub setup: RespondSetup,
-    pub peer: IpAddr,
+pub(crate) struct Case {
+    pub(crate) job: Job,
+    pub(crate) setup: RespondSetup,
+    pub(crate) peer: IpAddr,
 }
 
 /// Both ends under way.
-pub struct Under {
-    pub initiator: JoinHandle<Outcome>,
-    pub responder: JoinHandle<Outcome>,
-    pub events: mpsc::UnboundedReceiver<Event>,
-    pub cancel: watch::Sender<bool>,
+pub(crate) struct Under {
+    pub(crate) initiator: JoinHandle<Outcome>,
+    pub(crate) responder: JoinHandle<Outcome>,
+    pub(crate) events: mpsc::UnboundedReceiver<Event>,
+    pub(crate) cancel: watch::Sender<bool>,
 }
 
 /// How it went, at both ends.
 #[derive(Debug)]
-pub struct Ended {
-    pub initiator: Outcome,
-    pub responder: Outcome,
-    pub events: Vec<Event>,
+pub(crate) struct Ended {
+    pub(crate) initiator: Outcome,
+    pub(crate) responder: Outcome,
+    pub(crate) events: Vec<Event>,
 }
 
 impl Case {
-    pub fn new(direction: Direction, source: &Path, destination: &Path) -> Self {
+    pub(crate) fn new(direction: Direction, source: &Path, destination: &Path) -> Self {
         let bytes = |path: &Path| path.as_os_str().as_bytes().to_vec();
         let options = JobOptions {
             recursive: true,
@@ -74,19 +75,19 @@ impl Case {
         }
     }
 
-    pub fn ipv6(mut self) -> Self {
+    pub(crate) fn ipv6(mut self) -> Self {
         self.peer = LOCALHOST_6;
         self.setup.ssh_peer = Some(LOCALHOST_6);
         self
     }
 
-    pub fn start(self) -> Under {
+    pub(crate) fn start(self) -> Under {
         let (near, far) = duplex(64 * 1024);
         self.start_over(near, far)
     }
 
     /// Starts both ends over these two streams.
-    pub fn start_over(self, near: DuplexStream, far: DuplexStream) -> Under {
+    pub(crate) fn start_over(self, near: DuplexStream, far: DuplexStream) -> Under {
         let (events_out, events) = mpsc::unbounded_channel();
         let (cancel, cancelled) = watch::channel(false);
         let initiator = tokio::spawn(initiate(self.job, near, self.peer, events_out, cancelled));
@@ -100,13 +101,13 @@ impl Case {
         }
     }
 
-    pub async fn run(self) -> Ended {
+    pub(crate) async fn run(self) -> Ended {
         self.start().end().await
     }
 }
 
 impl Under {
-    pub async fn end(mut self) -> Ended {
+    pub(crate) async fn end(mut self) -> Ended {
         let both = async { (self.initiator.await.unwrap(), self.responder.await.unwrap()) };
         let (initiator, responder) = timeout(PATIENCE, both)
             .await
@@ -123,7 +124,7 @@ impl Under {
     }
 
     /// Waits until this many file bytes have arrived.
-    pub async fn until_bytes(&mut self, bytes: u64) {
+    pub(crate) async fn until_bytes(&mut self, bytes: u64) {
         let seen = async {
             while let Some(event) = self.events.recv().await {
                 if matches!(event, Event::Progress(progress) if progress.bytes >= bytes) {
@@ -138,13 +139,13 @@ impl Under {
 
 impl Ended {
     /// Both summaries of a success.
-    pub fn succeeded(self) -> (Summary, Summary) {
+    pub(crate) fn succeeded(self) -> (Summary, Summary) {
         let responder = self.responder.expect("the responder succeeds");
         (self.initiator.expect("the initiator succeeds"), responder)
     }
 
     /// Both errors of a failure.
-    pub fn failed(self) -> (TransferError, TransferError) {
+    pub(crate) fn failed(self) -> (TransferError, TransferError) {
         let initiator = self.initiator.expect_err("the initiator fails");
         (initiator, self.responder.expect_err("the responder fails"))
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Bytes that differ everywhere, the same for the same seed.
-pub fn noise(seed: u64, len: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed;
     let words = (0..len.div_ceil(8)).flat_map(|_| {
         // splitmix64: https://prng.di.unimi.it/splitmix64.c
@@ -23,7 +23,7 @@ pub fn noise(seed: u64, len: usize) -> Vec<u8> {
 }
 
 /// Fills `dir` with names and shapes that break careless programs.
-pub fn make_nasty(dir: &Path) {
+pub(crate) fn make_nasty(dir: &Path) {
     let raw = |name: &[u8]| dir.join(OsStr::from_bytes(name));
     fs::create_dir_all(dir.join("a/b/c/d")).unwrap();
     fs::create_dir(dir.join("empty dir")).unwrap();
@@ -51,7 +51,7 @@ pub fn make_nasty(dir: &Path) {
 }
 
 /// What a tree holds, by relative path.
-pub fn describe(root: &Path) -> BTreeMap<PathBuf, String> {
+pub(crate) fn describe(root: &Path) -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
     let mut pending = vec![root.to_path_buf()];
     while let Some(dir) = pending.pop() {
@@ -82,6 +82,6 @@ pub fn describe(root: &Path) -> BTreeMap<PathBuf, String> {
 }
 
 /// Names under `root` that a finished transfer must not leave behind.
-pub fn names(root: &Path) -> Vec<PathBuf> {
+pub(crate) fn names(root: &Path) -> Vec<PathBuf> {
     describe(root).into_keys().collect()
 }

@@ -1,6 +1,7 @@
 use std::{fmt, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
+use zeroize::ZeroizeOnDrop;
 
 use super::{bounded, text::Text};
 use crate::SessionId;
@@ -15,7 +16,7 @@ pub const UDP_ENDPOINTS_MAX: usize = 8;
 /// First message of the initiator.
 ///
 /// A later version may append fields; this one skips them.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientHello {
     /// Conversation versions spoken, newest first.
     #[serde(deserialize_with = "bounded::list::<_, _, VERSIONS_MAX>")]
@@ -23,8 +24,8 @@ pub struct ClientHello {
     /// Numbers of the suites offered, preferred first; unknown ones are ignored.
     #[serde(deserialize_with = "bounded::list::<_, _, SUITES_MAX>")]
     pub suites: Vec<u8>,
-    /// Secret bytes for the keys. As secret as SSH: never shown, never logged.
-    pub nonce: [u8; 32],
+    /// Secret bytes for the keys.
+    pub nonce: Nonce,
     /// Ephemeral X25519 public key.
     pub public: [u8; 32],
     /// What else this end can do.
@@ -43,14 +44,14 @@ pub struct ClientHello {
 /// First message of the responder.
 ///
 /// A later version may append fields; this one skips them.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerHello {
     /// The version chosen from the initiator's.
     pub version: u16,
     /// Number of the suite chosen from the initiator's.
     pub suite: u8,
-    /// Secret bytes for the keys. As secret as SSH: never shown, never logged.
-    pub nonce: [u8; 32],
+    /// Secret bytes for the keys.
+    pub nonce: Nonce,
     /// Ephemeral X25519 public key.
     pub public: [u8; 32],
     /// The session, in every datagram's header.
@@ -110,28 +111,12 @@ pub struct UdpEndpoint {
     pub port: u16,
 }
 
-impl fmt::Debug for ClientHello {
-    /// Without the secret bytes.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientHello")
-            .field("versions", &self.versions)
-            .field("suites", &self.suites)
-            .field("features", &self.features)
-            .field("agent", &self.agent)
-            .finish_non_exhaustive()
-    }
-}
+/// Random bytes that one end contributes to the keys. As secret as SSH: wiped, never shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ZeroizeOnDrop)]
+pub struct Nonce(pub [u8; 32]);
 
-impl fmt::Debug for ServerHello {
-    /// Without the secret bytes.
+impl fmt::Debug for Nonce {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerHello")
-            .field("version", &self.version)
-            .field("suite", &self.suite)
-            .field("session", &self.session)
-            .field("udp", &self.udp)
-            .field("features", &self.features)
-            .field("agent", &self.agent)
-            .finish_non_exhaustive()
+        f.write_str("Nonce(..)")
     }
 }

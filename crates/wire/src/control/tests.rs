@@ -7,7 +7,7 @@ fn client_hello() -> ClientHello {
     ClientHello {
         versions: vec![1],
         suites: vec![1, 4, 200],
-        nonce: [7; 32],
+        nonce: Nonce([7; 32]),
         public: [9; 32],
         features: Features::default(),
         limits: HelloLimits {
@@ -29,7 +29,7 @@ fn every_message() -> Vec<Message> {
         Message::ServerHello(ServerHello {
             version: 1,
             suite: 1,
-            nonce: [1; 32],
+            nonce: Nonce([1; 32]),
             public: [2; 32],
             session: SessionId(0xdead_beef),
             udp: vec![UdpEndpoint {
