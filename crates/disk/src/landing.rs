@@ -45,8 +45,8 @@ pub struct Landing {
 
 impl Landing {
     /// Decides where a transfer lands, as scp does: in the destination when it is a directory;
-    /// otherwise a single source gets the destination's name, in a directory that exists.
-    /// `~` and relative paths begin at `base`. With `create_dir` the destination is made a directory,
+    /// otherwise a single source gets the destination's name, in a directory that exists. `~` and
+    /// relative paths begin at `base`. With `create_dir` the destination is made a directory,
     /// parents included. Symbolic links in the destination are followed, except one that is to be
     /// replaced: it was the user who wrote it.
     ///

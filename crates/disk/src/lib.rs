@@ -1,5 +1,5 @@
-//! File extents into and out of batches, walking, attributes, atomic finish, and the [`Root`] through
-//! which every name becomes a file.
+//! File extents into and out of batches, walking, attributes, atomic finish, and the [`Root`]
+//! through which every name becomes a file.
 //!
 //! ```text
 //!  sender                                            receiver
@@ -8,10 +8,10 @@
 //!  files ──preadv──► batch slots ═══► batch slots ──pwritev──► partial files → rename
 //! ```
 //!
-//! The sending half is [`Outgoing`], the receiving half [`Incoming`]. What a user typed becomes paths
-//! through [`expand_source`] and [`Landing::resolve`]; what the peer says becomes files only through
-//! [`Root`], one checked name at a time, by held directory descriptors, never following a symbolic
-//! link.
+//! The sending half is [`Outgoing`], the receiving half [`Incoming`]. What a user typed becomes
+//! paths through [`expand_source`] and [`Landing::resolve`]; what the peer says becomes files only
+//! through [`Root`], one checked name at a time, by held directory descriptors, never following a
+//! symbolic link.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

@@ -49,9 +49,9 @@ pub(crate) fn check(path: &Path, recursive: bool) -> Result<(), DiskError> {
     accessat(CWD, path, access, AtFlags::EACCESS).map_err(failed)
 }
 
-/// What a source means on the machine it is on: `~` and relative paths begin at `home`, and `*`, `?`
-/// and `[...]` stand for the names they match, sorted. A name that exists as written is taken as
-/// written. A `.` or `/.` at the end is kept.
+/// What a source means on the machine it is on: `~` and relative paths begin at `home`, and `*`,
+/// `?` and `[...]` stand for the names they match, sorted. A name that exists as written is taken
+/// as written. A `.` or `/.` at the end is kept.
 ///
 /// # Errors
 /// [`DiskError::Source`] when a pattern matches nothing. Whether what is named exists is not looked

@@ -1,9 +1,9 @@
 //! What is to be moved and what has arrived.
 //!
 //! The sender describes its files in a **list** of [`Entry`]s, which travels as blocks of its own
-//! ([`ListWriter`], [`ListReader`]), and concatenates the contents of all files, in list order, into
-//! one **content space** ([`ContentMap`]). Both ends number alike: directories from 1 in list order
-//! ([`DirId`]), files that have content from 0 ([`FileNo`]).
+//! ([`ListWriter`], [`ListReader`]), and concatenates the contents of all files, in list order,
+//! into one **content space** ([`ContentMap`]). Both ends number alike: directories from 1 in list
+//! order ([`DirId`]), files that have content from 0 ([`FileNo`]).
 //!
 //! Nothing here performs I/O or reads a clock. What comes from the network is checked here, before
 //! anything on a disk is touched: names, depth, lengths, sizes, totals. Nothing panics on it.
@@ -47,8 +47,8 @@ pub const MAX_ENTRY_LEN: usize = 96 * 1024;
 /// could not be read as it was listed. The sender puts it there when it fills the block.
 ///
 /// A torn block that belongs to one file alone spoils that file. One that several files share must
-/// wait for its [`Entry::Torn`], above which every spoiled file is listed as [`Entry::Changed`]: the
-/// others' bytes in it are good. Thus no file is ever taken for whole that is not.
+/// wait for its [`Entry::Torn`], above which every spoiled file is listed as [`Entry::Changed`]:
+/// the others' bytes in it are good. Thus no file is ever taken for whole that is not.
 pub const TORN: u64 = 1 << 47;
 
 /// Number of a content block that means nothing and is thrown away. A sender that is asked for a

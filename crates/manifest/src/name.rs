@@ -2,8 +2,9 @@ use std::fmt::{self, Write as _};
 
 use crate::{MAX_NAME_LEN, NameError};
 
-/// The name of one file in its directory: any bytes a Unix file system takes, and nothing that would
-/// lead anywhere else. Not empty, not `.` or `..`, no slash, no NUL, at most [`MAX_NAME_LEN`] bytes.
+/// The name of one file in its directory: any bytes a Unix file system takes, and nothing that
+/// would lead anywhere else. Not empty, not `.` or `..`, no slash, no NUL, at most [`MAX_NAME_LEN`]
+/// bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Box<[u8]>);
 
@@ -68,8 +69,14 @@ impl fmt::Display for Shown<'_> {
 /// Controls (C0, C1), line and paragraph separators, and the marks that change reading direction.
 fn is_harmful(character: char) -> bool {
     character.is_control()
-        || matches!(character,
-            '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+        || matches!(
+            character,
+            '\u{061c}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{2069}'
+                | '\u{feff}'
+        )
 }
 
 #[cfg(test)]

@@ -128,8 +128,8 @@ impl Files {
         self.publish(tree, &partial, &fd, listed)
     }
 
-    /// Writes one piece of a file; the whole file gets its name. `Err` only when no other file would
-    /// fare better.
+    /// Writes one piece of a file; the whole file gets its name. `Err` only when no other file
+    /// would fare better.
     pub(super) fn write(
         &mut self,
         tree: &mut Tree,

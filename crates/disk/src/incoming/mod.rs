@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  place() ─ list block ──► inflow.rs   in order → entries → dirs.rs, files.rs, links.rs
-//!          └ content block ► content.rs  listed? → pieces → files.rs → pwritev → partial.rs → rename
+//!          └ content block ► content.rs  listed? → pieces → files.rs → pwritev → partial.rs
 //!                                └ not yet: waiting.rs, until its entry arrives
 //! ```
 
@@ -62,8 +62,8 @@ pub struct Placed {
 /// What is being received.
 ///
 /// Call [`place`](Self::place) with every batch that arrives, in any order, duplicates included,
-/// until it is [complete](Self::is_complete); then [`finish`](Self::finish). After an error, or when
-/// the transfer ends early, [`abandon`](Self::abandon).
+/// until it is [complete](Self::is_complete); then [`finish`](Self::finish). After an error, or
+/// when the transfer ends early, [`abandon`](Self::abandon).
 #[derive(Debug)]
 pub struct Incoming {
     block_len: usize,
@@ -134,8 +134,8 @@ impl Incoming {
 
     /// Takes the blocks of a batch: `segments` tells which segment holds which block.
     ///
-    /// # Errors
-    /// [`DiskError`] when the peer misbehaves or the file system gives up; the transfer is over then.
+    /// # Errors [`DiskError`] when the peer misbehaves or the file system gives up; the transfer is
+    /// over then.
     pub fn place(
         &mut self,
         batch: Batch,
@@ -184,8 +184,8 @@ impl Incoming {
         self.tree.ledger.poll_event()
     }
 
-    /// Makes the symbolic links, then gives the directories their modes and times. To be called once
-    /// [complete](Self::is_complete); files that are not whole keep their partial names.
+    /// Makes the symbolic links, then gives the directories their modes and times. To be called
+    /// once [complete](Self::is_complete); files that are not whole keep their partial names.
     ///
     /// # Errors
     /// [`DiskError::Storage`] when the file system gives up.

@@ -14,8 +14,8 @@ pub(super) struct Identity(u64);
 
 impl Identity {
     pub(super) fn of(stat: &Stat) -> Self {
-        // Inode numbers are small; an odd factor (2^64 divided by the golden ratio) spreads the device
-        // over the bits they leave.
+        // Inode numbers are small; an odd factor (2^64 divided by the golden ratio) spreads the
+        // device over the bits they leave.
         Self(stat.st_ino ^ stat.st_dev.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 }

@@ -7,8 +7,9 @@ use haul_manifest::FileNo;
 pub(super) struct Damage {
     /// Files listed as changed: none of their bytes are read any more.
     spoiled: BTreeSet<FileNo>,
-    /// Blocks that several files share and that went out with zeros in them, as they went out. Every
-    /// later copy has to be the same, because the list says of this one which files are whole in it.
+    /// Blocks that several files share and that went out with zeros in them, as they went out.
+    /// Every later copy has to be the same, because the list says of this one which files are whole
+    /// in it.
     torn: BTreeMap<u64, Box<[u8]>>,
 }
 

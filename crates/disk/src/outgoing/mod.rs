@@ -1,8 +1,8 @@
 //! The sending half. Three threads share one [`Outgoing`]:
 //!
 //! ```text
-//!  scan thread    scan()     walks the sources, lists entries, maps contents   (scan.rs)
-//!  read stage     fill()     blocks of list and contents into batches          (fill.rs, reader.rs)
+//!  scan thread    scan()     walks the sources, lists entries, maps contents (scan.rs)
+//!  read stage     fill()     blocks of list and contents into batches        (fill.rs, reader.rs)
 //!  driver         release()  what has been delivered is forgotten, the scan goes on
 //! ```
 
@@ -137,7 +137,8 @@ impl Outgoing {
             .collect()
     }
 
-    /// The blocks of `stream` below `floor` have been delivered: they are forgotten. Returns what may be sent now, when that is more than before.
+    /// The blocks of `stream` below `floor` have been delivered: they are forgotten. Returns what
+    /// may be sent now, when that is more than before.
     pub fn release(&self, stream: Stream, floor: BlockNo) -> Option<Available> {
         let mut state = self.lock();
         let before = state.listing.available();

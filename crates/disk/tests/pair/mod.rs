@@ -1,5 +1,5 @@
-//! An `Outgoing` and an `Incoming` joined by a network that loses, reorders and repeats, all decided
-//! by a seed.
+//! An `Outgoing` and an `Incoming` joined by a network that loses, reorders and repeats, all
+//! decided by a seed.
 #![allow(
     dead_code,
     clippy::unwrap_used,
