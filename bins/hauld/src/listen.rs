@@ -113,10 +113,10 @@ async fn converse(
         .context("no SSH client")??;
     let handle = running.handle();
     tokio::pin!(running);
-    let login = timeout(LOGIN_DEADLINE, login.wait_for(|done| *done));
+    let in_time = async { timeout(LOGIN_DEADLINE, login.wait_for(|done| *done)).await.is_ok() };
     tokio::select! {
         ended = &mut running => return Ok(ended?),
-        login = login => if login.is_err() {
+        in_time = in_time => if !in_time {
             let _ = handle
                 .disconnect(russh::Disconnect::ByApplication, "login took too long".into(), "".into())
                 .await;
