@@ -5,7 +5,7 @@ mod pair;
 
 use std::{
     fs::{self, File},
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
+    os::unix::fs::{MetadataExt as _, PermissionsExt, symlink},
     path::Path,
     time::Duration,
 };
@@ -16,7 +16,11 @@ use pair::{
     look,
     peer::{Peer, dir, file, link, meta, name},
 };
-use rustix::fs::{CWD, FlockOperation, Mode, flock, mkfifoat};
+use rustix::{
+    fs::{CWD, FlockOperation, Mode, flock, mkfifoat},
+    process::{Uid, geteuid},
+    thread::set_thread_res_uid,
+};
 
 struct Place {
     work: tempfile::TempDir,
@@ -303,6 +307,45 @@ fn umask_applies_unless_modes_are_kept() {
     for (name, mode) in [("f", 0o750), ("empty", 0o750), ("d", 0o750), ("ro", 0o550)] {
         let found = fs::metadata(place.target().join(name)).unwrap().mode();
         assert_eq!(found & 0o7777, mode, "{name}");
+    }
+}
+
+/// A directory that its owner may not enter in the end, with more in it than are held open.
+#[test]
+fn directories_lose_their_permissions_from_the_bottom_up() {
+    let place = Place::new();
+    fs::set_permissions(place.work.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    fs::set_permissions(place.target(), PermissionsExt::from_mode(0o777)).unwrap();
+    let unprivileged = || {
+        if geteuid().is_root() {
+            // This thread becomes nobody.
+            let nobody = Uid::from_raw(65_534);
+            set_thread_res_uid(nobody, nobody, nobody).unwrap();
+        }
+        let closed = |parent, called: &str| Entry::Dir {
+            parent: DirId(parent),
+            name: name(called),
+            meta: meta(0),
+        };
+        let mut peer = Peer::new(&place.target());
+        peer.list(closed(0, "top")).unwrap();
+        for index in 0..300 {
+            peer.list(closed(1, &format!("d{index}"))).unwrap();
+            peer.list(file(2 + index, "empty", 0)).unwrap();
+        }
+        peer.end().unwrap();
+        let received = peer.incoming.finish().unwrap();
+        assert_eq!((received.failed, received.files), (vec![], 300));
+    };
+    std::thread::scope(|scope| scope.spawn(unprivileged).join().unwrap());
+    let top = place.target().join("top");
+    assert_eq!(fs::metadata(&top).unwrap().mode() & 0o7777, 0);
+    // So that whoever runs this can look inside and clean up.
+    fs::set_permissions(&top, PermissionsExt::from_mode(0o700)).unwrap();
+    for index in 0..300 {
+        let dir = top.join(format!("d{index}"));
+        assert_eq!(fs::metadata(&dir).unwrap().mode() & 0o7777, 0);
+        fs::set_permissions(&dir, PermissionsExt::from_mode(0o700)).unwrap();
     }
 }
 

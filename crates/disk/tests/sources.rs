@@ -10,8 +10,10 @@ use std::{
     path::Path,
 };
 
+use haul_batch::Pool;
 use haul_disk::{DiskError, FailureKind, Outgoing, Received, ScanOptions};
-use haul_manifest::{ChangeKind, SkipKind};
+use haul_manifest::{ChangeKind, SkipKind, VOID};
+use haul_wire::{BLOCK_ADDR_LEN, BlockAddr, BlockNo, HEADER_LEN, Stream, segment_len};
 use pair::{CLEAN, Network, ROUGH, Random, incoming, outgoing, run, transfer};
 use rustix::{
     fs::{CWD, Mode, mkfifoat},
@@ -283,4 +285,30 @@ fn stopping_ends_a_scan_that_waits() {
     });
     assert!(!totals.unwrap().scanned);
     assert_eq!(told, 1);
+}
+
+#[test]
+fn the_last_block_is_filled_up_with_zeros() {
+    let work = tempfile::tempdir().unwrap();
+    let source = work.path().join("short");
+    fs::write(&source, b"0123456789").unwrap();
+    let outgoing = outgoing(&[&source]);
+    let totals = outgoing.scan(&mut |_| {}).unwrap();
+    assert_eq!(
+        (totals.files, totals.bytes, totals.content_bytes),
+        (1, 10, 10)
+    );
+    let mut batch = Pool::new(1).try_take().unwrap();
+    batch.shape(segment_len(pair::BLOCK_LEN), 1);
+    batch.bytes_mut().fill(0xaa);
+    outgoing.fill(&[BlockAddr::content(0)], &mut batch).unwrap();
+    let block = &batch.bytes()[HEADER_LEN + BLOCK_ADDR_LEN..][..pair::BLOCK_LEN];
+    assert_eq!(&block[..10], b"0123456789");
+    assert!(block[10..].iter().all(|byte| *byte == 0));
+    let never = outgoing.fill(&[BlockAddr::content(1)], &mut batch);
+    assert!(matches!(never, Err(DiskError::NotAvailable(_))));
+    outgoing.release(Stream::Content, BlockNo(1));
+    outgoing.fill(&[BlockAddr::content(0)], &mut batch).unwrap();
+    let addr = BlockAddr::decode(&batch.bytes()[HEADER_LEN..]).unwrap();
+    assert_eq!(addr, BlockAddr::content(VOID), "forgotten");
 }
