@@ -10,6 +10,8 @@
     unreachable_pub
 )]
 
+#[path = "fair/anywhere.rs"]
+mod anywhere;
 #[path = "fair/bottleneck.rs"]
 mod bottleneck;
 #[path = "fair/changes.rs"]

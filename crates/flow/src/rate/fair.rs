@@ -181,7 +181,8 @@ impl RatePolicy for Fair {
                 .rounds
                 .on_record(record, sample.next_packet, &core.deliveries);
             if let Some(round) = &round {
-                core.floor.guard(round, sample.now);
+                let starting = matches!(self.phase, Phase::Startup(_));
+                core.floor.guard(round, sample.now, starting);
             }
             let view = core.view(sample, record, gap, round);
             let next = self.phase.step(core, &view);

@@ -26,10 +26,14 @@ const BUFFER_MEMORY: f64 = 100.0;
 const RATE_MAX: f64 = 1e15;
 const TARGET_MIN: f64 = 0.00025;
 const TARGET_MAX: f64 = 0.025;
+/// A shorter round trip does not raise the least rate, seconds: a slow path may be short.
+const RTT_LEAST: f64 = 0.050;
 /// Packets per round trip that are sent whatever happens.
 const WINDOW_MIN: f64 = 2.0;
 /// Packets in the first round trip (RFC 6928).
 const WINDOW_INITIAL: f64 = 10.0;
+/// A shorter round trip does not make the beginning any faster, seconds.
+const RTT_INITIAL_MIN: f64 = 0.001;
 /// No law works on less time than this: on shorter paths processors, not queues, make the delay.
 pub(super) const PERIOD_MIN: f64 = 0.010;
 /// Longer round trips than this are not believed.
@@ -48,6 +52,8 @@ pub(super) struct Core {
     pub(super) period: f64,
     /// Sending rate that fills the path, bits per second (losses included).
     pub(super) bandwidth: f64,
+    /// Packets before this one were sent at rates that an experiment found too high.
+    distrusted: PacketNo,
     /// Largest recent bandwidth, forgotten over half a minute.
     best: f64,
     /// Share of the queue target that the path's buffer has room for.
@@ -90,6 +96,7 @@ impl Core {
             srtt,
             period: srtt.max(PERIOD_MIN),
             bandwidth: 0.0,
+            distrusted: PacketNo(0),
             best: 0.0,
             buffer_share: 1.0,
             rate: 0.0,
@@ -99,7 +106,7 @@ impl Core {
             growth: Growth::new(config.seed),
             calendar: Calendar::default(),
         };
-        core.rate = core.limited(WINDOW_INITIAL * segment_bits / srtt);
+        core.rate = core.limited(WINDOW_INITIAL * segment_bits / srtt.max(RTT_INITIAL_MIN));
         core.deliveries = Deliveries::new(config.now, core.rate, config.segment_len);
         core
     }
@@ -179,6 +186,21 @@ impl Core {
             .min((0.35 * target / self.period).max(STEP_MIN))
     }
 
+    /// An experiment found this bandwidth: what was sent before, faster, is no evidence any more.
+    pub(super) fn settle(&mut self, bandwidth: f64, view: &View) {
+        self.bandwidth = bandwidth;
+        self.rate = bandwidth;
+        self.distrusted = view.next_packet;
+    }
+
+    /// Raises the bandwidth to what was sent and arrived.
+    pub(super) fn raise_bandwidth(&mut self, measure: &Measure) {
+        if measure.first >= self.distrusted {
+            let shown = measure.sent.min(measure.bandwidth(self.floor.get()));
+            self.bandwidth = self.bandwidth.max(shown);
+        }
+    }
+
     /// Time in which the law corrects a wrong queue, seconds: 2.5 periods keep the phase margin
     /// with one period of dead time.
     pub(super) fn correction_time(&self) -> f64 {
@@ -199,7 +221,7 @@ impl Core {
     /// The rate to pace with: `rate` within the limits, sane whatever came in.
     pub(super) fn limited(&self, rate: f64) -> f64 {
         let rate = if rate.is_finite() { rate } else { self.best };
-        let least = WINDOW_MIN * self.segment_bits / self.period;
+        let least = WINDOW_MIN * self.segment_bits / self.srtt.max(RTT_LEAST);
         let rate = (rate * self.floor.damping()).max(least).max(self.min_bps);
         rate.min(self.target_bps).min(RATE_MAX)
     }

@@ -137,6 +137,11 @@ impl Delay {
         self.jitter
     }
 
+    /// Whether delays jump about as those of queues do not.
+    pub(super) fn is_noisy(&self) -> bool {
+        self.jitter > NOISY && self.jitter > 0.1 * self.standing()
+    }
+
     /// Delay to be put up with because the path is noisy, seconds. Bounded by the jitter: noise
     /// jumps about, another sender's queue is smooth and must not be taken for noise.
     pub(super) fn noise(&self) -> f64 {

@@ -31,6 +31,8 @@ pub(super) struct Record {
 /// What happened between two records.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Measure {
+    /// The packet it begins with.
+    pub(super) first: PacketNo,
     /// Bits per second that arrived, by the receiver's clock. Free of whatever happens to reports.
     pub(super) delivered: f64,
     /// Bits per second at which the same packets were sent, by the sender's clock.
@@ -56,6 +58,27 @@ impl Measure {
         } else {
             self.delivered / (1.0 - floor)
         }
+    }
+
+    /// This and another measure, taken together.
+    pub(super) fn and(&self, other: &Self) -> Self {
+        let packets = (self.packets + other.packets).max(1.0);
+        let mean =
+            |mine: f64, theirs: f64| (mine * self.packets + theirs * other.packets) / packets;
+        Self {
+            first: self.first.min(other.first),
+            delivered: mean(self.delivered, other.delivered),
+            sent: mean(self.sent, other.sent),
+            loss: mean(self.loss, other.loss),
+            packets,
+            used: mean(self.used, other.used),
+            limited: self.limited || other.limited,
+        }
+    }
+
+    /// Variance of `loss` as seen.
+    pub(super) fn variance(&self) -> f64 {
+        self.loss * (1.0 - self.loss) / self.packets.max(1.0)
     }
 
     /// Standard deviation of `loss` if each packet is lost with probability `floor`.
@@ -237,6 +260,7 @@ impl Deliveries {
         let short = !limited && used < USED_MIN;
         let scale = if short { 1.0 / used.max(0.3) } else { 1.0 };
         Some(Measure {
+            first: first.largest(),
             delivered: received * self.segment_bits / arriving * scale,
             sent: packets * self.segment_bits / sending * scale,
             loss: (1.0 - received / packets).clamp(0.0, 1.0),

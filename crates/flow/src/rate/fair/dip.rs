@@ -16,6 +16,10 @@ const FLAT: f64 = 0.92;
 /// Where slowing down made no more than this of a difference to what arrives, the path was no
 /// longer overloaded while it lasted.
 const LIGHT_OVERLOAD: f64 = 1.1;
+/// Standing delay above this is never taken for noise, seconds.
+const NOISE_MAX: f64 = 0.030;
+/// Excess loss that shrank to this share of itself at unchanged rate is over.
+const TRANSIENT: f64 = 0.25;
 /// An audit must tell two loss rates apart that differ by three times this.
 const AUDIT_DEVIATION: f64 = 0.015;
 /// Loss that this floor's noise could explain is no evidence.
@@ -62,6 +66,31 @@ impl Reason {
         let evidence = wanted.min(most.max(4.0 * core.period));
         let noise = (12.0 * core.delay.jitter()).min(1.0);
         (periods * core.period).max(noise).max(evidence)
+    }
+}
+
+/// What full rate did and what the dip did.
+#[derive(Debug, Clone, Copy)]
+struct Evidence {
+    control: Measure,
+    dip: Measure,
+}
+
+impl Evidence {
+    /// Did the share that arrived rise by more than half of what it would if the loss above
+    /// `floor` were one's own? At light overload the loss falls back to the floor; at heavy
+    /// overload it hardly moves, but then what arrives stays the same although less is sent.
+    fn is_overload(&self, floor: f64) -> bool {
+        let arrived = (1.0 - self.control.loss).max(0.001);
+        let slower = self.control.sent / self.dip.sent.max(1.0);
+        let expected = ((1.0 - floor) / arrived).min(slower.max(1.0));
+        (1.0 - self.dip.loss) / arrived > 0.5 * (1.0 + expected)
+    }
+
+    /// Is the difference between the two more than chance?
+    fn is_significant(&self) -> bool {
+        let deviation = (self.control.variance() + self.dip.variance()).sqrt();
+        self.control.loss - self.dip.loss > 3.0 * deviation
     }
 }
 
@@ -117,6 +146,9 @@ impl Calendar {
 pub(super) struct Dip {
     reason: Reason,
     until: Time,
+    /// Largest packet heard of when it began: the packets from here to `first` were sent at full
+    /// rate and not chosen for what became of them.
+    heard: PacketNo,
     first: PacketNo,
     /// First packet after the dip; `None` while it lasts.
     end: Option<PacketNo>,
@@ -133,6 +165,7 @@ impl Dip {
         let dip = Self {
             reason,
             until: view.now + duration(lasts),
+            heard: view.record.largest(),
             first: view.next_packet,
             end: None,
             control,
@@ -199,12 +232,21 @@ impl Dip {
             return self.abandon(core, view);
         };
         core.floor.forget();
+        let control = self.control(core);
         let why = match self.reason {
             Reason::Queue { before } if self.queue > 1.2 * view.target => {
                 self.judge_queue(core, view, &dip, before)
             }
-            Reason::Audit => self.judge_audit(core, view, &dip),
-            Reason::Loss { growing } => self.judge_loss(core, view, &dip, growing),
+            Reason::Audit => self.judge_audit(core, view, Evidence { control, dip }),
+            Reason::Loss { growing } => {
+                let excess = self.control.loss - core.floor.get();
+                if control.loss < core.floor.get() + TRANSIENT * excess {
+                    self.restore(core, view, 1.0);
+                    "the loss went by itself"
+                } else {
+                    self.judge_loss(core, view, Evidence { control, dip }, growing)
+                }
+            }
             Reason::Queue { .. } => {
                 self.restore(core, view, 1.0);
                 "the queue went by itself"
@@ -213,65 +255,72 @@ impl Dip {
         Next::track(view.now, why)
     }
 
-    /// Did the share that arrived rise by more than half of what it would if the loss above
-    /// `floor` were one's own? At light overload the loss falls back to the floor; at heavy
-    /// overload it hardly moves, but then what arrives stays the same although less is sent.
-    fn is_overload(&self, dip: &Measure, floor: f64) -> bool {
-        let arrived = (1.0 - self.control.loss).max(0.001);
-        let slower = self.control.sent / dip.sent.max(1.0);
-        let expected = ((1.0 - floor) / arrived).min(slower.max(1.0));
-        (1.0 - dip.loss) / arrived > 0.5 * (1.0 + expected)
+    /// What full rate did: preferably to the packets in flight when the dip began.
+    fn control(&self, core: &Core) -> Measure {
+        match core.deliveries.packets(self.heard, self.first) {
+            Some(flying) if flying.limited || flying.packets < 10.0 => self.control,
+            Some(flying)
+                if flying.packets < 50.0 || 2.0 * flying.packets < self.control.packets =>
+            {
+                flying.and(&self.control)
+            }
+            Some(flying) => flying,
+            None => self.control,
+        }
     }
 
     fn judge_loss(
         &self,
         core: &mut Core,
         view: &View,
-        dip: &Measure,
+        evidence: Evidence,
         growing: bool,
     ) -> &'static str {
         let floor = core.floor.get();
-        if !self.is_overload(dip, floor) {
-            let loss = 0.5 * (self.control.loss + dip.loss);
-            core.floor.prove(loss, 0.8, dip.packets);
+        let Evidence { control, dip } = evidence;
+        if !evidence.is_overload(floor) {
+            core.floor
+                .prove(0.5 * (control.loss + dip.loss), 0.8, dip.packets);
             core.delay.learn_noise(0.3);
             if core.floor.get() > floor + LOSS_MARGIN {
-                core.calendar
-                    .audit_in(view.now, (20.0 * core.period).max(1.0));
+                let soon = (20.0 * core.period).max(1.0);
+                core.calendar.audit_in(view.now, soon);
             }
             self.restore(core, view, 1.0);
             return "random loss: it did not follow the rate";
         }
-        let seen = dip.delivered.max(self.control.delivered);
+        // The more packets the better: all of them met a full path.
+        let seen = dip.delivered.max(control.and(&self.control).delivered);
         let found = (seen / (1.0 - floor)).min(self.bandwidth);
-        if (1.0 - dip.loss) < LIGHT_OVERLOAD * (1.0 - self.control.loss) {
+        if (1.0 - dip.loss) < LIGHT_OVERLOAD * (1.0 - control.loss) {
             core.floor.seen_below_capacity(dip.loss, dip.packets);
         }
         if self.queue > 0.5 * view.target {
             // The queue was there to be seen: from now on stop short of the end of the buffer.
             core.shorten_target(self.queue);
-            core.bandwidth = 0.97 * found.max(0.97 * self.bandwidth);
-            core.rate = core.bandwidth;
+            core.settle(0.97 * found.max(0.97 * self.bandwidth), view);
             core.growth.hold(view.now, 2.0 * core.period);
             return "overload: the buffer is shorter than the queue target";
         }
         let ceiling = core.growth.found_ceiling(view.now, found, core.period);
-        core.bandwidth = if growing { 0.98 } else { 0.97 } * ceiling;
-        core.rate = core.bandwidth;
+        core.settle(if growing { 0.99 } else { 0.98 } * ceiling, view);
         "overload: loss fell or delivery did not"
     }
 
-    fn judge_audit(&self, core: &mut Core, view: &View, dip: &Measure) -> &'static str {
+    fn judge_audit(&self, core: &mut Core, view: &View, evidence: Evidence) -> &'static str {
         let floor = core.floor.get();
+        let Evidence { control, dip } = evidence;
         let margin = (3.0 * dip.deviation(floor)).max(LOSS_MARGIN);
-        if dip.loss >= floor - margin {
+        let fell = dip.loss < floor - margin;
+        let overload = evidence.is_overload(0.0) && evidence.is_significant();
+        if !(fell || overload) {
             self.restore(core, view, 1.0);
             return "audit: the floor stands";
         }
-        core.floor.prove(dip.loss, 1.0, dip.packets);
-        let seen = dip.delivered.max(self.control.delivered);
-        core.bandwidth = (seen / (1.0 - core.floor.get())).min(self.bandwidth);
-        core.rate = core.bandwidth;
+        core.floor.prove(dip.loss.min(floor), 1.0, dip.packets);
+        let seen = dip.delivered.max(control.delivered);
+        let found = (seen / (1.0 - core.floor.get())).min(self.bandwidth);
+        core.settle(found, view);
         core.growth.hold(view.now, 3.0 * core.period);
         // A deep overload shows only a fifth of itself at a time.
         core.calendar.audit_in(view.now, 4.0 * core.period);
@@ -296,8 +345,17 @@ impl Dip {
             core.calendar.no_queue_dip_for(view.now, 10.0 * core.period);
             return "alone: delivery did not follow, the path has become slower";
         }
-        let noise = (0.04 * self.queue).max(0.0003).max(core.delay.jitter());
-        if moved < noise && no_loss {
+        if core.delay.is_noisy()
+            && view.queue > 0.8 * self.queue
+            && no_loss
+            && self.queue < NOISE_MAX
+        {
+            core.delay.learn_noise(0.5);
+            core.settle(core.bandwidth.max(before), view);
+            return "noise: the delay jumps about and did not follow the rate";
+        }
+        let still = (0.04 * self.queue).max(0.0003).max(core.delay.jitter());
+        if moved < still && no_loss {
             core.delay.rebase(view.now);
             core.bandwidth = core.bandwidth.max(before);
             core.rate = core.bandwidth;

@@ -53,7 +53,7 @@ impl Drain {
         if flat || empty {
             core.delay.learn_noise(1.0);
         }
-        self.learn_floor(core, view);
+        self.learn_floor(core, view, empty);
         let bandwidth = self.saturated.delivered / (1.0 - core.floor.get()).max(0.05);
         core.bandwidth = bandwidth.min(core.ceiling());
         core.rate = core.bandwidth;
@@ -62,14 +62,14 @@ impl Drain {
         Some(Next::track(view.now, "drained"))
     }
 
-    fn learn_floor(&mut self, core: &mut Core, view: &View) {
+    fn learn_floor(&mut self, core: &mut Core, view: &View, empty: bool) {
         let Some(below) = core.deliveries.packets(self.first, view.record.largest()) else {
             return;
         };
-        // Nearly as much is delivered at six tenths: a token bucket had inflated start-up's
-        // figures, and the path is still overloaded.
-        let overloaded = below.delivered > 0.85 * self.saturated.delivered && !below.limited;
-        if self.saturated.queue < view.target && overloaded {
+        // Nearly as much is delivered at six tenths, and not because a queue was emptied: a token
+        // bucket had inflated start-up's figures, and the path is still overloaded.
+        let flat = below.delivered > 0.85 * self.saturated.delivered && !below.limited;
+        if flat && !(empty && self.saturated.queue >= view.target) {
             core.floor.prove(0.0, 1.0, below.packets);
             self.saturated.delivered = below.delivered;
         } else if below.packets >= 30.0 {

@@ -45,12 +45,6 @@ pub(super) struct LossFloor {
     broken: Option<f64>,
 }
 
-/// More was lost than the floor explains; measured over the rounds that showed it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Excess {
-    pub(super) measure: Measure,
-}
-
 impl LossFloor {
     pub(super) fn new() -> Self {
         Self {
@@ -78,14 +72,17 @@ impl LossFloor {
     pub(super) fn prove(&mut self, loss: f64, trust: f64, packets: f64) {
         self.floor = (self.floor + trust * (loss - self.floor)).clamp(0.0, FLOOR_MAX);
         self.weight = packets.max(1.0);
-        self.proven = (self.floor + (2.0 * self.deviation()).max(0.005)).min(FLOOR_MAX);
+        // What was seen bounds the floor, not what the floor became: proofs must not add up.
+        let deviation = (loss * (1.0 - loss) / self.weight).sqrt();
+        self.proven = (loss + deviation.max(0.005)).min(FLOOR_MAX);
         self.forget();
     }
 
     /// The loss of that many packets sent while the path was certainly not overloaded.
     pub(super) fn seen_below_capacity(&mut self, loss: f64, packets: f64) {
         let known = self.weight.min(2000.0);
-        self.prove(loss, packets / (packets + known), packets + known);
+        self.prove(loss, packets / (packets + known), packets);
+        self.weight += known;
     }
 
     /// Starts the watch afresh: the rate has changed for another reason.
@@ -119,13 +116,14 @@ impl LossFloor {
     }
 
     /// Watches one round that ended with `end`. Small excesses must last, and even a large one must
-    /// show in two rounds: a burst that was lost once is not an overload.
+    /// show in two rounds: a burst that was lost once is not an overload. Returns the measure that
+    /// shows more loss than the floor explains.
     pub(super) fn watch(
         &mut self,
         round: &Measure,
         end: Record,
         deliveries: &Deliveries,
-    ) -> Option<Excess> {
+    ) -> Option<Measure> {
         let deviation = round.deviation(self.floor);
         let threshold = (8.0 * deviation * round.packets).max(15.0);
         let slack = (0.5 * deviation).max(self.deviation()).max(0.005);
@@ -148,12 +146,13 @@ impl LossFloor {
         } else {
             deliveries.between(&since, &end)?
         };
-        (measure.packets >= PACKETS_MIN && measure.loss > self.floor + slack)
-            .then_some(Excess { measure })
+        (measure.packets >= PACKETS_MIN && measure.loss > self.floor + slack).then_some(measure)
     }
 
     /// What must hold whatever the state: damping above the cap, the circuit breaker (RFC 8084).
-    pub(super) fn guard(&mut self, round: &Measure, now: Time) {
+    /// While `starting` nothing is damped: start-up ends by itself at what the path carries, and can
+    /// only see it as long as it grows.
+    pub(super) fn guard(&mut self, round: &Measure, now: Time, starting: bool) {
         // At the lowest rate a round has two packets.
         self.guarded.0 += round.loss * round.packets;
         self.guarded.1 += round.packets;
@@ -163,7 +162,7 @@ impl LossFloor {
         }
         self.guarded = (0.0, 0.0);
         let loss = lost / packets;
-        if loss > FLOOR_MAX + 3.0 * (FLOOR_MAX * (1.0 - FLOOR_MAX) / packets).sqrt() {
+        if !starting && loss > FLOOR_MAX + 3.0 * (FLOOR_MAX * (1.0 - FLOOR_MAX) / packets).sqrt() {
             self.damping = (self.damping * DAMPING).max(DAMPING_MIN);
         } else {
             self.damping = (self.damping / DAMPING).min(1.0);

@@ -6,7 +6,7 @@ use super::{
 };
 
 /// A round with fewer packets does not tell a plateau from noise.
-const PLATEAU_PACKETS: f64 = 64.0;
+const PLATEAU_PACKETS: f64 = 24.0;
 /// One round with that many is enough.
 const PLATEAU_PACKETS_SURE: f64 = 256.0;
 /// Rounds at the user's ceiling after which there is nothing left to start up to.

@@ -107,23 +107,15 @@ impl Track {
         let calm = view.queue < view.target;
         if core.floor.get() > AUDITED_FLOOR
             && core.calendar.audit_due(view.now)
-            && round.packets >= 50.0
             && view.queue < 1.5 * view.target
         {
-            core.calendar
-                .audit_in(view.now, (80.0 * core.period).max(8.0));
             return Some(Dip::begin(core, view, Reason::Audit, *round));
         }
         let excess = core.floor.watch(round, view.record, &core.deliveries);
-        if let Some(excess) = excess
+        if let Some(control) = excess
             && seconds(view.now, self.since) > 1.2 * core.period
         {
-            return Some(Dip::begin(
-                core,
-                view,
-                Reason::Loss { growing },
-                excess.measure,
-            ));
+            return Some(Dip::begin(core, view, Reason::Loss { growing }, control));
         }
         if calm {
             core.floor.follow(round);
@@ -159,8 +151,7 @@ impl Track {
 
 /// No queue to speak of: the bandwidth is at least what was sent, and a little more is tried.
 fn rise(core: &mut Core, view: &View, measure: &Measure) {
-    let shown = measure.sent.min(measure.bandwidth(core.floor.get()));
-    core.bandwidth = core.bandwidth.max(shown);
+    core.raise_bandwidth(measure);
     let mut gain = core.growth.gain(view.now);
     if view.queue > 0.25 * view.target {
         let room = (view.target - view.queue).max(0.0) / core.correction_time();
