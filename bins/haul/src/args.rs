@@ -114,10 +114,10 @@ pub(crate) struct SshArgs {
     /// Where haul is on the other machine, if not on its PATH
     #[arg(short = 'S', long, value_name = "PATH", default_value = "haul")]
     pub(crate) remote_haul: String,
-    /// Use IPv4 only
+    /// Use IPv4 only (with --ssh-program)
     #[arg(short = '4', long, conflicts_with = "ipv6")]
     pub(crate) ipv4: bool,
-    /// Use IPv6 only
+    /// Use IPv6 only (with --ssh-program)
     #[arg(short = '6', long)]
     pub(crate) ipv6: bool,
     /// Give up connecting after this many seconds [default: what the configuration says, or 10]
@@ -176,9 +176,9 @@ pub(crate) enum PolicyName {
     Fair,
     /// Sends at the target rate whatever happens; needs -l
     Fixed,
-    /// Takes more than its share
+    /// Takes more than its share (not available yet)
     High,
-    /// Yields to all other traffic
+    /// Yields to all other traffic (not available yet)
     Low,
 }
 

@@ -17,7 +17,7 @@ use tokio::{
 use crate::{
     ask, ending,
     failure::Failure,
-    job::{Job, Login},
+    job::{Family, Job, Login},
     output::Output,
     signals,
 };
@@ -35,6 +35,7 @@ pub(crate) fn run(job: Job, output: &mut Output) -> Result<Summary, Failure> {
             remote_command,
             transfer,
         } = job;
+        let family = login.family;
         let options = ssh_options(login);
         let connecting =
             spawn_blocking(move || haul_ssh::connect(&target, options, &remote_command));
@@ -45,7 +46,8 @@ pub(crate) fn run(job: Job, output: &mut Output) -> Result<Summary, Failure> {
                 return Err(Failure::Cancelled);
             }
         };
-        converse(session, transfer, output, cancel).await
+        let peer = peer_address(&session, family).await?;
+        converse(session, peer, transfer, output, cancel).await
     })
 }
 
@@ -70,9 +72,10 @@ fn ssh_options(login: Login) -> Options {
     options.known_hosts = login.known_hosts.into_iter().collect();
     options.host_key_pin = login.host_key_pin;
     options.accept_new = login.accept_new;
-    options.ssh_program = login.ssh_program;
     options.connect_timeout = login.connect_timeout;
-    options.interactive = ask::is_possible();
+    // An external ssh would have to ask while the other end's greeting is already awaited.
+    options.interactive = login.ssh_program.is_none() && ask::is_possible();
+    options.ssh_program = login.ssh_program;
     options.ask = Box::new(|prompt| ask::answer(&prompt));
     options
 }
@@ -81,11 +84,11 @@ fn ssh_options(login: Login) -> Options {
 /// haul and the remote command.
 async fn converse(
     session: Session,
+    peer: IpAddr,
     transfer: haul_transfer::Job,
     output: &mut Output,
     cancel: watch::Receiver<bool>,
 ) -> Result<Summary, Failure> {
-    let peer = peer_address(&session).await?;
     let Session {
         stream,
         host_name,
@@ -130,16 +133,16 @@ async fn converse(
 
 /// Where to send UDP: the address SSH is connected to, or what the host's name means here when an
 /// external program keeps that to itself.
-async fn peer_address(session: &Session) -> Result<IpAddr, Failure> {
+async fn peer_address(session: &Session, family: Family) -> Result<IpAddr, Failure> {
     if let Some(peer) = session.peer {
         return Ok(peer);
     }
     let host = session.host_name.clone();
     let lookup = (host.clone(), 0);
     let lookup = move || {
-        let found = lookup.to_socket_addrs()?.next();
+        let mut found = lookup.to_socket_addrs()?.map(|address| address.ip());
         found
-            .map(|address| address.ip())
+            .find(|address| family.has(address))
             .ok_or_else(|| io::ErrorKind::NotFound.into())
     };
     let found = spawn_blocking(lookup).await;

@@ -98,7 +98,7 @@ impl Failure {
         let cause: Vec<&str> = cause.split_whitespace().collect();
         let cause = cause.join(" ");
         match self.hint() {
-            Some(hint) => format!("{cause}; {hint}"),
+            Some(hint) => format!("{}; {hint}", cause.trim_end_matches('.')),
             None => cause,
         }
     }

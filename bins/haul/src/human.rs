@@ -73,7 +73,7 @@ pub(crate) fn duration(span: Duration) -> String {
     let seconds = span.as_secs_f64().round() as u64;
     match seconds {
         ..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
-        ..86_400 => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
+        3600..86_400 => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
         _ => format!("{} d {:02} h", seconds / 86_400, seconds / 3600 % 24),
     }
 }

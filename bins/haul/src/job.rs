@@ -3,11 +3,13 @@
 use std::{
     ffi::OsString,
     fs, io,
+    net::IpAddr,
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::PathBuf,
     time::Duration,
 };
 
+use haul_flow::{FlowError, RateConfig, Time};
 use haul_ssh::Target;
 use haul_transfer::{Direction, ErrorCode, JobOptions, Policy, SuiteId, escaped};
 use haul_wire::control::PREAMBLE;
@@ -50,8 +52,32 @@ pub(crate) struct Login {
     pub(crate) accept_new: bool,
     /// Program and arguments in place of the built-in SSH.
     pub(crate) ssh_program: Option<Vec<OsString>>,
+    /// Which addresses of the host count.
+    pub(crate) family: Family,
     /// `None` leaves it to the SSH configuration.
     pub(crate) connect_timeout: Option<Duration>,
+}
+
+/// Which kind of address to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// Whatever the host has.
+    Any,
+    /// IPv4 only.
+    V4,
+    /// IPv6 only.
+    V6,
+}
+
+impl Family {
+    /// Whether `address` is of this kind.
+    pub(crate) fn has(self, address: &IpAddr) -> bool {
+        match self {
+            Self::Any => true,
+            Self::V4 => address.is_ipv4(),
+            Self::V6 => address.is_ipv6(),
+        }
+    }
 }
 
 /// Why a command line that parses still makes no sense, or cannot succeed.
@@ -83,12 +109,21 @@ pub(crate) enum JobError {
     /// `--policy fixed` without `-l`.
     #[error("--policy fixed needs the rate to keep to; add -l, such as -l 500M")]
     FixedWithoutRate,
+    /// A policy that this version does not have.
+    #[error("{0}; use fair or fixed")]
+    Policy(FlowError),
     /// `-m` above `-l`.
     #[error("the minimum rate (-m) is above the target rate (-l)")]
     MinAboveTarget,
     /// `--ssh-program` that is not a command line.
     #[error("--ssh-program {0}")]
     SshProgram(#[from] WordsError),
+    /// `-4` or `-6` with the built-in SSH.
+    #[error("-4 and -6 need --ssh-program; the built-in SSH takes the address that answers first")]
+    Family,
+    /// `--host-key` with an external SSH, which could not be made to obey.
+    #[error("--host-key is for the built-in SSH; with --ssh-program, let known_hosts decide")]
+    PinWithSshProgram,
     /// `-S` with a line break or another control character.
     #[error("-S \"{0}\" contains a control character")]
     RemoteHaul(String),
@@ -240,17 +275,12 @@ fn with_port(mut target: Target, typed: Option<u16>) -> Result<Target, JobError>
 }
 
 fn job_options(args: &Args) -> Result<JobOptions, JobError> {
-    let (target, min) = rates(&args.rate)?;
+    let (policy, target, min) = rates(&args.rate)?;
     let mut options = JobOptions::default();
     if let Some(suites) = offered_suites(&args.security, version::aes().is_some()) {
         options.suites = suites;
     }
-    options.policy = match args.rate.policy {
-        PolicyName::Fair => Policy::Fair,
-        PolicyName::Fixed => Policy::Fixed,
-        PolicyName::High => Policy::High,
-        PolicyName::Low => Policy::Low,
-    };
+    options.policy = policy;
     options.rate_target_bps = target;
     options.rate_min_bps = min;
     options.recursive = true;
@@ -267,16 +297,36 @@ fn wants_files(output: &OutputArgs) -> bool {
     output.json || output.verbose >= 2
 }
 
-fn rates(args: &RateArgs) -> Result<(Option<u64>, u64), JobError> {
+fn rates(args: &RateArgs) -> Result<(Policy, Option<u64>, u64), JobError> {
+    let policy = match args.policy {
+        PolicyName::Fair => Policy::Fair,
+        PolicyName::Fixed => Policy::Fixed,
+        PolicyName::High => Policy::High,
+        PolicyName::Low => Policy::Low,
+    };
     let target = args.rate.map(|rate| rate.0);
     let min = args.min_rate.map_or(0, |rate| rate.0);
-    if args.policy == PolicyName::Fixed && target.is_none() {
+    if policy == Policy::Fixed && target.is_none() {
         return Err(JobError::FixedWithoutRate);
     }
     if target.is_some_and(|target| min > target) {
         return Err(JobError::MinAboveTarget);
     }
-    Ok((target, min))
+    check_policy(policy, target, min).map_err(JobError::Policy)?;
+    Ok((policy, target, min))
+}
+
+/// Makes the policy once for nothing, so that one that cannot be had is told before anybody logs in.
+fn check_policy(policy: Policy, target: Option<u64>, min: u64) -> Result<(), FlowError> {
+    let config = RateConfig {
+        now: Time::ZERO,
+        target_bps: target.map(|bps| bps as f64),
+        min_bps: min as f64,
+        initial_rtt: Duration::from_millis(100),
+        segment_len: haul_wire::path::PROBE_SIZES[0],
+        seed: 0,
+    };
+    haul_flow::rate::policy(policy, config).map(drop)
 }
 
 /// Suites to offer, preferred first; `None` for the usual ones.
@@ -320,31 +370,46 @@ fn remote_command(args: &Args, options: &JobOptions) -> Result<String, JobError>
 }
 
 fn login(ssh: &SshArgs, security: &SecurityArgs) -> Result<Login, JobError> {
-    let mut ssh_program = None;
-    if let Some(text) = &ssh.ssh_program {
-        let mut program: Vec<OsString> = words::split(text)?
-            .into_iter()
-            .map(OsString::from)
-            .collect();
-        // Every ssh knows these two; the built-in one is told through its options.
-        program.extend(ssh.ipv4.then(|| "-4".into()));
-        program.extend(ssh.ipv6.then(|| "-6".into()));
-        ssh_program = Some(program);
-    }
-    if let Some(pin) = &security.host_key
-        && !is_fingerprint(pin)
-    {
+    let pin = &security.host_key;
+    if let Some(pin) = pin.as_ref().filter(|pin| !is_fingerprint(pin)) {
         return Err(JobError::Fingerprint(escaped(pin.as_bytes())));
     }
+    let ssh_program = match &ssh.ssh_program {
+        None if ssh.ipv4 || ssh.ipv6 => return Err(JobError::Family),
+        None => None,
+        Some(_) if pin.is_some() => return Err(JobError::PinWithSshProgram),
+        Some(text) => Some(external_ssh(text, ssh)?),
+    };
     Ok(Login {
         identities: ssh.identity.clone(),
         config_file: ssh.ssh_config.clone(),
         known_hosts: security.known_hosts.clone(),
-        host_key_pin: security.host_key.clone(),
+        host_key_pin: pin.clone(),
         accept_new: security.accept_new,
         ssh_program,
+        family: match (ssh.ipv4, ssh.ipv6) {
+            (true, _) => Family::V4,
+            (_, true) => Family::V6,
+            (false, false) => Family::Any,
+        },
         connect_timeout: ssh.connect_timeout,
     })
+}
+
+/// Program and arguments, with what the built-in SSH would be told through its options.
+fn external_ssh(text: &str, ssh: &SshArgs) -> Result<Vec<OsString>, JobError> {
+    let mut words: Vec<OsString> = words::split(text)?
+        .into_iter()
+        .map(OsString::from)
+        .collect();
+    words.extend(ssh.ipv4.then(|| "-4".into()));
+    words.extend(ssh.ipv6.then(|| "-6".into()));
+    if let Some(timeout) = ssh.connect_timeout {
+        // ssh(1) counts whole seconds and takes 0 for none.
+        let seconds = timeout.as_secs_f64().ceil();
+        words.extend(["-o".into(), format!("ConnectTimeout={seconds:.0}").into()]);
+    }
+    Ok(words)
 }
 
 /// `SHA256:` and 32 bytes in base64 without padding, as OpenSSH prints them.

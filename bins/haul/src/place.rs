@@ -79,8 +79,11 @@ impl Place {
     }
 }
 
+/// The two sides of the colon.
+type AccountAndPath<'a> = (&'a [u8], &'a [u8]);
+
 /// Splits `account:path` at the colon that decides, which is not one inside brackets.
-fn split_remote(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, PlaceError> {
+fn split_remote(bytes: &[u8]) -> Result<Option<AccountAndPath<'_>>, PlaceError> {
     let end = bytes.iter().position(|b| *b == b'/').unwrap_or(bytes.len());
     let head = &bytes[..end];
     let host_at = head.iter().rposition(|b| *b == b'@').map_or(0, |at| at + 1);

@@ -21,8 +21,8 @@ const REDRAW_HZ: u8 = 10;
 /// How progress is shown.
 #[derive(Debug)]
 pub(crate) enum Screen {
-    /// One line, redrawn.
-    Live(ProgressBar),
+    /// One line, redrawn; dark until there is progress, for questions to the user come before.
+    Live(ProgressBar, Surface),
     /// A line every [`LOG_INTERVAL`].
     Log {
         /// When the last one was written.
@@ -38,13 +38,10 @@ impl Screen {
         let terminal = io::stderr().is_terminal();
         match when {
             When::Never => Self::Dark,
-            When::Always if terminal => Self::live(ProgressDrawTarget::stderr_with_hz(REDRAW_HZ)),
-            When::Always => Self::live(ProgressDrawTarget::term_like_with_hz(
-                Box::new(AnyStderr),
-                REDRAW_HZ,
-            )),
+            When::Always if terminal => Self::live(Surface::Terminal),
+            When::Always => Self::live(Surface::Pipe),
             When::Auto if quiet => Self::Dark,
-            When::Auto if terminal => Self::live(ProgressDrawTarget::stderr_with_hz(REDRAW_HZ)),
+            When::Auto if terminal => Self::live(Surface::Terminal),
             When::Auto if json => Self::Dark,
             When::Auto => Self::Log {
                 last: Instant::now(),
@@ -52,13 +49,13 @@ impl Screen {
         }
     }
 
-    fn live(target: ProgressDrawTarget) -> Self {
-        let bar = ProgressBar::with_draw_target(Some(0), target);
+    fn live(surface: Surface) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
         // The template is ours and constant; were it wrong, the default style shows the same facts.
         if let Ok(style) = ProgressStyle::with_template("[{bar:20}] {wide_msg}") {
             bar.set_style(style.progress_chars("=> "));
         }
-        Self::Live(bar)
+        Self::Live(bar, surface)
     }
 
     /// Whether anything of the transfer is shown at all.
@@ -69,12 +66,15 @@ impl Screen {
     /// Shows where the transfer is.
     pub(crate) fn progress(&mut self, progress: &Progress) {
         match self {
-            Self::Live(bar) => {
+            Self::Live(bar, surface) => {
                 if progress.scanned {
                     bar.set_length(progress.bytes_total.max(1));
                     bar.set_position(progress.bytes);
                 }
                 bar.set_message(status(progress));
+                if bar.is_hidden() {
+                    bar.set_draw_target(surface.target());
+                }
             }
             Self::Log { last } if last.elapsed() >= LOG_INTERVAL => {
                 *last = Instant::now();
@@ -89,15 +89,33 @@ impl Screen {
         // Nobody is left to tell when standard error is gone.
         let write = || drop(writeln!(io::stderr(), "{line}"));
         match self {
-            Self::Live(bar) => bar.suspend(write),
+            Self::Live(bar, _) => bar.suspend(write),
             Self::Log { .. } | Self::Dark => write(),
         }
     }
 
     /// Takes the live line away.
     pub(crate) fn clear(&self) {
-        if let Self::Live(bar) = self {
+        if let Self::Live(bar, _) = self {
             bar.finish_and_clear();
+        }
+    }
+}
+
+/// What a live line is drawn on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Surface {
+    /// The terminal that standard error is.
+    Terminal,
+    /// A pipe, as if it were a terminal.
+    Pipe,
+}
+
+impl Surface {
+    fn target(self) -> ProgressDrawTarget {
+        match self {
+            Self::Terminal => ProgressDrawTarget::stderr_with_hz(REDRAW_HZ),
+            Self::Pipe => ProgressDrawTarget::term_like_with_hz(Box::new(AnyStderr), REDRAW_HZ),
         }
     }
 }
@@ -271,14 +289,17 @@ mod tests {
     }
 
     #[test]
-    fn a_bar_survives_progress_that_goes_nowhere() {
-        let mut screen = Screen::live(ProgressDrawTarget::hidden());
-        screen.progress(&Progress {
+    fn a_status_survives_having_nothing_to_do() {
+        let idle = Progress {
             bytes: 0,
             bytes_total: 0,
+            goodput_bps: 0,
             ..progress()
-        });
-        screen.progress(&progress());
-        screen.clear();
+        };
+        let status = status(&idle);
+        assert!(
+            status.starts_with("0 bytes of 0 bytes, 0 bit/s, "),
+            "{status}"
+        );
     }
 }

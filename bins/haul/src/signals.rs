@@ -1,6 +1,10 @@
 //! Ctrl-C and its kin: the first asks for an orderly end, the second ends at once.
 
-use std::{fs, process};
+use std::{
+    fs,
+    io::{self, IsTerminal, Write},
+    process,
+};
 
 use haul_transfer::ErrorCode;
 use tokio::{
@@ -35,10 +39,28 @@ pub(crate) fn cancellation() -> Result<watch::Receiver<bool>, Failure> {
         // Nobody listening means that the end has come already.
         let _ = cancel.send(true);
         signals.any().await;
-        ask::restore_terminal();
-        process::exit(ErrorCode::Cancelled as i32);
+        end_at_once();
     });
     Ok(cancelled)
+}
+
+/// Ends without unwinding: the user has asked twice, and whatever is stuck may stay stuck.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the terminal is put right here; partial files are meant to stay"
+)]
+fn end_at_once() -> ! {
+    ask::restore_terminal();
+    let over = if io::stderr().is_terminal() {
+        "\r\x1b[K"
+    } else {
+        ""
+    };
+    let _ = writeln!(
+        io::stderr(),
+        "{over}haul: error: cancelled; partial files are kept"
+    );
+    process::exit(ErrorCode::Cancelled as i32)
 }
 
 /// Completes once the first signal has come.

@@ -10,11 +10,14 @@ use std::{
     io::{BufRead, BufReader, Read},
     os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
-    time::{Duration, SystemTime},
+    process::{Child, ChildStdout, Command, Output, Stdio},
+    time::{Duration, Instant, SystemTime},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    fs::{CWD, FileType, Mode, mknodat},
+    process::{Pid, Signal, kill_process},
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -340,33 +343,24 @@ fn a_file_that_cannot_land_leaves_the_others_whole() {
     assert_eq!(events.last().unwrap()["name"], "partial");
 }
 
-/// Starts a transfer too slow to end by itself, and waits until some of it has arrived.
-fn begin_slow(site: &Site) -> (Child, BufReader<impl Read + use<>>) {
+/// A transfer too slow to end by itself.
+fn slow(site: &Site) -> Command {
     fs::write(site.here().join("big"), noise(9, 20_000_000)).unwrap();
-    let arguments = [
-        "--json",
-        "--policy",
-        "fixed",
-        "-l",
-        "20M",
-        "--progress",
-        "never",
-        "big",
-        "localhost:",
-    ];
-    let mut child = site.command(&arguments).spawn().unwrap();
+    let pace = ["--policy", "fixed", "-l", "20M", "--progress", "never"];
+    site.command(&[&["--json"], &pace[..], &["big", "localhost:"]].concat())
+}
+
+/// Waits until some of a transfer has arrived.
+fn await_progress(child: &mut Child) -> BufReader<ChildStdout> {
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     loop {
         line.clear();
-        assert_ne!(
-            stdout.read_line(&mut line).unwrap(),
-            0,
-            "ended before any progress"
-        );
+        let len = stdout.read_line(&mut line).unwrap();
+        assert_ne!(len, 0, "ended before any progress");
         let event: Value = serde_json::from_str(&line).unwrap();
         if event["type"] == "progress" && event["bytes"].as_u64().unwrap() > 0 {
-            return (child, stdout);
+            return stdout;
         }
     }
 }
@@ -375,7 +369,8 @@ fn begin_slow(site: &Site) -> (Child, BufReader<impl Read + use<>>) {
 fn an_interrupt_ends_in_order_and_leaves_only_partials() {
     for signal in [Signal::INT, Signal::TERM] {
         let site = Site::new();
-        let (mut child, mut stdout) = begin_slow(&site);
+        let mut child = slow(&site).spawn().unwrap();
+        let mut stdout = await_progress(&mut child);
         interrupt(&child, signal);
         let mut rest = Vec::new();
         stdout.read_to_end(&mut rest).unwrap();
@@ -389,6 +384,39 @@ fn an_interrupt_ends_in_order_and_leaves_only_partials() {
         let left: Vec<_> = tree(&site.there()).into_keys().collect();
         assert_eq!(left, [".big.haul-part"], "{signal:?}");
     }
+}
+
+#[test]
+fn a_second_interrupt_ends_at_once() {
+    let site = Site::new();
+    let fifo = site.there().join("started");
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    // An ssh that is connected, says nothing, and does not end when nobody talks to it any more.
+    let deaf = "/bin/sh -c ': > \"$THERE\"/started; exec sleep 60'";
+    let mut child = Command::new(env!("CARGO_BIN_EXE_haul"))
+        .args(["--ssh-program", deaf, "localhost:file", "."])
+        .current_dir(site.here())
+        .env("THERE", site.there())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    fs::read(&fifo).unwrap();
+    interrupt(&child, Signal::INT);
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    assert!(line.starts_with("haul: cancelling"), "{line}");
+    interrupt(&child, Signal::INT);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        began.elapsed()
+    );
+    line.clear();
+    stderr.read_line(&mut line).unwrap();
+    assert!(line.starts_with("haul: error: cancelled"), "{line}");
 }
 
 #[test]
@@ -408,7 +436,8 @@ fn a_transfer_outlives_the_reader_of_its_events() {
 #[test]
 fn the_next_run_takes_over_what_an_interrupted_one_left() {
     let site = Site::new();
-    let (mut child, stdout) = begin_slow(&site);
+    let mut child = slow(&site).spawn().unwrap();
+    let stdout = await_progress(&mut child);
     interrupt(&child, Signal::INT);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     drop(stdout);

@@ -83,6 +83,29 @@ fn rates_must_fit_each_other() {
 }
 
 #[test]
+fn a_policy_that_cannot_be_had_is_told_before_logging_in() {
+    let error = resolve(&["--policy", "low", "h:a", "."]).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Usage);
+    assert!(
+        error.to_string().contains("\"low\" is not available"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_one_kind_of_ssh_cannot_do_is_not_passed_over() {
+    assert!(matches!(
+        resolve(&["-6", "h:a", "."]),
+        Err(JobError::Family)
+    ));
+    let pin = "SHA256:uNiVztksCsDhcc0u9e8BrrPhCQjxn0lwZsZ8f3Lm3rc";
+    assert!(matches!(
+        resolve(&["--host-key", pin, "--ssh-program", "ssh", "h:a", "."]),
+        Err(JobError::PinWithSshProgram)
+    ));
+}
+
+#[test]
 fn the_remote_command_is_plain_or_quoted() {
     assert_eq!(
         job(&["h:a", "."]).remote_command,
@@ -138,9 +161,12 @@ fn auto_prefers_what_the_processor_does() {
 
 #[test]
 fn an_external_ssh_is_split_into_words() {
-    let login = job(&["-4", "--ssh-program", "ssh -J 'a b'", "h:a", "."]).login;
-    let words: Vec<OsString> = ["ssh", "-J", "a b", "-4"].map(OsString::from).to_vec();
-    assert_eq!(login.ssh_program, Some(words));
+    let program = ["--ssh-program", "ssh -J 'a b'", "--connect-timeout", "1.5"];
+    let login = job(&[&["-4"], &program[..], &["h:a", "."]].concat()).login;
+    let words = ["ssh", "-J", "a b", "-4", "-o", "ConnectTimeout=2"].map(OsString::from);
+    assert_eq!(login.ssh_program, Some(words.to_vec()));
+    assert!(login.family.has(&[127, 0, 0, 1].into()));
+    assert!(!login.family.has(&std::net::Ipv6Addr::LOCALHOST.into()));
     assert!(matches!(
         resolve(&["--ssh-program", "ssh '", "h:a", "."]),
         Err(JobError::SshProgram(_))
