@@ -26,8 +26,8 @@ use samples::Samples;
 ///
 /// 1. [`Self::handle_packet`] for each authenticated data packet, in order of arrival;
 ///    [`Self::handle_sync`] for each synchronisation; [`Self::handle_written`] and
-///    [`Self::handle_free`] as the writing stage goes on; [`Self::handle_ce`] and
-///    [`Self::handle_epoch`] where they apply.
+///    [`Self::handle_free`] as the writing stage goes on; [`Self::handle_ce`],
+///    [`Self::handle_epoch`] and [`Self::handle_rekey_wanted`] where they apply.
 /// 2. [`Self::poll_report`] until `None`: one interval may need several reports.
 /// 3. Sleep until [`Self::poll_timeout`] or an input; [`Self::handle_timeout`], then 2.
 ///
@@ -48,6 +48,7 @@ pub struct Receiver {
     counters: ReceiverStats,
     free_bytes: u64,
     epoch: u8,
+    rekey: bool,
     heard_at: Time,
 }
 
@@ -75,6 +76,7 @@ impl Receiver {
             counters: ReceiverStats::default(),
             free_bytes: config.free_bytes_initial,
             epoch: 0,
+            rekey: false,
             heard_at: now,
         }
     }
@@ -152,6 +154,15 @@ impl Receiver {
         }
     }
 
+    /// Whether the sender should begin a new key epoch, because too many forged datagrams were seen
+    /// under this one. Every report repeats the wish until it is taken back.
+    pub fn handle_rekey_wanted(&mut self, wanted: bool) {
+        if wanted && !self.rekey {
+            self.cadence.on_news();
+        }
+        self.rekey = wanted;
+    }
+
     /// Time passed; reports that are due come from [`Self::poll_report`].
     pub fn handle_timeout(&mut self, now: Time) {
         self.tick(now);
@@ -189,6 +200,7 @@ impl Receiver {
             free_bytes: self.free_bytes,
             ecn_ce: self.counters.ecn_ce,
             epoch: self.epoch,
+            rekey: self.rekey,
             span_low: PacketNo(span.low),
             span_high: PacketNo(span.high),
             ranges: span.ranges,

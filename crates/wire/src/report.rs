@@ -39,6 +39,8 @@ pub struct Report {
     pub ecn_ce: u64,
     /// Largest key epoch seen on data (low eight bits).
     pub epoch: u8,
+    /// The receiver asks for a new key epoch: too many forged datagrams were seen under this one.
+    pub rekey: bool,
     /// Lowest packet number this report speaks of.
     pub span_low: PacketNo,
     /// Highest packet number this report speaks of.
@@ -62,6 +64,7 @@ struct Encoded {
     free_bytes: u64,
     ecn_ce: u64,
     epoch: u8,
+    rekey: bool,
     span_high: u64,
     /// `span_high - span_low`.
     span_len: u64,
@@ -95,6 +98,7 @@ impl Report {
             free_bytes: self.free_bytes,
             ecn_ce: self.ecn_ce,
             epoch: self.epoch,
+            rekey: self.rekey,
             span_high: self.span_high.0,
             span_len: self.span_high.0.saturating_sub(self.span_low.0),
             ranges: ranges.collect(),
@@ -160,6 +164,7 @@ impl Report {
             free_bytes: encoded.free_bytes,
             ecn_ce: encoded.ecn_ce,
             epoch: encoded.epoch,
+            rekey: encoded.rekey,
             span_low: PacketNo(span_low),
             span_high: PacketNo(encoded.span_high),
             ranges,
@@ -185,6 +190,7 @@ mod tests {
             free_bytes: 64 << 20,
             ecn_ce: 0,
             epoch: 0,
+            rekey: false,
             span_low: PacketNo(100),
             span_high: PacketNo(1000),
             ranges: vec![990..=1000, 500..=988, 100..=100],
@@ -198,6 +204,18 @@ mod tests {
         let mut out = [0; 512];
         let len = report.encode(&mut out).expect("fits");
         assert!(len < 80, "{len}");
+        assert_eq!(Report::decode(&out), Ok(report));
+    }
+
+    #[test]
+    fn a_wish_for_new_keys_survives_the_round_trip() {
+        let report = Report {
+            epoch: 7,
+            rekey: true,
+            ..sample()
+        };
+        let mut out = [0; 512];
+        report.encode(&mut out).expect("fits");
         assert_eq!(Report::decode(&out), Ok(report));
     }
 

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use haul_flow::{FlowError, Policy, Sender, Time};
+use haul_flow::{FlowError, Policy, Receiver, Sender, Time};
 use haul_wire::{PacketNo, Report, Stream, path::Sync};
 
 use crate::world::{Dice, Path, World, config};
@@ -192,4 +192,24 @@ fn an_absurd_synchronisation_is_survived() {
         assert!(report.encode(&mut [0; 1_100]).is_some());
         assert!(made < 100);
     }
+}
+
+/// Under a flood of forged datagrams the wish for new keys must survive lost reports.
+#[test]
+fn a_wish_for_new_keys_is_told_soon_and_repeated_until_taken_back() {
+    let mut world = World::fixed(Path::clean(20), 10_000_000, 0, 1);
+    world.run(Time(9_000_000_000)).unwrap();
+    let receiver = &mut world.receiver;
+    let mut now = world.now;
+    let mut hear = |receiver: &mut Receiver| {
+        now = receiver.poll_timeout().unwrap().max(now);
+        receiver.poll_report(now).unwrap().rekey
+    };
+    assert!(!hear(receiver));
+    let before = receiver.poll_timeout();
+    receiver.handle_rekey_wanted(true);
+    assert!(receiver.poll_timeout() < before, "no keep-alive's wait");
+    assert!(hear(receiver) && hear(receiver));
+    receiver.handle_rekey_wanted(false);
+    assert!(!hear(receiver));
 }
