@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{self, IsTerminal, Write},
     process,
+    time::{Duration, Instant},
 };
 
 use haul_transfer::ErrorCode;
@@ -13,6 +14,10 @@ use tokio::{
 };
 
 use crate::{ask, failure::Failure};
+
+/// A wish often comes twice: timeout(1) signals its child and then its group, and a parent passes on
+/// what the terminal has sent already. Signals this close to the first are that wish again.
+const SAME_WISH: Duration = Duration::from_millis(250);
 
 /// Turns true at the first signal that asks this process to end; a second one ends it. A signal
 /// that was ignored when the program began (`nohup`, a background job) stays ignored.
@@ -38,8 +43,13 @@ pub(crate) fn cancellation() -> Result<watch::Receiver<bool>, Failure> {
         signals.any().await;
         // Nobody listening means that the end has come already.
         let _ = cancel.send(true);
-        signals.any().await;
-        end_at_once();
+        let first = Instant::now();
+        loop {
+            signals.any().await;
+            if first.elapsed() >= SAME_WISH {
+                end_at_once();
+            }
+        }
     });
     Ok(cancelled)
 }
