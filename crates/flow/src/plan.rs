@@ -17,6 +17,8 @@ pub struct Plan {
     pub blocks: ArrayVec<BlockAddr, PLAN_BLOCKS_MAX>,
     /// Not to be sent earlier. May lie in the past: at once, then.
     pub release_at: Time,
-    /// Airtime of this batch at the rate of planning.
+    /// Airtime of this batch at the rate of planning, at most 2 ms: at rates so slow that it would
+    /// be more, `release_at` alone keeps batches apart, and follows when the rate rises again. Zero
+    /// for probes, which are no part of the pace.
     pub gap: Duration,
 }

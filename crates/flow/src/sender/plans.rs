@@ -12,6 +12,9 @@ use crate::{FlowError, PLAN_BLOCKS_MAX, Plan, Time};
 /// Plans that have not left may hold this much airtime, or two batches: enough for a disk to seek,
 /// little enough that a retransmission does not queue long behind them.
 const BACKLOG: Duration = Duration::from_millis(20);
+/// What leaves may be held up by what left before it for so long at most: nothing that is handed out
+/// is released later than this, so a longer gap would only delay what a risen rate has released.
+const GAP_MAX: Duration = LOOKAHEAD;
 
 impl Sender {
     /// The next batch, at most 2 ms ahead of its release; `None` while the rate, the receiver's
@@ -50,6 +53,7 @@ impl Sender {
         if self.work.is_exhausted() {
             self.schedule_copies(&blocks, &again, release_at.max(now));
         }
+        let gap = gap.min(GAP_MAX);
         self.number(blocks, |index| again[index], release_at, gap)
     }
 
@@ -148,8 +152,7 @@ impl Sender {
         }
         let bytes = (blocks.len() * self.config.segment_len) as u64;
         self.timing.pacer.charge(bytes);
-        let gap = Pacer::airtime(bytes, self.rate_bps());
-        self.number(blocks, |_| true, now, gap)
+        self.number(blocks, |_| true, now, Duration::ZERO)
     }
 
     /// Gives the blocks their numbers.

@@ -301,3 +301,24 @@ fn impossible_configurations_are_refused() {
         assert!(matches!(made, Err(FlowError::Config(_))), "{config:?}");
     }
 }
+
+/// A rate that was low for a moment must not hold up what leaves once it has risen again.
+#[test]
+fn a_slow_moment_leaves_no_long_gap() {
+    let rates = [10_000, 100_000_000];
+    let mut now = Time::ZERO;
+    let mut sender = Sender::new(config(), now).unwrap();
+    sender.handle_available(Stream::Content, 1 << 30);
+    for rate in rates.iter().cycle().take(20) {
+        sender.set_rate(Some(*rate), 0, now);
+        for _ in 0..200 {
+            sender.handle_timeout(now);
+            while let Some(plan) = sender.poll_plan(now) {
+                assert!(plan.gap <= MS * 2, "{:?} at {now:?}", plan.gap);
+                sender.handle_sent(plan.run.first(), plan.run.len(), now);
+            }
+            now += MS;
+        }
+    }
+    assert!(sender.stats().pto_count > 0, "probes were among them");
+}
