@@ -20,6 +20,8 @@ const STEP_MAX: f64 = 0.08;
 const BUFFER_SHARE_MIN: f64 = 0.15;
 /// Share of the queue at which a buffer overflowed that is safe to aim at.
 const ROOM_BELOW_OVERFLOW: f64 = 0.7;
+/// A queue this much longer than the one that overflowed refutes it.
+const HELD_BEYOND_OVERFLOW: f64 = 1.1;
 /// Seconds after which a shortened queue target is whole again.
 const BUFFER_MEMORY: f64 = 100.0;
 /// Bits per second; faster than any path.
@@ -58,6 +60,8 @@ pub(super) struct Core {
     best: f64,
     /// Share of the queue target that the path's buffer has room for.
     buffer_share: f64,
+    /// Queue at which the buffer is thought to overflow, seconds.
+    overflow: f64,
     /// Pacing rate, bits per second.
     pub(super) rate: f64,
     pub(super) delay: Delay,
@@ -99,6 +103,7 @@ impl Core {
             distrusted: PacketNo(0),
             best: 0.0,
             buffer_share: 1.0,
+            overflow: f64::MAX,
             rate: 0.0,
             delay: Delay::default(),
             deliveries: Deliveries::new(config.now, 0.0, config.segment_len),
@@ -175,6 +180,15 @@ impl Core {
         let room = (ROOM_BELOW_OVERFLOW * queue - self.delay.noise()).max(0.0);
         let share = (room / self.whole_target()).max(BUFFER_SHARE_MIN);
         self.buffer_share = self.buffer_share.min(share);
+        self.overflow = queue;
+    }
+
+    /// A round passed with this queue and no loss to speak of: so the buffer has room for it.
+    pub(super) fn buffer_held(&mut self, queue: f64) {
+        if queue > HELD_BEYOND_OVERFLOW * self.overflow {
+            self.buffer_share = 1.0;
+            self.overflow = f64::MAX;
+        }
     }
 
     /// First relative step of growth: shrinks with the square root of the rate (with

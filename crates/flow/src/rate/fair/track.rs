@@ -117,6 +117,9 @@ impl Track {
         {
             return Some(Dip::begin(core, view, Reason::Loss { growing }, control));
         }
+        if !core.floor.is_suspicious() {
+            core.buffer_held(view.queue);
+        }
         if calm {
             core.floor.follow(round);
         }
