@@ -322,3 +322,32 @@ fn a_slow_moment_leaves_no_long_gap() {
     }
     assert!(sender.stats().pto_count > 0, "probes were among them");
 }
+
+/// A sending stage that sleeps finds the same two probes when it wakes, not two more per time-out.
+#[test]
+fn no_further_probes_are_planned_before_the_planned_packets_have_left() {
+    let (mut sender, _, _) = sender(100);
+    let mut now = at(10);
+    while send(&mut sender, now) > 0 || sender.stats().sent_packets < 100 {
+        now += MS;
+    }
+    let mut planned = Vec::new();
+    while now < at(1_500) {
+        sender.handle_timeout(now);
+        while let Some(plan) = sender.poll_plan(now) {
+            planned.push(plan);
+        }
+        while sender.poll_sync(now).is_some() {}
+        assert!(sender.poll_timeout().unwrap() > now, "no timer spins");
+        now += MS;
+    }
+    assert_eq!((planned.len(), planned[0].run.len()), (1, 2));
+    sender.handle_sent(planned[0].run.first(), 2, now);
+    let before = sender.stats().pto_count;
+    while now < at(2_900) {
+        sender.handle_timeout(now);
+        send(&mut sender, now);
+        now += MS;
+    }
+    assert!(sender.stats().pto_count > before);
+}

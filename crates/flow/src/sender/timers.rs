@@ -20,8 +20,7 @@ impl Sender {
             self.timing.watch.on_halved();
             self.policy.on_silence(now);
         }
-        let rtt = &self.timing.rtt;
-        if self.timing.watch.probe_at(rtt).is_some_and(|at| at <= now) {
+        if self.probe_at().is_some_and(|at| at <= now) {
             self.timing.watch.on_probe(now);
             self.choose_probes();
         }
@@ -66,7 +65,7 @@ impl Sender {
             probes_at,
             Some(watch.give_up_at()),
             watch.halve_at(rtt),
-            watch.probe_at(rtt),
+            self.probe_at(),
         ];
         due.into_iter().flatten().min()
     }
@@ -80,6 +79,14 @@ impl Sender {
                 FlowError::PeerSilent(GIVE_UP_AFTER)
             }
         })
+    }
+
+    /// When probes are due. Not while packets that are planned have not left: they are as good.
+    fn probe_at(&self) -> Option<Time> {
+        if self.ledger.planned() > 0 {
+            return None;
+        }
+        self.timing.watch.probe_at(&self.timing.rtt)
     }
 
     fn sync_at(&self) -> Time {

@@ -12,8 +12,6 @@ pub(crate) fn is_known(scenario: &Scenario, outcome: &Outcome) -> bool {
         Some(Violation::Repeats {
             needless, allowed, ..
         }) => needless <= allowed + 2 * outcome.sender.pto_count,
-        // Probes are planned although those before have not left.
-        Some(Violation::Bound { what, .. }) => what == "planned bytes",
         // The credit includes what the disk is expected to write meanwhile, whether it does or not.
         Some(Violation::Overruns { .. }) => slow_disk || !scenario.disk.stall.is_zero(),
         // What a full receiver drops is taken for the path's loss.
