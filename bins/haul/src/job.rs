@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use haul_flow::{FlowError, RateConfig, Time};
 use haul_ssh::Target;
 use haul_transfer::{Direction, ErrorCode, JobOptions, Policy, SuiteId, escaped};
 use haul_wire::control::PREAMBLE;
@@ -110,8 +109,8 @@ pub(crate) enum JobError {
     #[error("--policy fixed needs the rate to keep to; add -l, such as -l 500M")]
     FixedWithoutRate,
     /// A policy that this version does not have.
-    #[error("{0}; use fair or fixed")]
-    Policy(FlowError),
+    #[error("rate policy \"{0}\" is not available yet; use fair or fixed")]
+    PolicyUnavailable(Policy),
     /// `-m` above `-l`.
     #[error("the minimum rate (-m) is above the target rate (-l)")]
     MinAboveTarget,
@@ -301,8 +300,8 @@ fn rates(args: &RateArgs) -> Result<(Policy, Option<u64>, u64), JobError> {
     let policy = match args.policy {
         PolicyName::Fair => Policy::Fair,
         PolicyName::Fixed => Policy::Fixed,
-        PolicyName::High => Policy::High,
-        PolicyName::Low => Policy::Low,
+        PolicyName::High => return Err(JobError::PolicyUnavailable(Policy::High)),
+        PolicyName::Low => return Err(JobError::PolicyUnavailable(Policy::Low)),
     };
     let target = args.rate.map(|rate| rate.0);
     let min = args.min_rate.map_or(0, |rate| rate.0);
@@ -312,21 +311,7 @@ fn rates(args: &RateArgs) -> Result<(Policy, Option<u64>, u64), JobError> {
     if target.is_some_and(|target| min > target) {
         return Err(JobError::MinAboveTarget);
     }
-    check_policy(policy, target, min).map_err(JobError::Policy)?;
     Ok((policy, target, min))
-}
-
-/// Makes the policy once for nothing, so that one that cannot be had is told before anybody logs in.
-fn check_policy(policy: Policy, target: Option<u64>, min: u64) -> Result<(), FlowError> {
-    let config = RateConfig {
-        now: Time::ZERO,
-        target_bps: target.map(|bps| bps as f64),
-        min_bps: min as f64,
-        initial_rtt: Duration::from_millis(100),
-        segment_len: haul_wire::path::PROBE_SIZES[0],
-        seed: 0,
-    };
-    haul_flow::rate::policy(policy, config).map(drop)
 }
 
 /// Suites to offer, preferred first; `None` for the usual ones.

@@ -15,8 +15,8 @@ use tokio::{
 
 use crate::{ask, failure::Failure};
 
-/// A wish often comes twice: timeout(1) signals its child and then its group, and a parent passes on
-/// what the terminal has sent already. Signals this close to the first are that wish again.
+/// A wish often comes twice: timeout(1) signals its child and then its group, and a parent passes
+/// on what the terminal has sent already. Signals this close to the first are that wish again.
 const SAME_WISH: Duration = Duration::from_millis(250);
 
 /// Turns true at the first signal that asks this process to end; a second one ends it. A signal
