@@ -12,7 +12,7 @@ use std::{
 
 use haul_batch::Pool;
 use haul_disk::{DiskError, FailureKind, Outgoing, Received, ScanOptions};
-use haul_manifest::{ChangeKind, SkipKind, VOID};
+use haul_manifest::{ChangeKind, SkipKind, TORN, VOID};
 use haul_wire::{BLOCK_ADDR_LEN, BlockAddr, BlockNo, HEADER_LEN, Stream, segment_len};
 use pair::{CLEAN, Network, ROUGH, Random, incoming, outgoing, run, transfer};
 use rustix::{
@@ -311,4 +311,36 @@ fn the_last_block_is_filled_up_with_zeros() {
     outgoing.fill(&[BlockAddr::content(0)], &mut batch).unwrap();
     let addr = BlockAddr::decode(&batch.bytes()[HEADER_LEN..]).unwrap();
     assert_eq!(addr, BlockAddr::content(VOID), "forgotten");
+}
+
+/// The list says of the first torn copy which files are whole in it: a later copy in which another
+/// file is missing would pass for the first.
+#[test]
+fn every_copy_of_a_torn_block_is_the_same() {
+    let work = tempfile::tempdir().unwrap();
+    let at = |name: &str| work.path().join(name);
+    let names = ["a", "b", "c"];
+    for name in names {
+        fs::write(at(name), name.repeat(100)).unwrap();
+    }
+    let sources = names.map(at);
+    let outgoing = outgoing(&[&sources[0], &sources[1], &sources[2]]);
+    outgoing.scan(&mut |_| {}).unwrap();
+    let pool = Pool::new(1);
+    let fill = || {
+        let mut batch = pool.try_take().unwrap();
+        batch.shape(segment_len(pair::BLOCK_LEN), 1);
+        let grown = outgoing.fill(&[BlockAddr::content(0)], &mut batch).unwrap();
+        let body = batch.bytes()[HEADER_LEN..][..BLOCK_ADDR_LEN + pair::BLOCK_LEN].to_vec();
+        (body, grown.is_some())
+    };
+    let (whole, grown) = fill();
+    assert_eq!(whole[..BLOCK_ADDR_LEN], BlockAddr::content(0).encode());
+    assert!(!grown);
+    fs::write(at("b"), "B").unwrap();
+    let torn = fill();
+    assert_eq!(torn.0[..BLOCK_ADDR_LEN], BlockAddr::content(TORN).encode());
+    assert!(torn.1, "the list says so");
+    fs::write(at("c"), "C").unwrap();
+    assert_eq!(fill().0, torn.0);
 }
