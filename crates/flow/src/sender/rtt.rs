@@ -91,9 +91,10 @@ impl Rtt {
         report_interval(self.srtt)
     }
 
-    /// Time after which something should have been heard of the last packet in flight.
+    /// Time after which something should have been heard of the last packet in flight, even if one
+    /// report was lost: reports go on at their interval for a while after the last arrival.
     pub(crate) fn probe_timeout(&self) -> Duration {
-        self.srtt + self.deviation() + self.report_interval()
+        self.srtt + self.deviation() + self.report_interval() * 2
     }
 }
 
@@ -112,7 +113,7 @@ mod tests {
         let mut rtt = Rtt::new(MS * 500, Time::ZERO);
         assert_eq!(rtt.on_sample(MS * 120, MS * 20, at(120)), Some(MS * 100));
         assert_eq!((rtt.srtt(), rtt.min()), (MS * 100, MS * 100));
-        assert_eq!(rtt.probe_timeout(), MS * (100 + 200) + MS * 25 / 2);
+        assert_eq!(rtt.probe_timeout(), MS * (100 + 200) + MS * 25);
     }
 
     #[test]

@@ -1,6 +1,12 @@
+use std::time::Duration;
+
 use haul_wire::path::Sync;
 
-use super::{Sender, pacer::LOOKAHEAD, watch::GIVE_UP_AFTER};
+use super::{
+    Sender,
+    pacer::{LOOKAHEAD, Pacer},
+    watch::GIVE_UP_AFTER,
+};
 use crate::{FlowError, Time};
 
 impl Sender {
@@ -86,7 +92,16 @@ impl Sender {
         if self.ledger.planned() > 0 {
             return None;
         }
-        self.timing.watch.probe_at(&self.timing.rtt)
+        self.timing.watch.probe_at(&self.timing.rtt, self.pace())
+    }
+
+    /// How far apart packets leave; zero when no further ones will.
+    fn pace(&self) -> Duration {
+        let is_stopped = self.timing.watch.is_stopped(&self.timing.rtt, self.clock);
+        if is_stopped || !self.work.has_any() || !self.has_room() {
+            return Duration::ZERO;
+        }
+        Pacer::airtime(self.config.segment_len as u64, self.rate_bps())
     }
 
     fn sync_at(&self) -> Time {

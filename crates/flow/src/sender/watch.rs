@@ -70,11 +70,17 @@ impl Watch {
         self.waiting_since.map(|since| since + patience)
     }
 
-    /// When the next probes are due.
-    pub(crate) fn probe_at(&self, rtt: &Rtt) -> Option<Time> {
+    /// When the next probes are due. `pace` is how far apart data packets leave while there are any:
+    /// the next of them is the best probe there is (RFC 9002, section 6.2.4), so it is waited for.
+    pub(crate) fn probe_at(&self, rtt: &Rtt, pace: Duration) -> Option<Time> {
         let timeout = rtt.probe_timeout();
         let limit = PROBE_INTERVAL_MAX.max(timeout);
-        let wait = timeout.saturating_mul(1 << self.backoff.min(16)).min(limit);
+        let paced = pace
+            .saturating_mul(2)
+            .saturating_add(rtt.report_interval())
+            .min(limit);
+        let wait = timeout.saturating_mul(1 << self.backoff.min(16));
+        let wait = wait.min(limit).max(paced);
         let since = self.waiting_since?;
         Some(since.max(self.last_sent_at) + wait)
     }
@@ -167,12 +173,23 @@ mod tests {
         let mut waits = Vec::new();
         let mut now = Time::ZERO;
         for _ in 0..6 {
-            let due = watch.probe_at(&rtt).unwrap();
+            let due = watch.probe_at(&rtt, Duration::ZERO).unwrap();
             waits.push((due - now).as_millis());
             now = due;
             watch.on_probe(now);
         }
-        assert_eq!(waits, [91, 182, 364, 728, 1_000, 1_000]);
+        assert_eq!(waits, [101, 202, 404, 808, 1_000, 1_000]);
+    }
+
+    #[test]
+    fn the_next_packet_of_a_slow_pace_is_waited_for() {
+        let rtt = rtt(1);
+        let mut watch = Watch::new(Time::ZERO);
+        watch.on_sent(Time::ZERO);
+        assert_eq!(watch.probe_at(&rtt, Duration::ZERO), Some(at(6)));
+        assert_eq!(watch.probe_at(&rtt, MS), Some(at(6)), "a quick pace");
+        assert_eq!(watch.probe_at(&rtt, MS * 14), Some(at(30)));
+        assert_eq!(watch.probe_at(&rtt, MS * 5_000), Some(at(1_000)));
     }
 
     #[test]

@@ -7,11 +7,6 @@ use haul_sim::{Outcome, Scenario, Violation};
 pub(crate) fn is_known(scenario: &Scenario, outcome: &Outcome) -> bool {
     let slow_disk = scenario.disk.mean_bytes_per_second() * 8.0 < scenario.forward.rate_bps as f64;
     match outcome.violation {
-        // Where packets leave further apart than a probe time-out, or a report is lost, probes go
-        // out that nobody needed: two per time-out.
-        Some(Violation::Repeats {
-            needless, allowed, ..
-        }) => needless <= allowed + 2 * outcome.sender.pto_count,
         // The credit includes what the disk is expected to write meanwhile, whether it does or not.
         Some(Violation::Overruns { .. }) => slow_disk || !scenario.disk.stall.is_zero(),
         // What a full receiver drops is taken for the path's loss.
