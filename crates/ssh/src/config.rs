@@ -118,6 +118,22 @@ impl Sources<'_> {
     }
 }
 
+/// Reads a configuration file as [`connect`](crate::connect) would for `host`, without connecting:
+/// what of it would be passed over, in words for the user.
+///
+/// # Errors
+/// [`SshError::Config`] for a value that cannot be understood, [`SshError::ConfigFile`] for a file
+/// that cannot be read.
+pub fn check_config(file: &Path, host: &str) -> Result<Vec<String>, SshError> {
+    let sources = Sources {
+        home: file.parent(),
+        instead: Some(file),
+        system: Path::new("/etc/ssh/ssh_config"),
+        local_user: None,
+    };
+    Ok(load(&sources, host, None, None)?.warnings)
+}
+
 /// Reads what the configuration says about `host`, as the user named it, for `user` if given.
 ///
 /// # Errors

@@ -69,10 +69,11 @@ enum Marker {
 
 /// Where a line stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) file: PathBuf,
+pub struct Place {
+    /// The known-hosts file.
+    pub file: PathBuf,
     /// From 1.
-    pub(crate) line: usize,
+    pub line: usize,
 }
 
 /// A line that speaks of the host in question.
@@ -87,7 +88,7 @@ struct Entry {
 
 /// What known hosts say about a key.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// It is the host's.
     Trusted,
     /// The host is not known.
@@ -96,6 +97,16 @@ pub(crate) enum Verdict {
     Changed(Place),
     /// The key is revoked here.
     Revoked(Place),
+}
+
+/// Judges `key` (in SSH's binary form, RFC 4253, 6.6), shown by `host` at `port`, by the text of one
+/// known-hosts `file`. [`connect`](crate::connect) judges likewise by all files that apply.
+///
+/// Any text has a verdict: lines that make no sense say nothing.
+pub fn verdict(file: &Path, text: &[u8], host: &str, port: u16, key: &[u8]) -> Verdict {
+    let mut entries = Vec::new();
+    scan(file, text, &HostName::new(host, port), &mut entries);
+    KnownHosts { entries }.judge(&HostKey::new(key))
 }
 
 /// All lines of some known-hosts files that speak of one host.

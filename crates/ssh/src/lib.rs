@@ -24,7 +24,7 @@ mod error;
 mod escape;
 mod external;
 mod host_key;
-mod known_hosts;
+pub mod known_hosts;
 mod link;
 mod options;
 mod pattern;
@@ -34,6 +34,7 @@ mod target;
 mod tcp;
 mod trust;
 
+pub use config::check_config;
 pub use connect::connect;
 pub use error::{ConfigFault, SshError, Stage};
 pub use options::{Ask, Options, Prompt};
