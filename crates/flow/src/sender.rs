@@ -55,8 +55,8 @@ use work::Work;
 /// # Limits
 ///
 /// 4 Mi packets unresolved or watched, 4 Mi blocks ahead of the oldest missing one, credit by what
-/// the receiver says; repeats beyond losses at most 1 % or one bandwidth-delay product plus two
-/// packets per probe time-out.
+/// the receiver says; repeats beyond losses at most 1 % of the losses or one bandwidth-delay product,
+/// plus two packets per probe time-out.
 #[derive(Debug)]
 pub struct Sender {
     config: SenderConfig,

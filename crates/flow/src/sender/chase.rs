@@ -16,7 +16,7 @@ const LOSS_MAX: f64 = 0.9;
 /// Sends the last losses of a transfer several times over, so that the end does not wait for one
 /// more round trip per loss of a loss.
 ///
-/// Active only once no fresh data is left; the copies are bounded to 1 % of what was sent or one
+/// Active only once no fresh data is left; the copies are bounded to 1 % of what was lost or one
 /// bandwidth-delay product, whichever is larger.
 #[derive(Debug, Default)]
 pub(crate) struct Chase {

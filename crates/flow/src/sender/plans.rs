@@ -120,7 +120,7 @@ impl Sender {
     fn repeats_allowed(&self) -> u64 {
         let bits = self.rate_bps() * self.timing.rtt.srtt().as_secs_f64();
         let bandwidth_delay = bits / 8.0 / self.config.segment_len as f64;
-        (self.totals.sent_packets / 100).max(bandwidth_delay as u64)
+        (self.totals.lost_packets / 100).max(bandwidth_delay as u64)
     }
 
     /// Once no fresh block is left, each retransmission is followed by copies of itself.

@@ -26,7 +26,7 @@ fn transfer(path: Path, seed: u64) -> World {
     assert!(world.sender.is_delivered(), "seed {seed}: {stats:?}");
     assert_eq!(world.tally.blocks.len() as u64, BLOCKS + 2);
     assert_eq!(stats.delivered_blocks, BLOCKS + 2);
-    let allowed = stats.sent_packets.div_ceil(100) + bandwidth_delay(&path);
+    let allowed = stats.lost_packets.div_ceil(100) + bandwidth_delay(&path);
     assert!(world.repeats() <= allowed, "seed {seed}: {stats:?}");
     world
 }
@@ -238,7 +238,7 @@ fn random_paths_deliver_everything_and_waste_little() {
         assert_eq!(world.tally.blocks.len() as u64, blocks + 2, "seed {seed}");
         let rtt = (path.delay * 2 + path.report_delay).as_secs_f64();
         let bandwidth_delay = rate_bps / 8.0 * rtt / SEGMENT_LEN as f64;
-        let allowed = stats.sent_packets / 100 + bandwidth_delay as u64 + 2 * stats.pto_count;
+        let allowed = stats.lost_packets / 100 + bandwidth_delay as u64 + 2 * stats.pto_count;
         let repeats = world.repeats();
         let learning = 50;
         assert!(
