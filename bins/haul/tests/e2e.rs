@@ -394,8 +394,9 @@ fn a_second_interrupt_ends_at_once() {
     let site = Site::new();
     let fifo = site.there().join("started");
     mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-    // An ssh that is connected, says nothing, and does not end when nobody talks to it any more.
-    let deaf = "/bin/sh -c ': > \"$THERE\"/started; exec sleep 60'";
+    // An ssh that hears the conversation begin, says nothing, and does not end when nobody talks to
+    // it any more.
+    let deaf = "/bin/sh -c 'head -c 1 >/dev/null; : > \"$THERE\"/started; exec sleep 10'";
     let mut child = Command::new(env!("CARGO_BIN_EXE_haul"))
         .args(["--ssh-program", deaf, "localhost:file", "."])
         .current_dir(site.here())
