@@ -94,11 +94,7 @@ impl ReceiveDriver {
     }
 
     fn report(&mut self, now: Time) -> Result<(), EngineError> {
-        // What the sender may have in flight must fit where it waits while no thread of ours runs:
-        // the kernel's buffer, half of which its own bookkeeping may take.
-        let pool_bytes = self.pool.free() * CAPACITY;
-        let free_bytes = pool_bytes.min(self.desk.socket_buffer() / 2);
-        self.machine.handle_free(free_bytes as u64);
+        self.machine.handle_free(self.free_bytes());
         while let Some(report) = self.machine.poll_report(now) {
             let run = self
                 .counter
@@ -108,6 +104,15 @@ impl ReceiveDriver {
                 .send_small(Kind::Report, Lane::DATA, run, |out| report.encode(out))?;
         }
         Ok(())
+    }
+
+    /// What the sender may have in flight must fit where it waits while no thread of ours runs: in
+    /// the kernel's buffer, half of which its own bookkeeping may take. How much of the line's own
+    /// buffers is free says whether the disk keeps up: the credit shrinks with it, well before the
+    /// last one is gone.
+    fn free_bytes(&self) -> u64 {
+        let capacity = (self.desk.socket_buffer() / 2).min(self.pool.total() * CAPACITY);
+        (capacity as u64) * (self.pool.free() as u64) / (self.pool.total() as u64)
     }
 
     fn post(&mut self) {

@@ -1,0 +1,226 @@
+//! haul against hauld, the server for machines without sshd: it serves its folder to its keys, and
+//! nothing else to anybody.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// A running hauld, ended when dropped.
+struct Hauld {
+    dir: TempDir,
+    child: Child,
+    port: String,
+    fingerprint: String,
+}
+
+impl Hauld {
+    fn start(options: &[&str]) -> Self {
+        let binary = Path::new(env!("CARGO_BIN_EXE_haul")).with_file_name("hauld");
+        assert!(
+            binary.exists(),
+            "hauld is not built: scripts/test builds it first"
+        );
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["here", "served", "outside"] {
+            fs::create_dir(dir.path().join(folder)).unwrap();
+        }
+        for key in ["key", "stranger"] {
+            let made = Command::new("ssh-keygen")
+                .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+                .arg(dir.path().join(key))
+                .status()
+                .expect("ssh-keygen: scripts/setup --tests installs openssh-client");
+            assert!(made.success());
+        }
+        let mut child = Command::new(binary)
+            .args([
+                "--listen",
+                "127.0.0.1:0",
+                "--udp-ports",
+                "33301-33320",
+                "--root",
+            ])
+            .arg(dir.path().join("served"))
+            .arg("--authorized-keys")
+            .arg(dir.path().join("key.pub"))
+            .arg("--host-key")
+            .arg(dir.path().join("host_key"))
+            .args(options)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        // "listening on ADDRESS host key FINGERPRINT"
+        let words: Vec<_> = line.split_whitespace().collect();
+        let port = words[2].rsplit(':').next().unwrap().to_owned();
+        let fingerprint = words[5].to_owned();
+        Self {
+            dir,
+            child,
+            port,
+            fingerprint,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn haul_as(&self, key: &str, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_haul"))
+            .args([
+                "-q",
+                "-F",
+                "none",
+                "-P",
+                &self.port,
+                "--host-key",
+                &self.fingerprint,
+                "-i",
+            ])
+            .arg(self.path(key))
+            .args(arguments)
+            .current_dir(self.path("here"))
+            .env_remove("SSH_AUTH_SOCK")
+            .env("HOME", self.path("here"))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    fn haul(&self, arguments: &[&str]) -> Output {
+        self.haul_as("key", arguments)
+    }
+}
+
+impl Drop for Hauld {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn expect(status: i32, output: &Output) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(status), "{stderr}");
+}
+
+#[test]
+fn files_go_up_and_down() {
+    let hauld = Hauld::start(&[]);
+    let bytes: Vec<u8> = (0..5_000_000u32).map(|n| (n ^ (n >> 9)) as u8).collect();
+    fs::write(hauld.path("here/file"), &bytes).unwrap();
+    expect(0, &hauld.haul(&["file", "somebody@127.0.0.1:"]));
+    assert!(fs::read(hauld.path("served/file")).unwrap() == bytes);
+    expect(0, &hauld.haul(&["somebody@127.0.0.1:fi*", "back"]));
+    assert!(fs::read(hauld.path("here/back")).unwrap() == bytes);
+}
+
+#[test]
+fn only_listed_keys_enter() {
+    let hauld = Hauld::start(&[]);
+    fs::write(hauld.path("here/file"), "x").unwrap();
+    expect(
+        13,
+        &hauld.haul_as("stranger", &["file", "somebody@127.0.0.1:"]),
+    );
+    assert!(!hauld.path("served/file").exists());
+}
+
+#[test]
+fn nothing_outside_the_served_folder_can_be_named() {
+    let hauld = Hauld::start(&[]);
+    fs::write(hauld.path("outside/secret"), "secret").unwrap();
+    fs::write(hauld.path("here/file"), "planted").unwrap();
+    symlink(hauld.path("outside"), hauld.path("served/way out")).unwrap();
+    symlink(hauld.path("outside/secret"), hauld.path("served/leak")).unwrap();
+    let absolute = hauld.path("outside/secret");
+    for source in [
+        "../outside/secret",
+        "way out/secret",
+        "leak",
+        absolute.to_str().unwrap(),
+        "way*/sec*",
+    ] {
+        let output = hauld.haul(&[&format!("a@127.0.0.1:{source}"), "stolen"]);
+        assert!(!output.status.success(), "{source} was served");
+        assert!(!hauld.path("here/stolen").exists(), "{source} was served");
+    }
+    let outside = hauld.path("outside");
+    for destination in [
+        "../outside/",
+        "way out/",
+        "way out/new",
+        outside.to_str().unwrap(),
+    ] {
+        hauld.haul(&["file", &format!("a@127.0.0.1:{destination}")]);
+        let left: Vec<_> = fs::read_dir(&outside)
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
+        assert_eq!(left, ["secret"], "{destination} led out");
+    }
+}
+
+#[test]
+fn one_way_servers_refuse_the_other_way() {
+    let hauld = Hauld::start(&["--upload-only"]);
+    fs::write(hauld.path("here/file"), "x").unwrap();
+    expect(0, &hauld.haul(&["file", "a@127.0.0.1:"]));
+    let refused = hauld.haul(&["a@127.0.0.1:file", "back"]);
+    assert!(!refused.status.success() && !hauld.path("here/back").exists());
+}
+
+#[test]
+fn a_stopped_server_ends_its_sessions_in_order() {
+    let mut hauld = Hauld::start(&[]);
+    fs::write(hauld.path("here/file"), vec![7; 40_000_000]).unwrap();
+    let mut client = Command::new(env!("CARGO_BIN_EXE_haul"))
+        .args([
+            "--json",
+            "-F",
+            "none",
+            "-P",
+            &hauld.port,
+            "--host-key",
+            &hauld.fingerprint,
+            "-i",
+        ])
+        .arg(hauld.path("key"))
+        .args(["--policy", "fixed", "-l", "40M", "file", "a@127.0.0.1:"])
+        .current_dir(hauld.path("here"))
+        .env_remove("SSH_AUTH_SOCK")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(client.stdout.take().unwrap()).lines();
+    let moving = |line: String| line.contains("\"progress\"") && !line.contains("\"bytes\":0,");
+    assert!(lines.by_ref().map_while(Result::ok).any(moving));
+    kill_process(Pid::from_child(&hauld.child), Signal::TERM).unwrap();
+    lines.map_while(Result::ok).for_each(drop);
+    let output = client.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert_eq!(
+        stderr.lines().filter(|line| line.contains("error")).count(),
+        1,
+        "{stderr}"
+    );
+    assert!(hauld.child.wait().unwrap().success());
+    assert!(!hauld.path("served/file").exists());
+}
