@@ -3,10 +3,11 @@
 use std::{ffi::OsString, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{ArgAction, Parser, ValueEnum};
+use haul_transfer::DEFAULT_UDP_PORTS;
 use haul_wire::{SuiteId, UnknownSuite};
 
 use crate::{
-    amount::{PORTS_DEFAULT, Ports, Rate},
+    amount::{Ports, Rate},
     version,
 };
 
@@ -52,9 +53,10 @@ pub(crate) struct TransferArgs {
     /// DEST is a directory: create it, with its parents, when missing
     #[arg(short = 'd', long)]
     pub(crate) create_dir: bool,
-    /// Ports the server may take for UDP: one, or LOW-HIGH
-    #[arg(short = 'O', long, value_name = "PORTS", default_value_t = PORTS_DEFAULT)]
-    pub(crate) udp_ports: Ports,
+    /// Insist on these UDP ports at the server: one, or LOW-HIGH [default: the server chooses,
+    /// from 33001-33100 unless it is set up otherwise]
+    #[arg(short = 'O', long, value_name = "PORTS")]
+    pub(crate) udp_ports: Option<Ports>,
     /// Accept UDP from addresses other than the one SSH came from (some NATs need it)
     #[arg(long)]
     pub(crate) any_source: bool,
@@ -159,7 +161,7 @@ pub(crate) struct RemoteArgs {
     #[arg(long, value_name = "N")]
     pub(crate) proto: u8,
     /// Ports to take one from for UDP: one, or LOW-HIGH
-    #[arg(long, value_name = "PORTS", default_value_t = PORTS_DEFAULT)]
+    #[arg(long, value_name = "PORTS", default_value_t = Ports(DEFAULT_UDP_PORTS))]
     pub(crate) udp_ports: Ports,
     /// Accept UDP from addresses other than the one SSH came from
     #[arg(long)]
@@ -246,7 +248,10 @@ mod tests {
         assert!(args.transfer.preserve && args.transfer.create_dir);
         assert_eq!(args.rate.rate, Some(Rate(300_000_000)));
         assert_eq!(args.output.verbose, 2);
-        assert_eq!(args.security.cipher, None);
+        assert_eq!(
+            (args.security.cipher, args.transfer.udp_ports),
+            (None, None)
+        );
     }
 
     #[test]

@@ -285,7 +285,9 @@ fn job_options(args: &Args) -> Result<JobOptions, JobError> {
     options.recursive = true;
     options.preserve = args.transfer.preserve;
     options.create_dir = args.transfer.create_dir;
-    options.udp_ports = args.transfer.udp_ports.0.clone();
+    if let Some(ports) = &args.transfer.udp_ports {
+        options.udp_ports = ports.0.clone();
+    }
     options.any_source = args.transfer.any_source;
     options.file_events = wants_files(&args.output);
     Ok(options)
@@ -341,10 +343,12 @@ fn remote_command(args: &Args, options: &JobOptions) -> Result<String, JobError>
         return Err(JobError::RemoteHaul(escaped(program.as_bytes())));
     }
     let mut command = format!(
-        "{} --remote --proto {FRAMING} --udp-ports {}",
-        words::quote_program(program),
-        args.transfer.udp_ports
+        "{} --remote --proto {FRAMING}",
+        words::quote_program(program)
     );
+    if let Some(ports) = &args.transfer.udp_ports {
+        command.push_str(&format!(" --udp-ports {ports}"));
+    }
     if args.transfer.any_source {
         command.push_str(" --any-source");
     }

@@ -144,6 +144,11 @@ mod tests {
         assert_eq!(six.ssh_peer, Some(Ipv6Addr::LOCALHOST.into()));
         assert_eq!(six.udp_ports, 5000..=5000);
         assert!(!six.allow_none && !six.any_source);
+        let usual = RemoteArgs::try_parse_from(["x", "--proto", "1"]).unwrap();
+        assert_eq!(
+            setup(&usual, PathBuf::from("/"), connection).udp_ports,
+            haul_transfer::DEFAULT_UDP_PORTS
+        );
         let unknown = setup(&args, PathBuf::from("/"), None);
         assert_eq!((unknown.bind, unknown.ssh_peer), (None, None));
     }

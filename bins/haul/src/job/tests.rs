@@ -107,10 +107,7 @@ fn what_one_kind_of_ssh_cannot_do_is_not_passed_over() {
 
 #[test]
 fn the_remote_command_is_plain_or_quoted() {
-    assert_eq!(
-        job(&["h:a", "."]).remote_command,
-        "haul --remote --proto 1 --udp-ports 33001-33100"
-    );
+    assert_eq!(job(&["h:a", "."]).remote_command, "haul --remote --proto 1");
     assert_eq!(
         job(&[
             "-T",
@@ -131,6 +128,13 @@ fn the_remote_command_is_plain_or_quoted() {
             Err(JobError::RemoteHaul(_))
         ));
     }
+}
+
+#[test]
+fn ports_are_the_servers_choice_unless_insisted_on() {
+    let ports = |line: &[&str]| job(line).transfer.options.udp_ports;
+    assert_eq!(ports(&["h:a", "."]), haul_transfer::ANY_UDP_PORT);
+    assert_eq!(ports(&["-O", "5000-5010", "h:a", "."]), 5000..=5010);
 }
 
 #[test]
