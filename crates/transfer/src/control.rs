@@ -30,6 +30,10 @@ use read::Arrived;
 const QUEUE_DEPTH: usize = 64;
 /// Messages read ahead of the conversation.
 const READ_AHEAD: usize = 8;
+/// Until both hellos have been exchanged.
+pub(crate) const HELLO_PATIENCE: Duration = Duration::from_secs(10);
+/// Until data flows.
+pub(crate) const SETUP_PATIENCE: Duration = Duration::from_secs(30);
 /// How long the last words may take to leave.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -181,8 +185,8 @@ impl Control {
     /// The next message, whatever it is. Cancel-safe.
     ///
     /// # Errors
-    /// [`TransferError::ConnectionLost`] at the end of the stream, [`TransferError::PeerMisbehaved`]
-    /// for what does not parse.
+    /// [`TransferError::ConnectionLost`] at the end of the stream and
+    /// [`TransferError::PeerMisbehaved`] for what does not parse.
     pub(crate) async fn receive(&mut self) -> Result<Message, TransferError> {
         let arrived = self.arrived.recv().await;
         self.heard_at = Instant::now();

@@ -21,8 +21,8 @@ use crate::{
 };
 use meter::Meter;
 
-pub(crate) use receiving::{ReceiveParameters, receive};
-pub(crate) use sending::{SendParameters, check_rate, send};
+pub(crate) use receiving::ReceiveParameters;
+pub(crate) use sending::{SendParameters, check_rate};
 
 /// How often the other end hears where this one is.
 const STATUS_INTERVAL: Duration = Duration::from_millis(500);
@@ -47,6 +47,27 @@ pub(crate) struct Setting {
     pub(crate) cancel: watch::Receiver<bool>,
     /// Rates to change to.
     pub(crate) rate_changes: Option<watch::Receiver<Rate>>,
+}
+
+/// This end's part of the data.
+pub(crate) enum Part {
+    Send(SendParameters),
+    Receive(ReceiveParameters),
+}
+
+/// Moves the data, and ends with the receiver's verdict.
+///
+/// # Errors
+/// Whatever ends the session; the engine has stopped then, and what has arrived is kept.
+pub(crate) async fn run(
+    control: &mut Control,
+    setting: Setting,
+    part: Part,
+) -> Result<Account, TransferError> {
+    match part {
+        Part::Send(parameters) => sending::send(control, setting, parameters).await,
+        Part::Receive(parameters) => receiving::receive(control, setting, parameters).await,
+    }
 }
 
 /// What is known when a session has ended well.

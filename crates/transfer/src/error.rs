@@ -94,7 +94,7 @@ pub enum TransferError {
         text: Text,
     },
     /// The transfer ran to its end, but some names failed.
-    #[error("{} of {} names failed{}", .summary.failed, .summary.failed + .summary.files, first(.failures))]
+    #[error("{}{}", failed(.summary), first(.failures))]
     Partial {
         /// The first of them.
         failures: Vec<FailedFile>,
@@ -337,6 +337,11 @@ fn shown(words: &str) -> String {
     } else {
         format!(": {words}")
     }
+}
+
+fn failed(summary: &Summary) -> String {
+    let all = summary.failed + summary.files;
+    format!("{} of {all} names failed", summary.failed)
 }
 
 fn first(failures: &[FailedFile]) -> String {

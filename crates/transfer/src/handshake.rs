@@ -7,10 +7,10 @@
 //!   Confirm(client)                   ──►
 //! ```
 //!
-//! The server can confirm together with its hello, so the client may send its request, and open the
-//! path, one round trip after its own hello. Both confirmations cover the hash of both hellos exactly
-//! as they crossed the channel: whoever alters the offer changes the keys of one end only, and the
-//! confirmation fails before any datagram is sent. There is no retry with a weaker offer.
+//! The server can confirm together with its hello, so the client may send its request, and open
+//! the path, one round trip after its own hello. Both confirmations cover the hash of both hellos
+//! exactly as they crossed the channel: whoever alters the offer changes the keys of one end only,
+//! and the confirmation fails before any datagram is sent. There is no retry with a weaker offer.
 
 mod client;
 mod server;

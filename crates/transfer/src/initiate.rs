@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use haul_disk::{Asked, Expected, Landing, ReceiveOptions, Root, ScanOptions};
+use haul_disk::{Asked, Expected, Landing, ReceiveOptions, ScanOptions};
 use haul_udp::UdpPath;
 use haul_wire::{
     block_len,
@@ -22,9 +22,9 @@ use tokio::{
 
 use crate::{
     Direction, Event, Job, Phase, SessionFacts, Summary, TransferError, UdpDirection, Warning,
-    control::Control,
+    control::{Control, HELLO_PATIENCE, SETUP_PATIENCE},
     data::{
-        Account, ReceiveParameters, SendParameters, Setting, cancelled, check_rate, receive, send,
+        self, Account, Part, ReceiveParameters, SendParameters, Setting, cancelled, check_rate,
     },
     handshake::{ClientOffer, Greeted, greet},
     path::{self, OpenedPath, Origin, Stop},
@@ -32,10 +32,6 @@ use crate::{
     summary::{Terms, conclude},
 };
 
-/// Until both hellos have been exchanged.
-const HELLO_PATIENCE: Duration = Duration::from_secs(10);
-/// Until data flows.
-const SETUP_PATIENCE: Duration = Duration::from_secs(30);
 /// Until UDP counts as blocked.
 const UDP_PATIENCE: Duration = Duration::from_secs(8);
 
@@ -80,18 +76,11 @@ struct Initiator {
     cancel: watch::Receiver<bool>,
 }
 
-/// This end's part of the data.
-enum Part {
-    Sources(Vec<PathBuf>),
-    Destination(Root, Landing),
-}
-
 /// Both ends are sure of each other and the path is open.
 struct Ready {
     greeted: Greeted,
     path: OpenedPath,
     part: Part,
-    rate_max_bps: Option<u64>,
 }
 
 impl Initiator {
@@ -131,7 +120,6 @@ impl Initiator {
             greeted,
             path,
             part,
-            rate_max_bps: accepted.rate_max_bps,
         })
     }
 
@@ -160,7 +148,12 @@ impl Initiator {
             options,
         } = self.job.clone();
         if direction == Direction::Upload {
-            return Ok(Part::Sources(sources));
+            return Ok(Part::Send(SendParameters {
+                sources,
+                scan: self.scan(),
+                rate: self.rate(),
+                rate_max_bps: accepted.rate_max_bps,
+            }));
         }
         let count = usize::try_from(accepted.source_count).unwrap_or(usize::MAX);
         let asked = Asked {
@@ -170,7 +163,14 @@ impl Initiator {
         let resolve =
             move || Landing::resolve(Path::new("."), &destination, asked, options.create_dir);
         let (root, landing) = in_background("destination", move || Ok(resolve()?)).await?;
-        Ok(Part::Destination(root, landing))
+        let mut receive = ReceiveOptions::new(options.preserve);
+        receive.expected = Some(Expected::new(&specs));
+        Ok(Part::Receive(ReceiveParameters {
+            root,
+            landing,
+            options: receive,
+            receive_buffer_bytes: options.receive_buffer_bytes,
+        }))
     }
 
     async fn greet(&self, control: &mut Control) -> Result<Greeted, TransferError> {
@@ -299,31 +299,7 @@ impl Initiator {
             cancel: self.cancel.clone(),
             rate_changes: options.rate_changes.clone(),
         };
-        match ready.part {
-            Part::Sources(sources) => {
-                let parameters = SendParameters {
-                    sources,
-                    scan: self.scan(),
-                    rate: self.rate(),
-                    rate_max_bps: ready.rate_max_bps,
-                };
-                send(control, setting, parameters).await
-            }
-            Part::Destination(root, landing) => {
-                let expected = Expected::new(&self.job.sources);
-                let parameters = ReceiveParameters {
-                    root,
-                    landing,
-                    options: ReceiveOptions {
-                        expected: Some(expected),
-                        file_events: true,
-                        ..ReceiveOptions::new(options.preserve)
-                    },
-                    receive_buffer_bytes: options.receive_buffer_bytes,
-                };
-                receive(control, setting, parameters).await
-            }
-        }
+        data::run(control, setting, ready.part).await
     }
 
     fn scan(&self) -> ScanOptions {

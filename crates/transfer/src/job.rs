@@ -36,7 +36,8 @@ pub struct JobOptions {
     pub policy: Policy,
     /// The rate of [`Policy::Fixed`], the ceiling of the others, in bits per second of UDP payload.
     pub rate_target_bps: Option<u64>,
-    /// Never slower than this, in bits per second. Default 0. Hazard: starves whoever shares the link.
+    /// Never slower than this, in bits per second. Default 0. Hazard: starves whoever shares the
+    /// link.
     pub rate_min_bps: u64,
     /// Go into directories. Default: no; a source that is a directory is then an error.
     pub recursive: bool,

@@ -1,7 +1,7 @@
 //! A whole job from two addresses to a summary.
 //!
-//! [`initiate`] and [`respond`] hold the conversation that SSH carries ([`haul_wire::control`]): they
-//! agree on keys, open the UDP path, run the engine and end with the receiver's verdict.
+//! [`initiate`] and [`respond`] hold the conversation that SSH carries ([`haul_wire::control`]):
+//! they agree on keys, open the UDP path, run the engine and end with the receiver's verdict.
 //!
 //! ```text
 //!  initiate()                                        respond()

@@ -1,4 +1,4 @@
-//! Opening the UDP path: hello, challenge, response, and the largest datagram that crosses both ways.
+//! Opening the UDP path: hello, challenge, response, and the largest datagram both ways carry.
 //!
 //! ```text
 //! initiator                                   responder

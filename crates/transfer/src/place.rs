@@ -1,4 +1,4 @@
-//! What the other end's words mean on this machine: sources, destinations, and the jail around both.
+//! What the other end's words mean on this machine: sources, destinations, the jail around both.
 
 use std::{
     ffi::OsStr,

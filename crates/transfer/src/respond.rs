@@ -1,12 +1,11 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     ops::RangeInclusive,
-    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
-use haul_disk::{Asked, Landing, ReceiveOptions, Root, ScanOptions};
+use haul_disk::{Asked, ReceiveOptions, ScanOptions};
 use haul_udp::UdpPath;
 use haul_wire::control::{Accepted, Message, Request, UdpEndpoint};
 use tokio::{
@@ -18,9 +17,9 @@ use tokio::{
 
 use crate::{
     Direction, Phase, Policy, RespondSetup, Summary, TransferError,
-    control::Control,
+    control::{Control, HELLO_PATIENCE, SETUP_PATIENCE},
     data::{
-        Account, ReceiveParameters, SendParameters, Setting, cancelled, check_rate, receive, send,
+        self, Account, Part, ReceiveParameters, SendParameters, Setting, cancelled, check_rate,
     },
     handshake::{Agreed, ServerPolicy, answer, hear},
     path::{self, OpenedPath, Origin, Stop},
@@ -28,10 +27,6 @@ use crate::{
     summary::{Terms, conclude},
 };
 
-/// Until the initiator's hello has come.
-const HELLO_PATIENCE: Duration = Duration::from_secs(10);
-/// Until data flows.
-const SETUP_PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks at a session that nobody watches.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -66,12 +61,6 @@ where
 struct Responder {
     setup: RespondSetup,
     cancel: watch::Receiver<bool>,
-}
-
-/// This end's part of the data.
-enum Part {
-    Sources(Vec<PathBuf>),
-    Destination(Root, Landing),
 }
 
 /// Both ends are sure of each other and the path is open.
@@ -132,8 +121,8 @@ impl Responder {
         };
         let (policy, part) = self.consider(&request).await?;
         let source_count = match &part {
-            Part::Sources(sources) => sources.len() as u64,
-            Part::Destination(..) => request.source_count,
+            Part::Send(parameters) => parameters.sources.len() as u64,
+            Part::Receive(_) => request.source_count,
         };
         let rate_max_bps = setup.rate_max_bps;
         control.send(&Message::Accepted(Accepted {
@@ -159,7 +148,9 @@ impl Responder {
         } else {
             Ipv4Addr::UNSPECIFIED.into()
         };
-        let ip: IpAddr = self.setup.bind.unwrap_or(any);
+        // "Any address" means any of the family that datagrams will come over.
+        let wanted = self.setup.bind.filter(|ip| !ip.is_unspecified());
+        let ip: IpAddr = wanted.unwrap_or(any);
         let ports = common_ports(self.setup.udp_ports.clone(), wished)?;
         Ok(UdpPath::bind(ip, ports)?)
     }
@@ -216,19 +207,27 @@ impl Responder {
             check_rate(policy, request.rate)?;
         }
         let request = request.clone();
+        let (rate_max_bps, receive_buffer_bytes) =
+            (self.setup.rate_max_bps, self.setup.receive_buffer_bytes);
         let look = move || match request.direction {
-            Direction::Download => ground
-                .sources(&request.sources, scan(&request))
-                .map(Part::Sources),
+            Direction::Download => {
+                let scan = scan(&request);
+                Ok(Part::Send(SendParameters {
+                    sources: ground.sources(&request.sources, scan)?,
+                    scan,
+                    rate: request.rate,
+                    rate_max_bps,
+                }))
+            }
             Direction::Upload => {
-                let count = usize::try_from(request.source_count).unwrap_or(usize::MAX);
-                let asked = Asked {
-                    count,
-                    contents: request.source_contents,
-                };
                 let (root, landing) =
-                    ground.landing(&request.destination, asked, request.create_dir)?;
-                Ok(Part::Destination(root, landing))
+                    ground.landing(&request.destination, asked(&request), request.create_dir)?;
+                Ok(Part::Receive(ReceiveParameters {
+                    root,
+                    landing,
+                    options: ReceiveOptions::new(request.preserve),
+                    receive_buffer_bytes,
+                }))
             }
         };
         Ok((policy, in_background("request", look).await?))
@@ -239,49 +238,25 @@ impl Responder {
         control: &mut Control,
         ready: Ready,
     ) -> Result<Account, TransferError> {
-        let Ready {
-            agreed,
-            path,
-            request,
-            policy,
-            part,
-        } = ready;
         let setting = Setting {
-            direction: request.direction,
-            agreed,
-            path,
-            policy,
+            direction: ready.request.direction,
+            agreed: ready.agreed,
+            path: ready.path,
+            policy: ready.policy,
             events: None,
             file_events: false,
             progress_interval: TICK,
             cancel: self.cancel.clone(),
             rate_changes: None,
         };
-        match part {
-            Part::Sources(sources) => {
-                let parameters = SendParameters {
-                    sources,
-                    scan: scan(&request),
-                    rate: request.rate,
-                    rate_max_bps: self.setup.rate_max_bps,
-                };
-                send(control, setting, parameters).await
-            }
-            Part::Destination(root, landing) => {
-                let options = ReceiveOptions {
-                    file_events: true,
-                    ..ReceiveOptions::new(request.preserve)
-                };
-                let receive_buffer_bytes = self.setup.receive_buffer_bytes;
-                let parameters = ReceiveParameters {
-                    root,
-                    landing,
-                    options,
-                    receive_buffer_bytes,
-                };
-                receive(control, setting, parameters).await
-            }
-        }
+        data::run(control, setting, ready.part).await
+    }
+}
+
+fn asked(request: &Request) -> Asked {
+    Asked {
+        count: usize::try_from(request.source_count).unwrap_or(usize::MAX),
+        contents: request.source_contents,
     }
 }
 

@@ -1,17 +1,16 @@
 //! The control conversation inside SSH: what the two ends say, and how it is framed.
 //!
 //! ```text
-//! initiator                                        responder
-//!                                              ◄── shell noise (<= 8 KiB), then the preamble
-//!   ClientHello {versions, suites, nonce, X25519}  ──►
-//!                                              ◄── ServerHello {version, suite, nonce, X25519, udp}
-//!                                              ◄── Confirm
-//!   Confirm, Request {direction, paths, rate}      ──►                  (UDP path opening may begin)
-//!                                              ◄── Accepted | Refused
-//!                                              ◄── HelloSeen            (the first UDP datagram came)
-//!   Status | Warning | Rate | Ping | Pong         ◄─►
-//!   the receiver of data: Verdict                 ──►
-//!                                              ◄── the sender of data: Done
+//! initiator                                 responder
+//!                                       ◄── shell noise (<= 8 KiB), then the preamble
+//! ClientHello {versions, suites, keys}  ──►
+//!                                       ◄── ServerHello {version, suite, keys, UDP port}, Confirm
+//! Confirm, Request {direction, paths}   ──► (and the UDP path is opened)
+//!                                       ◄── HelloSeen (the first datagram came)
+//!                                       ◄── Accepted | Refused
+//! Status | Warning | Rate | Ping | Pong ◄─► Status | Warning | Ping | Pong
+//! the receiver of data: Verdict         ──►
+//!                                       ◄── the sender of data: Done
 //! ```
 //!
 //! Either end may send `Cancel` or `Error` at any time and then closes. Every message is one frame:
@@ -109,7 +108,8 @@ pub enum Direction {
 pub struct Request {
     /// Which way.
     pub direction: Direction,
-    /// Download: what to send, as typed (patterns and `~` are the responder's to expand). Upload: empty.
+    /// Download: what to send, as typed (patterns and `~` are the responder's to expand).
+    /// Upload: empty.
     #[serde(deserialize_with = "bounded::list::<_, _, SOURCES_MAX>")]
     pub sources: Vec<ByteBuf>,
     /// Upload: where to put it. Download: empty.
@@ -133,7 +133,8 @@ pub struct Request {
 /// The responder's conditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
-    /// Download: how many sources there are, patterns expanded; several need a directory to land in.
+    /// Download: how many sources there are, patterns expanded; several need a directory to land
+    /// in.
     pub source_count: u64,
     /// Ceiling of the sending rate, in bits per second of UDP payload, whatever was asked for.
     pub rate_max_bps: Option<u64>,

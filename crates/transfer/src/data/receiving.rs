@@ -36,7 +36,7 @@ pub(crate) struct ReceiveParameters {
 ///
 /// # Errors
 /// Whatever ends the session; the engine has stopped then, and what has arrived is kept.
-pub(crate) async fn receive(
+pub(super) async fn receive(
     control: &mut Control,
     setting: Setting,
     parameters: ReceiveParameters,
@@ -45,9 +45,11 @@ pub(crate) async fn receive(
     let ReceiveParameters {
         root,
         landing,
-        options,
+        mut options,
         receive_buffer_bytes,
     } = parameters;
+    // They are counted even where nobody wants to hear of them.
+    options.file_events = true;
     let incoming = Incoming::new(root, landing, options, block_len)?;
     let flow = ReceiverConfig {
         segment_len: segment_len(block_len),

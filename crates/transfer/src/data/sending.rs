@@ -53,7 +53,7 @@ impl Ceiling {
 ///
 /// # Errors
 /// Whatever ends the session; the engine has stopped then.
-pub(crate) async fn send(
+pub(super) async fn send(
     control: &mut Control,
     setting: Setting,
     parameters: SendParameters,

@@ -290,8 +290,8 @@ fn a_replayed_hello_gets_no_flow_and_little_else() {
     );
 }
 
-/// With the address that SSH knows, the victim hears nothing at all, and the copy it "sent" does not
-/// use up the original's number.
+/// With the address that SSH knows, the victim hears nothing at all, and the copy it "sent" does
+/// not use up the original's number.
 #[test]
 fn only_the_address_that_ssh_knows_is_answered() {
     let (client, server) = seals();
