@@ -17,22 +17,22 @@ use std::{collections::VecDeque, time::Duration};
 use super::{Decision, RateConfig, RatePolicy, Sample};
 use crate::{FlowError, Time, time::nanos};
 
-mod core;
 mod delay;
 mod deliveries;
 mod dip;
 mod drain;
 mod floor;
 mod growth;
+mod law;
 mod probe;
 mod startup;
 mod track;
 
 use self::{
-    core::{Core, View},
     dip::Dip,
     drain::Drain,
     floor::Rounds,
+    law::{Core, View},
     probe::ProbeBase,
     startup::Startup,
     track::Track,

@@ -4,9 +4,10 @@ use crate::Time;
 
 use super::{
     Next, Phase,
-    core::{Core, View},
     deliveries::Measure,
-    duration, seconds,
+    duration,
+    law::{Core, View},
+    seconds,
 };
 
 /// Share of the rate to send with during the experiment.

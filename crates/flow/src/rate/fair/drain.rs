@@ -4,7 +4,7 @@ use crate::Time;
 
 use super::{
     Next,
-    core::{Core, View},
+    law::{Core, View},
     seconds,
 };
 

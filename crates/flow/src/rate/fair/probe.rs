@@ -1,9 +1,9 @@
 use crate::Time;
 
 use super::{
-    Next,
-    core::{Core, View},
-    duration, seconds,
+    Next, duration,
+    law::{Core, View},
+    seconds,
 };
 
 /// Share of the bandwidth to send with.

@@ -1,8 +1,8 @@
 use super::{
     Next, Phase,
-    core::{Core, View},
     deliveries::Measure,
     drain::{Drain, Saturated},
+    law::{Core, View},
 };
 
 /// A round with fewer packets does not tell a plateau from noise.

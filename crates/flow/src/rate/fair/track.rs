@@ -2,10 +2,10 @@ use crate::Time;
 
 use super::{
     Next, Phase,
-    core::{Core, PERIOD_MIN, View},
     deliveries::Measure,
     dip::{Dip, Reason},
     duration,
+    law::{Core, PERIOD_MIN, View},
     probe::ProbeBase,
     seconds,
 };
