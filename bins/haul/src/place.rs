@@ -8,7 +8,7 @@ use std::{
 };
 
 use haul_ssh::Target;
-use haul_transfer::escaped;
+use haul_wire::control::escaped;
 
 use crate::url;
 

@@ -4,7 +4,7 @@
 //! exactly as written, at most [`LEN_MAX`] bytes, percent-decoded once, no password, no query,
 //! no fragment, no control bytes. It never names anything on this machine.
 
-use haul_transfer::escaped;
+use haul_wire::control::escaped;
 
 use crate::place::{PlaceError, RemotePlace, parse_account};
 
