@@ -29,7 +29,7 @@ pub(crate) enum Fact {
     /// Feedback: the receiver's view.
     Report { report: Box<Report>, at: Time },
     /// Open: data packets arrived and are authentic.
-    Arrived(Arrived),
+    Arrived(Box<Arrived>),
     /// Open: the sender's view.
     Sync { sync: Sync, at: Time },
     /// Write: blocks were taken off our hands.

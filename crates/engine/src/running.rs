@@ -12,6 +12,7 @@ use crossbeam_channel::{Sender, bounded};
 use haul_batch::Pool;
 use haul_disk::{FileEvent, Received};
 use haul_flow::Policy;
+use haul_udp::UdpPath;
 
 use crate::{
     EngineError, ReceiveSetup, SendSetup, Snapshot, Stage,
@@ -54,9 +55,9 @@ pub struct Running {
 }
 
 /// Asks the stages that wait for the outside world, not for a channel, to end.
-#[derive(Default)]
 pub(crate) struct Halt {
     halted: AtomicBool,
+    path: Arc<UdpPath>,
 }
 
 impl Halt {
@@ -66,6 +67,7 @@ impl Halt {
 
     fn set(&self) {
         self.halted.store(true, Ordering::Relaxed);
+        self.path.stop_waiting();
     }
 }
 
@@ -83,7 +85,7 @@ pub fn send(setup: SendSetup) -> Result<Running, EngineError> {
     let stride = flow.segment_len;
     let clock = Clock::start();
     let machine = haul_flow::Sender::new(flow, clock.now())?;
-    let mut line = Line::new();
+    let mut line = Line::new(Arc::clone(&link.path));
     let [read, seal, tx] = [Stage::Read, Stage::Seal, Stage::Tx].map(StageCounters::new);
     let board = Board::new(vec![Arc::clone(&read), Arc::clone(&seal), Arc::clone(&tx)]);
     let (plan_out, plan_in) = bounded(SEND_BUFFERS);
@@ -143,7 +145,7 @@ pub fn receive(setup: ReceiveSetup) -> Result<Running, EngineError> {
     } = setup;
     let clock = Clock::start();
     let machine = haul_flow::Receiver::new(flow, clock.now());
-    let mut line = Line::new();
+    let mut line = Line::new(Arc::clone(&link.path));
     let [rx, open, write] = [Stage::Rx, Stage::Open, Stage::Write].map(StageCounters::new);
     let board = Board::new(vec![Arc::clone(&rx), Arc::clone(&open), Arc::clone(&write)]);
     let (arrived_out, arrived_in) = bounded(RECEIVE_BUFFERS);
@@ -186,12 +188,16 @@ struct Line {
 }
 
 impl Line {
-    fn new() -> Self {
+    fn new(path: Arc<UdpPath>) -> Self {
         let (inbox, facts) = bounded(INBOX_DEPTH);
+        let halt = Arc::new(Halt {
+            halted: AtomicBool::new(false),
+            path,
+        });
         Self {
             inbox,
             facts,
-            halt: Arc::default(),
+            halt,
             threads: Vec::new(),
         }
     }

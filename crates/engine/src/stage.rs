@@ -16,8 +16,9 @@ use haul_batch::Batch;
 use haul_flow::{Plan, Time};
 use haul_seal::Sealed;
 
-/// How long a stage waits for the outside world before it looks whether it should end.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// How long a stage waits before it looks whether it should end; waiting for datagrams is ended
+/// sooner by the socket.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// A plan and its blocks.
 pub(crate) struct Filled {

@@ -96,6 +96,13 @@ impl Stopwatch {
         self.counters.input_ns.fetch_add(ns, Relaxed);
     }
 
+    /// Books `waited` out of the time since the last call; the rest goes with the next one.
+    pub(crate) fn was_waiting_for_input_for(&mut self, waited: Duration) {
+        let ns = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
+        self.counters.input_ns.fetch_add(ns, Relaxed);
+        self.last += waited;
+    }
+
     pub(crate) fn was_waiting_for_output(&mut self) {
         let ns = self.lap();
         self.counters.output_ns.fetch_add(ns, Relaxed);

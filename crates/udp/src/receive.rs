@@ -1,7 +1,7 @@
 use std::{
     io::{self, IoSliceMut},
     net::SocketAddr,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use arrayvec::ArrayVec;
@@ -40,7 +40,7 @@ impl UdpPath {
         // With receive offload on, one call may return several datagrams.
         let mut scratch = vec![0; CAPACITY];
         let mut slots = [IoSliceMut::new(&mut scratch)];
-        if self.receive(&mut slots, &mut metas, patience)? == 0 {
+        if self.receive(&mut slots, &mut metas, patience)?.0 == 0 {
             return Ok(None);
         }
         let len = metas[0].len.min(metas[0].stride).min(buffer.len());
@@ -50,6 +50,7 @@ impl UdpPath {
 
     /// Receives into as many of `slots` as there are datagrams waiting, waiting up to `patience` for
     /// the first. Each filled slot, from the first on, has its shape set; `arrivals` says when.
+    /// Returns how long it waited.
     ///
     /// # Errors
     /// [`UdpError::Socket`] when the socket is broken.
@@ -58,7 +59,7 @@ impl UdpPath {
         slots: &mut [Batch],
         arrivals: &mut ArrayVec<Arrival, RECEIVE_SLOTS>,
         patience: Duration,
-    ) -> Result<(), UdpError> {
+    ) -> Result<Duration, UdpError> {
         arrivals.clear();
         let mut metas = [RecvMeta::default(); RECEIVE_SLOTS];
         let mut io_slots: ArrayVec<IoSliceMut<'_>, RECEIVE_SLOTS> = slots
@@ -66,7 +67,7 @@ impl UdpPath {
             .take(RECEIVE_SLOTS)
             .map(|batch| IoSliceMut::new(batch.spare()))
             .collect();
-        let filled = self.receive(&mut io_slots, &mut metas, patience)?;
+        let (filled, waited) = self.receive(&mut io_slots, &mut metas, patience)?;
         drop(io_slots);
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -82,7 +83,7 @@ impl UdpPath {
                 congestion_experienced: meta.ecn == Some(EcnCodepoint::Ce),
             });
         }
-        Ok(())
+        Ok(waited)
     }
 
     fn receive(
@@ -90,19 +91,21 @@ impl UdpPath {
         slots: &mut [IoSliceMut<'_>],
         metas: &mut [RecvMeta],
         patience: Duration,
-    ) -> Result<usize, UdpError> {
-        let mut waited = false;
+    ) -> Result<(usize, Duration), UdpError> {
+        let mut waited = Duration::ZERO;
         loop {
             match self
                 .state
                 .recv(UdpSockRef::from(&self.socket), slots, metas)
             {
-                Ok(count) => return Ok(count),
+                Ok(count) => return Ok((count, waited)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if waited || !self.wait(PollFlags::IN, patience)? {
-                        return Ok(0);
+                    let start = Instant::now();
+                    let ready = waited.is_zero() && self.wait(PollFlags::IN, patience)?;
+                    waited += start.elapsed();
+                    if !ready {
+                        return Ok((0, waited));
                     }
-                    waited = true;
                 }
                 // Unreachable notices can be forged: silence timers decide, not they.
                 Err(error)

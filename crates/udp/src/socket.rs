@@ -10,7 +10,10 @@ use std::{
 };
 
 use quinn_udp::{UdpSockRef, UdpSocketState};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll},
+    fd::OwnedFd,
+};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::UdpError;
@@ -35,6 +38,8 @@ pub struct UdpPath {
     pub(crate) peer: OnceLock<SocketAddr>,
     local: SocketAddr,
     buffers: BufferSizes,
+    /// Readable once nobody should wait for datagrams any more.
+    waker: OwnedFd,
     /// Set when the kernel or the user refused segmentation offload.
     pub(crate) one_by_one: AtomicBool,
     /// Datagrams that the local host dropped or refused to send.
@@ -77,12 +82,15 @@ impl UdpPath {
             .map_err(UdpError::because("address"))?
             .as_socket()
             .ok_or_else(|| UdpError::because("address")(io::ErrorKind::Unsupported.into()))?;
+        let waker = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(|errno| UdpError::because("waker")(errno.into()))?;
         Ok(Self {
             socket,
             state,
             peer: OnceLock::new(),
             local,
             buffers,
+            waker,
             one_by_one: AtomicBool::new(false),
             refused: AtomicU64::new(0),
         })
@@ -133,15 +141,24 @@ impl UdpPath {
         self.refused.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// Waits until the socket is ready; `false` when `patience` ran out.
+    /// Ends all waiting, now and from now on: receiving returns at once with what is there.
+    pub fn stop_waiting(&self) {
+        // Full means that it has been called billions of times: it is readable all the same.
+        let _ = rustix::io::write(&self.waker, &1u64.to_ne_bytes());
+    }
+
+    /// Waits until the socket is ready; `false` when `patience` ran out or nobody should wait.
     pub(crate) fn wait(&self, flags: PollFlags, patience: Duration) -> Result<bool, UdpError> {
         let timeout = Timespec {
             tv_sec: patience.as_secs().min(3600) as i64,
             tv_nsec: i64::from(patience.subsec_nanos()),
         };
-        let mut fds = [PollFd::new(&self.socket, flags)];
+        let mut fds = [
+            PollFd::new(&self.socket, flags),
+            PollFd::new(&self.waker, PollFlags::IN),
+        ];
         match poll(&mut fds, Some(&timeout)) {
-            Ok(ready) => Ok(ready > 0),
+            Ok(_) => Ok(!fds[0].revents().is_empty()),
             Err(rustix::io::Errno::INTR) => Ok(false),
             Err(errno) => Err(UdpError::because("poll")(errno.into())),
         }

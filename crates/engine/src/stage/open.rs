@@ -39,13 +39,13 @@ pub(crate) fn run(
         let (batch, segments) = opener
             .open_batch(landing.batch, clock.now_ms())
             .into_parts();
-        let mut arrived = Arrived {
+        let mut arrived = Box::new(Arrived {
             packets: ArrayVec::new(),
             datagram_len: batch.stride(),
             at,
             epoch: 0,
             congestion_experienced: landing.congestion_experienced,
-        };
+        });
         let mut blocks = ArrayVec::new();
         for segment in &segments {
             match segment.header.kind {

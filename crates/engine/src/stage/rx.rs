@@ -33,8 +33,8 @@ pub(crate) fn run(
             continue;
         }
         watch.was_waiting_for_output();
-        path.recv(&mut slots, &mut arrivals, PATIENCE)?;
-        watch.was_waiting_for_input();
+        let waited = path.recv(&mut slots, &mut arrivals, PATIENCE)?;
+        watch.was_waiting_for_input_for(waited);
         let now = clock.now();
         let mut together: Option<Landed> = None;
         let count = arrivals.len() as u64;
