@@ -20,6 +20,9 @@ use cadence::Cadence;
 use rounds::Rounds;
 use samples::Samples;
 
+/// The first number after all packet numbers.
+const NUMBERS_END: u64 = PacketNo::MAX.0 + 1;
+
 /// Turns arrivals into reports.
 ///
 /// # Call order
@@ -129,8 +132,10 @@ impl Receiver {
         let now = self.tick(now);
         self.heard_at = now;
         self.cadence.on_sync(now);
-        self.arrivals.raise_floor(sync.report_floor.0);
-        let next = sync.next_packet.0.max(sync.report_floor.0);
+        // No header carries a number beyond the last, so no report may speak of one.
+        let floor = sync.report_floor.0.min(NUMBERS_END);
+        let next = sync.next_packet.0.clamp(floor, NUMBERS_END);
+        self.arrivals.raise_floor(floor);
         if next > self.horizon {
             // Packets that the sender speaks of are not here: it should know soon.
             self.horizon = next;
