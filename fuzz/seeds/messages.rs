@@ -1,0 +1,151 @@
+//! Every message of the control conversation.
+
+use haul_wire::SessionId;
+use haul_wire::control::{
+    Accepted, ClientHello, Confirm, Direction, ErrorCode, Fault, Features, FileFault, HelloLimits,
+    Message, Nonce, Rate, Request, ServerHello, Spoken, Status, Text, UdpEndpoint, Verdict, frame,
+};
+use serde_bytes::ByteBuf;
+
+use super::{Seeds, hostile, valid};
+
+const RATE: Rate = Rate {
+    target_bps: Some(1_000_000_000),
+    min_bps: 7,
+};
+const LIMITS: HelloLimits = HelloLimits {
+    receive_buffer_bytes: 64 << 20,
+};
+
+fn hellos() -> [Message; 3] {
+    let client = ClientHello {
+        versions: vec![1],
+        suites: vec![1, 4, 200],
+        nonce: Nonce([7; 32]),
+        public: [9; 32],
+        features: Features::default(),
+        limits: LIMITS,
+        ipv6: false,
+        udp_ports: Some((33_001, 33_100)),
+        agent: Text::new("haul/0.1.0"),
+    };
+    let endpoint = |ip| UdpEndpoint { ip, port: 33_001 };
+    let server = ServerHello {
+        version: 1,
+        suite: 1,
+        nonce: Nonce([1; 32]),
+        public: [2; 32],
+        session: SessionId(0xdead_beef),
+        udp: vec![endpoint(None), endpoint(Some([127, 0, 0, 1].into()))],
+        features: Features {
+            offered: 1 << 63,
+            required: 0,
+        },
+        limits: LIMITS,
+        agent: Text::new("\u{1b}[2Jhaul"),
+    };
+    let spoken = Spoken {
+        versions: vec![3, 2],
+    };
+    [
+        Message::ClientHello(client),
+        Message::ServerHello(server),
+        Message::Spoken(spoken),
+    ]
+}
+
+fn request() -> Message {
+    Message::Request(Request {
+        direction: Direction::Download,
+        sources: vec![
+            ByteBuf::from(*b"~/data/*.fits"),
+            ByteBuf::from([0xff, 0xfe]),
+        ],
+        destination: ByteBuf::from(*b"in"),
+        source_count: 2,
+        source_contents: true,
+        recursive: true,
+        preserve: true,
+        create_dir: false,
+        policy: Text::new("fair"),
+        rate: RATE,
+    })
+}
+
+fn verdict() -> Message {
+    let failure = FileFault {
+        path: ByteBuf::from(*b"a/b"),
+        why: Text::new("permission denied"),
+    };
+    Message::Verdict(Verdict {
+        ok: false,
+        files: 3,
+        bytes: 1 << 40,
+        failed: 9,
+        failures: vec![failure; 3],
+    })
+}
+
+pub fn control_frame() -> Seeds {
+    let others = [
+        Message::Confirm(Confirm { mac: [3; 32] }),
+        request(),
+        Message::Accepted(Accepted {
+            source_count: 2,
+            rate_max_bps: None,
+        }),
+        Message::Refused(Fault::new(ErrorCode::NoSuchSource, "no such file: a")),
+        Message::HelloSeen,
+        Message::Status(Status {
+            bytes_total: u64::MAX,
+            files: 7,
+            ..Status::default()
+        }),
+        Message::Warning(Text::new("slow disk")),
+        Message::Rate(RATE),
+        Message::Ping,
+        Message::Pong,
+        Message::Cancel,
+        verdict(),
+        Message::Done(Status::default()),
+        Message::Error(Fault::new(ErrorCode::DiskFull, "no space \u{202e}left\n")),
+    ];
+    let bodies: Vec<_> = hellos()
+        .into_iter()
+        .chain(others)
+        .map(|message| {
+            (
+                message.name().replace(' ', "-"),
+                message.encode().expect("small"),
+            )
+        })
+        .collect();
+    let first = bodies[0].1.clone();
+    let framed = |body: &[u8]| frame(body).expect("small");
+    let mut seeds: Seeds = bodies
+        .iter()
+        .map(|(name, body)| valid(name, body.clone()))
+        .collect();
+    seeds.extend([
+        valid("framed", framed(&first)),
+        valid("later-hello", [&first[..], &[1, 2, 3]].concat()),
+        hostile("later-ping", vec![11, 0]),
+        hostile("cut", first[..20].to_vec()),
+        hostile("long-frame", vec![0x00, 0x10, 0x00, 0x01, 11]),
+        hostile("empty-frame", vec![0; 4]),
+        hostile("unknown-message", vec![17]),
+        hostile("many-versions", [&[0, 17][..], &[1; 17]].concat()),
+        hostile(
+            "endless-list",
+            vec![
+                4, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1,
+            ],
+        ),
+        hostile(
+            "long-text",
+            [&[9, 0xff, 0xff, 0x03][..], &[b'a'; 64]].concat(),
+        ),
+        hostile("verdict-of-nothing", vec![14, 1, 0, 0, 1, 0]),
+    ]);
+    seeds
+}
