@@ -116,10 +116,10 @@ pub(crate) struct SshArgs {
     /// Where haul is on the other machine, if not on its PATH
     #[arg(short = 'S', long, value_name = "PATH", default_value = "haul")]
     pub(crate) remote_haul: String,
-    /// Use IPv4 only (with --ssh-program)
+    /// Use IPv4 only
     #[arg(short = '4', long, conflicts_with = "ipv6")]
     pub(crate) ipv4: bool,
-    /// Use IPv6 only (with --ssh-program)
+    /// Use IPv6 only
     #[arg(short = '6', long)]
     pub(crate) ipv6: bool,
     /// Give up connecting after this many seconds [default: what the configuration says, or 10]

@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, ToSocketAddrs},
 };
 
-use haul_ssh::{Options, Session, SshError};
+use haul_ssh::{Family, Options, Session, SshError};
 use haul_transfer::{Event, Summary, Warning};
 use tokio::{
     net::UnixStream,
@@ -17,7 +17,7 @@ use tokio::{
 use crate::{
     ask, ending,
     failure::Failure,
-    job::{Family, Job, Login},
+    job::{Job, Login},
     output::Output,
     signals,
 };
@@ -73,6 +73,7 @@ fn ssh_options(login: Login) -> Options {
     options.host_key_pin = login.host_key_pin;
     options.accept_new = login.accept_new;
     options.connect_timeout = login.connect_timeout;
+    options.family = login.family;
     // An external ssh would have to ask while the other end's greeting is already awaited.
     options.interactive = login.ssh_program.is_none() && ask::is_possible();
     options.ssh_program = login.ssh_program;
@@ -142,7 +143,7 @@ async fn peer_address(session: &Session, family: Family) -> Result<IpAddr, Failu
     let lookup = move || {
         let mut found = lookup.to_socket_addrs()?.map(|address| address.ip());
         found
-            .find(|address| family.has(address))
+            .find(|address| family.has(*address))
             .ok_or_else(|| io::ErrorKind::NotFound.into())
     };
     let found = spawn_blocking(lookup).await;

@@ -146,6 +146,7 @@ fn login_code(error: &SshError) -> ErrorCode {
         | SshError::KeyFile { .. }
         | SshError::Program { .. } => ErrorCode::Usage,
         SshError::UnknownHost { .. }
+        | SshError::NoAddress { .. }
         | SshError::Unreachable { .. }
         | SshError::Timeout(_)
         | SshError::Handshake { .. } => ErrorCode::Unreachable,

@@ -3,13 +3,12 @@
 use std::{
     ffi::OsString,
     fs, io,
-    net::IpAddr,
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::PathBuf,
     time::Duration,
 };
 
-use haul_ssh::Target;
+use haul_ssh::{Family, Target};
 use haul_transfer::{Direction, ErrorCode, JobOptions, Policy, SuiteId, escaped};
 use haul_wire::control::PREAMBLE;
 
@@ -57,28 +56,6 @@ pub(crate) struct Login {
     pub(crate) connect_timeout: Option<Duration>,
 }
 
-/// Which kind of address to use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Family {
-    /// Whatever the host has.
-    Any,
-    /// IPv4 only.
-    V4,
-    /// IPv6 only.
-    V6,
-}
-
-impl Family {
-    /// Whether `address` is of this kind.
-    pub(crate) fn has(self, address: &IpAddr) -> bool {
-        match self {
-            Self::Any => true,
-            Self::V4 => address.is_ipv4(),
-            Self::V6 => address.is_ipv6(),
-        }
-    }
-}
-
 /// Why a command line that parses still makes no sense, or cannot succeed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JobError {
@@ -117,9 +94,6 @@ pub(crate) enum JobError {
     /// `--ssh-program` that is not a command line.
     #[error("--ssh-program {0}")]
     SshProgram(#[from] WordsError),
-    /// `-4` or `-6` with the built-in SSH.
-    #[error("-4 and -6 need --ssh-program; the built-in SSH takes the address that answers first")]
-    Family,
     /// `--host-key` with an external SSH, which could not be made to obey.
     #[error("--host-key is for the built-in SSH; with --ssh-program, let known_hosts decide")]
     PinWithSshProgram,
@@ -364,7 +338,6 @@ fn login(ssh: &SshArgs, security: &SecurityArgs) -> Result<Login, JobError> {
         return Err(JobError::Fingerprint(escaped(pin.as_bytes())));
     }
     let ssh_program = match &ssh.ssh_program {
-        None if ssh.ipv4 || ssh.ipv6 => return Err(JobError::Family),
         None => None,
         Some(_) if pin.is_some() => return Err(JobError::PinWithSshProgram),
         Some(text) => Some(external_ssh(text, ssh)?),
@@ -391,8 +364,6 @@ fn external_ssh(text: &str, ssh: &SshArgs) -> Result<Vec<OsString>, JobError> {
         .into_iter()
         .map(OsString::from)
         .collect();
-    words.extend(ssh.ipv4.then(|| "-4".into()));
-    words.extend(ssh.ipv6.then(|| "-6".into()));
     if let Some(timeout) = ssh.connect_timeout {
         // ssh(1) counts whole seconds and takes 0 for none.
         let seconds = timeout.as_secs_f64().ceil();

@@ -154,6 +154,17 @@ fn a_refused_connection_is_status_10() {
 }
 
 #[test]
+fn a_host_without_an_address_of_the_family_is_status_10() {
+    for (option, host, words) in [
+        ("-6", "127.0.0.1", "127.0.0.1 has no IPv6 address"),
+        ("-4", "[::1]", "::1 has no IPv4 address"),
+    ] {
+        let line = refused(10, &[option, FILE, &format!("ann@{host}:")]);
+        assert!(line.contains(words), "{line}");
+    }
+}
+
+#[test]
 fn an_ssh_program_that_is_missing_or_fails_is_told() {
     let line = refused(
         2,

@@ -205,7 +205,7 @@ fn start(
         (None, Some((_, origin))) => return Err(origin.fault(ConfigFault::NoHostKeyAlgorithm)),
         (None, None) => return Err(SshError::WorkerDied),
     };
-    let socket = tcp::connect(&route.host, route.port, route.patience)?;
+    let socket = tcp::connect(&route.host, route.port, options.family, route.patience)?;
     let peer = socket
         .peer_addr()
         .ok()

@@ -1,10 +1,12 @@
 //! Why there is no session, by whose fault and with what to do about it.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::escape::escaped;
+use crate::family::Family;
 
 /// What was being done when time ran out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +83,16 @@ pub enum SshError {
         host: String,
         /// The resolver's word.
         source: Arc<io::Error>,
+    },
+    /// The host has addresses, but none of the family asked for.
+    #[error("{host} has no {family} address: to use {found}, leave out {}", .family.option().unwrap_or_default())]
+    NoAddress {
+        /// The name looked up.
+        host: String,
+        /// The family asked for.
+        family: Family,
+        /// An address that it does have.
+        found: IpAddr,
     },
     /// No address of the host accepts a connection.
     #[error("cannot connect to {host} port {port}: {source}: is sshd running and reachable?")]

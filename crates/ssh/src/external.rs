@@ -30,6 +30,7 @@ const STDERR_CHUNK: usize = 4 << 10;
 /// programs with ssh's basic options will do.
 fn arguments(target: &Target, options: &Options, command: &str) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = vec!["-T".into()];
+    arguments.extend(options.family.option().map(OsString::from));
     let mut option = |name: &str, value: OsString| {
         arguments.push(name.into());
         arguments.push(value);
@@ -254,6 +255,7 @@ fn exit(status: ExitStatus) -> RemoteExit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::family::Family;
 
     #[test]
     fn only_what_is_set_is_passed() {
@@ -275,6 +277,7 @@ mod tests {
         options.config_file = Some("/c".into());
         options.known_hosts = vec!["/k h".into()];
         options.accept_new = true;
+        options.family = Family::V6;
         let full = Target {
             user: Some("jane".into()),
             host: "host".into(),
@@ -284,6 +287,7 @@ mod tests {
             text(&full, &options),
             [
                 "-T",
+                "-6",
                 "-o",
                 "BatchMode=yes",
                 "-p",

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use crate::family::Family;
+
 /// Answers a question to the user; `None` when there is no answer to be had.
 pub type Ask = Box<dyn FnMut(Prompt) -> Option<Zeroizing<String>> + Send>;
 
@@ -91,6 +93,8 @@ pub struct Options {
     pub accept_new: bool,
     /// External program in place of the built-in client: its path, then arguments of its own.
     pub ssh_program: Option<Vec<OsString>>,
+    /// Which of the host's addresses to connect to.
+    pub family: Family,
     /// Time for name resolution and, again, for the TCP connection. `None`: what the configuration
     /// says, or 10 s.
     pub connect_timeout: Option<Duration>,
@@ -118,6 +122,7 @@ impl Options {
             host_key_pin: None,
             accept_new: false,
             ssh_program: None,
+            family: Family::Any,
             connect_timeout: None,
             interactive: false,
             home: std::env::home_dir(),
@@ -153,6 +158,7 @@ impl fmt::Debug for Options {
             .field("host_key_pin", &self.host_key_pin)
             .field("accept_new", &self.accept_new)
             .field("ssh_program", &self.ssh_program)
+            .field("family", &self.family)
             .field("interactive", &self.interactive)
             .finish_non_exhaustive()
     }

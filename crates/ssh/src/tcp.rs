@@ -13,6 +13,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use crate::clock::remaining;
 use crate::error::{SshError, Stage};
+use crate::family::Family;
 
 /// Head start of each address before the next is tried beside it (RFC 8305, section 5).
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -21,13 +22,18 @@ const ADDRESSES_MAX: usize = 16;
 /// How long what we sent may go unacknowledged before the connection counts as broken.
 const USER_TIMEOUT_MS: u32 = 60_000;
 
-/// Connects to `host`.
+/// Connects to `host` by an address of `family`.
 ///
 /// # Errors
-/// [`SshError::UnknownHost`], [`SshError::Unreachable`], or [`SshError::Timeout`] when either step
-/// takes longer than `patience`.
-pub(crate) fn connect(host: &str, port: u16, patience: Duration) -> Result<TcpStream, SshError> {
-    let addresses = interleave(resolve(host, port, patience)?);
+/// [`SshError::UnknownHost`], [`SshError::NoAddress`], [`SshError::Unreachable`], or
+/// [`SshError::Timeout`] when either step takes longer than `patience`.
+pub(crate) fn connect(
+    host: &str,
+    port: u16,
+    family: Family,
+    patience: Duration,
+) -> Result<TcpStream, SshError> {
+    let addresses = interleave(of_family(family, host, resolve(host, port, patience)?)?);
     let stream = race(&addresses, Instant::now() + patience).map_err(|e| match e {
         None => SshError::Timeout(Stage::Connect),
         Some(e) => SshError::Unreachable {
@@ -69,6 +75,26 @@ fn resolve(host: &str, port: u16, patience: Duration) -> Result<Vec<SocketAddr>,
         Ok(Err(e)) => Err(unknown(e)),
         Err(mpsc::RecvTimeoutError::Timeout) => Err(SshError::Timeout(Stage::Resolve)),
         Err(mpsc::RecvTimeoutError::Disconnected) => Err(SshError::WorkerDied),
+    }
+}
+
+/// Only the addresses of `family`. That the others are asked for in vain costs nothing: the
+/// resolver's answer then tells a host without such an address from one that is unknown.
+fn of_family(
+    family: Family,
+    host: &str,
+    addresses: Vec<SocketAddr>,
+) -> Result<Vec<SocketAddr>, SshError> {
+    let (wanted, others): (Vec<_>, Vec<_>) = addresses
+        .into_iter()
+        .partition(|address| family.has(address.ip()));
+    match others.first() {
+        Some(other) if wanted.is_empty() => Err(SshError::NoAddress {
+            host: host.to_owned(),
+            family,
+            found: other.ip(),
+        }),
+        _ => Ok(wanted),
     }
 }
 
@@ -171,6 +197,23 @@ mod tests {
             parse(&["[::1]:1", "10.0.0.1:1", "[::2]:1", "[::3]:1"])
         );
         assert!(interleave(Vec::new()).is_empty());
+    }
+
+    #[test]
+    fn only_addresses_of_the_family_are_tried() {
+        let both: Vec<SocketAddr> = ["[::1]:1", "10.0.0.1:1", "[::2]:1"]
+            .map(|a| a.parse().unwrap())
+            .to_vec();
+        let of = |family| of_family(family, "h", both.clone()).unwrap();
+        assert_eq!(of(Family::Any), both);
+        assert_eq!(of(Family::V4), both[1..2]);
+        assert_eq!(of(Family::V6), [both[0], both[2]]);
+        let error = of_family(Family::V6, "h", both[1..2].to_vec()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "h has no IPv6 address: to use 10.0.0.1, leave out -6"
+        );
+        assert!(of_family(Family::V4, "h", Vec::new()).unwrap().is_empty());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpListener};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use haul_ssh::{RemoteExit, SshError, Stage, Target};
+use haul_ssh::{Family, Options, RemoteExit, SshError, Stage, Target};
 
 use crate::server::{PATIENCE, Server};
 
@@ -266,7 +266,19 @@ fn ipv6_works_as_ipv4_does() {
         host: "[::1]".to_owned(),
         ..server.target()
     };
-    let session = haul_ssh::connect(&target, server.options(), "exit 0").unwrap();
-    assert_eq!(session.peer.unwrap().to_string(), "::1");
-    assert_eq!(session.exit_status(PATIENCE).unwrap(), RemoteExit::Code(0));
+    for family in [Family::Any, Family::V6] {
+        let options = of(&server, family);
+        let session = haul_ssh::connect(&target, options, "exit 0").unwrap();
+        assert_eq!(session.peer.unwrap().to_string(), "::1");
+        assert_eq!(session.exit_status(PATIENCE).unwrap(), RemoteExit::Code(0));
+    }
+    let error = haul_ssh::connect(&target, of(&server, Family::V4), "exit 0").unwrap_err();
+    assert!(matches!(error, SshError::NoAddress { .. }), "{error}");
+}
+
+fn of(server: &Server, family: Family) -> Options {
+    Options {
+        family,
+        ..server.options()
+    }
 }
