@@ -85,7 +85,10 @@ pub enum SshError {
         source: Arc<io::Error>,
     },
     /// The host has addresses, but none of the family asked for.
-    #[error("{host} has no {family} address: to use {found}, leave out {}", .family.option().unwrap_or_default())]
+    #[error(
+        "{host} has no {family} address: to use {found}, leave out {}",
+        .family.option().unwrap_or_default()
+    )]
     NoAddress {
         /// The name looked up.
         host: String,
