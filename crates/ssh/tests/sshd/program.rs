@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use haul_ssh::{Options, RemoteExit, SshError, Target};
@@ -91,6 +92,42 @@ fn the_real_sshs_refusal_shows_in_its_stderr() {
         "{:?}",
         session.stderr()
     );
+}
+
+/// What somebody does whose login takes a password: it is typed before, into a connection that
+/// stays open for others to share.
+#[test]
+fn the_real_ssh_may_share_a_connection_opened_before() {
+    let server = Server::new();
+    let socket = server.directory.path().join("shared");
+    let quiet = ["-F", "none", "-oGlobalKnownHostsFile=/dev/null", "-S"];
+    let known = format!(
+        "-oUserKnownHostsFile={}",
+        with_ssh(&server).known_hosts[0].display()
+    );
+    let mut master = Command::new("ssh")
+        .args(quiet)
+        .arg(&socket)
+        .args(["-MN", "-p", &server.port.to_string(), &known, "-i"])
+        .arg(key("user-ed25519"))
+        .arg("127.0.0.1")
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    while !socket.exists() {
+        assert!(began.elapsed() < PATIENCE, "no shared connection");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let program = ["ssh", "-S"].map(OsString::from);
+    let options = Options {
+        ssh_program: Some([&program[..], &[socket.into()]].concat()),
+        identities: vec![key("stranger")],
+        ..with_ssh(&server)
+    };
+    assert_eq!(server.output(options, "echo in"), "in\n");
+    master.kill().unwrap();
+    master.wait().unwrap();
 }
 
 #[test]
