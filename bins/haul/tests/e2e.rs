@@ -222,6 +222,28 @@ fn a_large_file_goes_both_ways_under_other_names() {
 }
 
 #[test]
+fn the_last_progress_of_either_way_has_every_byte() {
+    let site = Site::new();
+    let len = 20_000_000;
+    fs::write(site.here().join("big"), noise(8, len)).unwrap();
+    for arguments in [["big", "localhost:"], ["localhost:big", "back"]] {
+        let events = site.events(0, &arguments);
+        let kinds: Vec<_> = events.iter().map(|event| &event["type"]).collect();
+        let last = kinds.iter().rposition(|kind| *kind == "progress").unwrap();
+        assert_eq!(kinds[last + 1..], ["summary"], "{arguments:?}");
+        for field in ["bytes", "bytes_total"] {
+            assert_eq!(events[last][field], len, "{arguments:?}: {}", events[last]);
+        }
+        assert_eq!(events[last]["scanned"], true, "{arguments:?}");
+        let files = &events[last]["files"];
+        assert_eq!(
+            (files, &events[last]["files_total"]),
+            (&1.into(), &1.into())
+        );
+    }
+}
+
+#[test]
 fn every_cipher_carries_and_nothing_else_is_agreed() {
     for cipher in [
         "aes256cfb",

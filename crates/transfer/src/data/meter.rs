@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use haul_engine::Snapshot;
-use haul_wire::control::Status;
+use haul_wire::control::{Status, Verdict};
 use tokio::time::Instant;
 
 use crate::Progress;
@@ -56,9 +56,10 @@ impl Meter {
         self.files = files;
     }
 
-    /// The receiver has said that it has everything, which the counters may not show yet.
-    pub(super) fn note_complete(&mut self) {
-        if self.sender.scanned {
+    /// The receiver has said what it has, which the counters may not show yet.
+    pub(super) fn note_verdict(&mut self, verdict: &Verdict) {
+        self.files = verdict.files;
+        if verdict.ok && self.sender.scanned {
             self.bytes = self.sender.bytes_total;
         }
     }
@@ -166,6 +167,26 @@ mod tests {
         assert_eq!((progress.bytes, progress.eta), (50, None));
         meter.note_sending(status(40, true), 50);
         assert_eq!(meter.progress(start + Duration::from_secs(2)).bytes, 40);
+    }
+
+    #[test]
+    fn the_verdict_has_the_last_word() {
+        let start = Instant::now();
+        let mut meter = Meter::new(start);
+        let mut verdict = Verdict {
+            ok: false,
+            files: 2,
+            bytes: 30,
+            failed: 1,
+            failures: Vec::new(),
+        };
+        meter.note_sending(status(40, true), 35);
+        meter.note_verdict(&verdict);
+        let progress = meter.progress(start);
+        assert_eq!((progress.files, progress.bytes), (2, 35));
+        verdict.ok = true;
+        meter.note_verdict(&verdict);
+        assert_eq!(meter.progress(start).bytes, 40);
     }
 
     #[test]

@@ -86,7 +86,7 @@ pub(super) async fn receive(
         .session
         .control
         .send(&Message::Verdict(verdict.clone()))?;
-    let status = receiving.until_done(verdict.ok).await?;
+    let status = receiving.until_done(&verdict).await?;
     Ok(Account {
         verdict,
         status,
@@ -141,7 +141,7 @@ impl Receiving<'_> {
 
     /// The sender's last figures. Everything has arrived: that somebody cancels, or that the
     /// connection breaks, changes nothing any more; that the sender protests does.
-    async fn until_done(&mut self, complete: bool) -> Result<Status, TransferError> {
+    async fn until_done(&mut self, verdict: &Verdict) -> Result<Status, TransferError> {
         self.session.control.phase = Phase::Verdict;
         let deadline = Instant::now() + DONE_PATIENCE;
         let status = loop {
@@ -159,9 +159,7 @@ impl Receiving<'_> {
             }
         };
         self.session.meter.note_peer(status);
-        if complete {
-            self.session.meter.note_complete();
-        }
+        self.session.meter.note_verdict(verdict);
         self.session.report_progress();
         Ok(status)
     }

@@ -86,9 +86,7 @@ pub(super) async fn send(
     let verdict = outcome?;
     let snapshot = stopped.map(|stopped| stopped.snapshot).unwrap_or_default();
     let status = sending.note(&snapshot);
-    if verdict.ok {
-        sending.session.meter.note_complete();
-    }
+    sending.session.meter.note_verdict(&verdict);
     sending.warn_of_skipped()?;
     sending.session.control.send(&Message::Done(status))?;
     sending.session.report_progress();
