@@ -133,7 +133,7 @@ pub(crate) struct OutputArgs {
     /// Say nothing but errors
     #[arg(short = 'q', long, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// Say more: the session, then every file; may be repeated
+    /// Say more: the session, and what bound the run; -vv: every file too
     #[arg(short = 'v', long, action = ArgAction::Count)]
     pub(crate) verbose: u8,
     /// Write one JSON event per line to standard output (docs/EVENTS.md)

@@ -25,7 +25,9 @@ impl<W: Write> JsonLines<W> {
 
     /// An event of the running transfer.
     pub(crate) fn event(&mut self, event: &Event) {
-        self.write(&match event {
+        let record = match event {
+            // For people who tune; a program would have to know the stages.
+            Event::Line(_) => return,
             Event::Session(facts) => Record::session(facts),
             Event::Progress(progress) => Record::progress(progress),
             Event::File(file) => Record::file(file),
@@ -34,7 +36,8 @@ impl<W: Write> JsonLines<W> {
                 remote: warning.remote,
             },
             Event::Noise(text) => Record::Warning { text, remote: true },
-        });
+        };
+        self.write(&record);
     }
 
     /// The account at the end; `failures` name the first files that failed, if any did.

@@ -21,6 +21,7 @@ mod events;
 mod failure;
 mod human;
 mod job;
+mod line;
 mod name;
 mod output;
 mod place;

@@ -8,7 +8,7 @@ use crate::{
     args::OutputArgs,
     events::JsonLines,
     failure::Failure,
-    human,
+    human, line,
     screen::{self, Screen},
 };
 
@@ -42,6 +42,11 @@ impl Output {
             Event::Session(facts) if self.verbose >= 1 => {
                 self.note(&screen::agreement(facts));
             }
+            Event::Line(facts) if self.verbose >= 1 => {
+                for line in line::account(facts) {
+                    self.note(&line);
+                }
+            }
             Event::File(file) if self.verbose >= 2 => self.note(&match &file.failure {
                 None => format!("{}, {}", escaped(&file.path), human::bytes(file.bytes)),
                 Some(why) => format!("{}: {why}", escaped(&file.path)),
@@ -51,7 +56,7 @@ impl Output {
                 self.note(&format!("warning: {whose}{text}"));
             }
             Event::Noise(text) => self.note(&format!("the other host says: {text}")),
-            Event::Session(_) | Event::File(_) => {}
+            Event::Session(_) | Event::File(_) | Event::Line(_) => {}
         }
     }
 

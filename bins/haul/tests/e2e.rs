@@ -299,6 +299,33 @@ fn the_last_line_is_the_account_and_quiet_is_quiet() {
 }
 
 #[test]
+fn verbose_says_where_the_time_went() {
+    let site = Site::new();
+    fs::write(site.here().join("file"), noise(4, 3_000_000)).unwrap();
+    for (arguments, stages) in [
+        (["-v", "file", "localhost:"], ["read", "seal", "send"]),
+        (
+            ["-v", "localhost:file", "back"],
+            ["receive", "open", "write"],
+        ),
+    ] {
+        let output = site.run(&arguments);
+        expect_status(0, &output);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let lines: Vec<_> = stderr.lines().collect();
+        assert!(lines[0].contains("sealed with aes128cfb"), "{stderr}");
+        for (line, stage) in lines[1..].iter().zip(stages) {
+            let start = format!("haul: stage {stage}: ");
+            assert!(line.starts_with(&start), "{line} is not {start}");
+        }
+        assert!(lines[4].contains("what bound the run is "), "{stderr}");
+        assert!(lines[5].contains("socket buffers "), "{stderr}");
+        assert!(lines[6].starts_with("3.0 MB, 1 file in "), "{stderr}");
+        assert_eq!(lines.len(), 7, "{stderr}");
+    }
+}
+
+#[test]
 fn a_destination_is_made_only_when_asked() {
     let site = Site::new();
     fs::write(site.here().join("file"), "x").unwrap();

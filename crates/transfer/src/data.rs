@@ -1,6 +1,7 @@
 //! The session while data flows: one loop that hears the other end, the engine, the clock and the
 //! user, until the receiver's verdict stands.
 
+mod line;
 mod meter;
 mod receiving;
 mod sending;
@@ -19,6 +20,7 @@ use crate::{
     Direction, Event, Phase, Policy, TransferError, Warning, control::Control, handshake::Agreed,
     path::OpenedPath,
 };
+use line::Line;
 use meter::Meter;
 
 pub(crate) use receiving::ReceiveParameters;
@@ -98,6 +100,7 @@ struct Session<'a> {
     cancel: watch::Receiver<bool>,
     rate_changes: Option<watch::Receiver<Rate>>,
     meter: Meter,
+    line: Line,
     ticks: Interval,
     began: Instant,
     next_status: Instant,
@@ -125,6 +128,7 @@ impl<'a> Session<'a> {
             cancel: setting.cancel,
             rate_changes: setting.rate_changes,
             meter: Meter::new(now),
+            line: setting.line,
             ticks,
             began: now,
             next_status: now + STATUS_INTERVAL,
@@ -234,10 +238,12 @@ impl<'a> Session<'a> {
             self.control.say_why(error);
         }
         let running = self.running.take()?;
-        timeout(STOP_PATIENCE, spawn_blocking(move || running.stop()))
+        let stopped = timeout(STOP_PATIENCE, spawn_blocking(move || running.stop()))
             .await
             .ok()?
-            .ok()
+            .ok()?;
+        self.emit(Event::Line(self.line.facts(&stopped.snapshot)));
+        Some(stopped)
     }
 }
 
@@ -247,6 +253,7 @@ struct SessionSetting {
     progress_interval: Duration,
     cancel: watch::Receiver<bool>,
     rate_changes: Option<watch::Receiver<Rate>>,
+    line: Line,
 }
 
 /// Splits a setting into the engine's link and what the loop needs. Engine events arrive in the
@@ -262,6 +269,10 @@ fn connect(
             let _ = events_out.send(event);
         }
     });
+    let line = Line {
+        path: Arc::clone(&setting.path.path),
+        datagram_len: setting.path.datagram_len,
+    };
     let link = Link {
         path: setting.path.path,
         sealer: Arc::clone(&setting.agreed.sealer),
@@ -275,6 +286,7 @@ fn connect(
         progress_interval: setting.progress_interval,
         cancel: setting.cancel,
         rate_changes: setting.rate_changes,
+        line,
     };
     (link, events_in, session)
 }

@@ -16,6 +16,8 @@ pub enum Event {
     Progress(Progress),
     /// A file is finished or has failed; only when asked for.
     File(FileRecord),
+    /// How this end's line ran, once it has stopped.
+    Line(LineFacts),
     /// Something went not quite as asked, at either end; the transfer goes on.
     Warning(Warning),
 }
@@ -48,7 +50,7 @@ pub struct Progress {
     pub bytes: u64,
     /// File bytes found so far by the sender.
     pub bytes_total: u64,
-    /// Files finished, where this end knows: on the receiving side.
+    /// Files finished, as the receiver counts them; a sender hears of it now and then.
     pub files: u64,
     /// Files found so far by the sender.
     pub files_total: u64,
@@ -77,6 +79,47 @@ pub struct FileRecord {
     pub bytes: u64,
     /// `None` when it stands complete under its name, otherwise what went wrong.
     pub failure: Option<String>,
+}
+
+/// What there is to know about this end's line when somebody wonders what bound it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LineFacts {
+    /// The stages that data went through here, first to last.
+    pub stages: Vec<StageFacts>,
+    /// Bytes of the largest IP packet that is known to get through: the path's MTU is no smaller.
+    pub packet_len: usize,
+    /// Bytes of UDP payload in a full datagram.
+    pub segment_len: usize,
+    /// Bytes of send buffer that the kernel granted the UDP socket.
+    pub send_buffer_bytes: usize,
+    /// Bytes of receive buffer that it granted.
+    pub recv_buffer_bytes: usize,
+    /// Whether the kernel took whole batches to the end, or datagrams had to go one by one.
+    pub segmentation_offload: bool,
+}
+
+/// Where one stage spent its time, summed over its threads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageFacts {
+    /// A word for what it does.
+    pub name: String,
+    /// Working.
+    pub busy: Duration,
+    /// Waiting for the stage before it, or for the moment to send.
+    pub waiting_for_input: Duration,
+    /// Waiting for a stage behind it.
+    pub waiting_for_output: Duration,
+}
+
+impl StageFacts {
+    /// Share of its time that the stage worked, 0 to 1. One that never waits binds the line.
+    pub fn load(&self) -> f64 {
+        let all = self.busy + self.waiting_for_input + self.waiting_for_output;
+        if all.is_zero() {
+            return 0.0;
+        }
+        self.busy.as_secs_f64() / all.as_secs_f64()
+    }
 }
 
 /// Something that went not quite as asked.

@@ -36,7 +36,9 @@ mod summary;
 mod tests;
 
 pub use error::{Misbehaviour, Phase, TransferError, UdpDirection};
-pub use event::{Event, FailedFile, FileRecord, Progress, SessionFacts, Summary, Warning};
+pub use event::{
+    Event, FailedFile, FileRecord, LineFacts, Progress, SessionFacts, StageFacts, Summary, Warning,
+};
 pub use exit::{EXIT_CODES, ExitCode, entry as exit_code};
 pub use haul_flow::Policy;
 pub use haul_wire::{

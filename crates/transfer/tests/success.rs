@@ -97,6 +97,17 @@ fn check_events(ended: &Ended, direction: Direction) {
         (last.bytes, last.bytes_total, last.scanned),
         (BIG as u64, BIG as u64, true)
     );
+    let line = ended.events.iter().find_map(|event| match event {
+        Event::Line(line) => Some(line),
+        _ => None,
+    });
+    let line = line.expect("how the line ran is told");
+    assert_eq!(line.segment_len, facts.segment_len);
+    assert!(line.packet_len > line.segment_len, "{line:?}");
+    assert!(line.send_buffer_bytes > 0 && line.recv_buffer_bytes > 0);
+    assert_eq!(line.stages.len(), 3, "{line:?}");
+    let mut loads = line.stages.iter().map(|stage| stage.load());
+    assert!(loads.all(|load| load > 0.0 && load <= 1.0), "{line:?}");
     let files = ended
         .events
         .iter()

@@ -1,0 +1,45 @@
+use std::sync::Arc;
+
+use haul_engine::Snapshot;
+use haul_udp::UdpPath;
+use haul_wire::{block_len, segment_len};
+
+use crate::{LineFacts, StageFacts};
+
+/// IPv4 header (RFC 791, without options) and UDP header.
+const IPV4_OVERHEAD: usize = 20 + 8;
+/// IPv6 header (RFC 8200, without extensions) and UDP header.
+const IPV6_OVERHEAD: usize = 40 + 8;
+
+/// What does not change about this end's line while it runs.
+pub(super) struct Line {
+    pub(super) path: Arc<UdpPath>,
+    /// Largest datagram known to get through, in bytes of UDP payload.
+    pub(super) datagram_len: usize,
+}
+
+impl Line {
+    /// How the line ran until `snapshot`.
+    pub(super) fn facts(&self, snapshot: &Snapshot) -> LineFacts {
+        let overhead = if self.path.local_addr().is_ipv6() {
+            IPV6_OVERHEAD
+        } else {
+            IPV4_OVERHEAD
+        };
+        let buffers = self.path.buffers();
+        let stages = snapshot.stages.iter().map(|times| StageFacts {
+            name: times.stage.to_string(),
+            busy: times.busy,
+            waiting_for_input: times.waiting_for_input,
+            waiting_for_output: times.waiting_for_output,
+        });
+        LineFacts {
+            stages: stages.collect(),
+            packet_len: self.datagram_len + overhead,
+            segment_len: segment_len(block_len(self.datagram_len)),
+            send_buffer_bytes: buffers.send,
+            recv_buffer_bytes: buffers.recv,
+            segmentation_offload: self.path.segmentation_offload(),
+        }
+    }
+}
