@@ -14,7 +14,8 @@ pub(crate) fn short() -> &'static str {
 pub(crate) fn long() -> &'static str {
     static LONG: LazyLock<String> = LazyLock::new(|| {
         format!(
-            "{version}\nprotocol: {spoken} (datagrams {datagrams})\nciphers: {suites}\nAES: {aes}",
+            "{version}\nprotocol: {spoken} (datagrams {datagrams})\nciphers: {suites}\nAES: {aes}\n\
+             other end: haul --remote, started over SSH, or hauld, a server of its own",
             version = short(),
             spoken = control::VERSIONS
                 .map(|version| version.to_string())
@@ -47,7 +48,8 @@ pub(crate) fn aes() -> Option<&'static str> {
 /// The end of the short help.
 pub(crate) const AFTER_HELP: &str = "\
 SOURCE and DEST are a PATH here, or [user@]host:PATH or haul://[user@]host[:port]/PATH there.
-One side is here, the other on one host. --help has examples and exit codes.";
+One side is here, the other on one host, which needs haul, or hauld where there is no sshd.
+--help has examples and exit codes.";
 
 /// Places, examples, and the table of exit statuses.
 pub(crate) fn after_long_help() -> &'static str {
@@ -70,9 +72,13 @@ Places (SOURCE and DEST; one side is here, the other on one host):
   [user@][2001:db8::7]:PATH            an IPv6 address stands in brackets
   haul://[user@]host[:port]/PATH       absolute; /~/PATH is in the home directory
 
+The other host needs haul on the PATH (or -S) of an account that SSH logs in to, or hauld, a server
+of its own that needs no sshd and no root and serves one directory: see hauld --help.
+
 Examples:
   haul data/ ann@host:                 the directory data into the home directory of ann
   haul -p *.bam host:/archive/         several files, with times and permissions
   haul -l 2.5G host:/archive/run7 .    fetch, at 2.5 Gbit/s at most
   haul --json -q big.iso host:in/      events for a program to read
+  haul -P 2222 data/ ann@host:         to a hauld that listens on port 2222
 ";

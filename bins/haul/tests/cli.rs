@@ -91,6 +91,7 @@ fn version_says_what_a_bug_report_needs() {
         "protocol: 1",
         "aes128cfb",
         "AES: in ",
+        "hauld",
     ] {
         assert!(version.contains(part), "{version}");
     }
