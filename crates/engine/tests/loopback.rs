@@ -7,12 +7,16 @@ use crossbeam_channel::{Receiver, unbounded};
 use haul_disk::{Asked, Incoming, Landing, Outgoing, ReceiveOptions, ScanOptions};
 use haul_engine::{EngineEvent, Link, ReceiveSetup, Running, SendSetup};
 use haul_flow::{Policy, ReceiverConfig, SenderConfig};
-use haul_seal::{Direction, KeyInput, Opener, Sealer, SessionSecrets};
+use haul_seal::{Direction, KeyInput, OpenOptions, Opener, Sealer, SessionSecrets};
 use haul_udp::UdpPath;
-use haul_wire::{PacketCounter, SessionId, SuiteId, block_len, segment_len};
+use haul_wire::{
+    Header, Kind, Lane, PacketCounter, PacketNo, SessionId, SuiteId, block_len, segment_len,
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const FREE_BYTES: u64 = 1 << 20;
+/// As many wrong tags as make the receiver ask for another key in these tests.
+const FORGERIES: usize = 20;
 const ANY_PORT: RangeInclusive<u16> = 0..=0;
 
 struct Ends {
@@ -20,6 +24,7 @@ struct Ends {
     receiver: Running,
     sent: Receiver<EngineEvent>,
     received: Receiver<EngineEvent>,
+    sealer: Arc<Sealer>,
 }
 
 fn secrets() -> SessionSecrets {
@@ -43,7 +48,15 @@ fn link(path: UdpPath, suite: SuiteId, out: Direction) -> (Link, Receiver<Engine
     let link = Link {
         path: Arc::new(path),
         sealer: Arc::new(Sealer::new(suite, secrets().traffic(out), session)),
-        opener: Arc::new(Opener::new(suite, secrets().traffic(back), session)),
+        opener: Arc::new(Opener::with_options(
+            suite,
+            secrets().traffic(back),
+            session,
+            OpenOptions {
+                rekey_after: FORGERIES as u64,
+                ..OpenOptions::default()
+            },
+        )),
         path_counter: PacketCounter::new(),
         opening: None,
         on_event: Box::new(move |event| {
@@ -54,6 +67,33 @@ fn link(path: UdpPath, suite: SuiteId, out: Direction) -> (Link, Receiver<Engine
 }
 
 fn start(source: &Path, destination: &Path, ip: &str, suite: SuiteId, datagram: usize) -> Ends {
+    start_with(source, destination, ip, suite, datagram, false)
+}
+
+/// Datagrams with the right header and nothing else right.
+fn forge_datagrams(path: &UdpPath) {
+    for number in 0..FORGERIES {
+        let header = Header {
+            kind: Kind::Data,
+            epoch: 0,
+            flags: 0,
+            session: SessionId(7),
+            lane: Lane::DATA,
+            packet: PacketNo(1_000 + number as u64),
+        };
+        let datagram = [&header.encode()[..], &[0; 100]].concat();
+        path.send(&datagram, datagram.len()).unwrap();
+    }
+}
+
+fn start_with(
+    source: &Path,
+    destination: &Path,
+    ip: &str,
+    suite: SuiteId,
+    datagram: usize,
+    forge: bool,
+) -> Ends {
     let ip: IpAddr = ip.parse().unwrap();
     let bind = || UdpPath::bind(ip, ANY_PORT).unwrap();
     let (a, b) = (bind(), bind());
@@ -61,7 +101,11 @@ fn start(source: &Path, destination: &Path, ip: &str, suite: SuiteId, datagram: 
     b.connect(a.local_addr()).unwrap();
     let block = block_len(datagram);
     let segment = segment_len(block);
+    if forge {
+        forge_datagrams(&a);
+    }
     let (send_link, sent) = link(a, suite, Direction::ClientToServer);
+    let sealer = Arc::clone(&send_link.sealer);
     let (receive_link, received) = link(b, suite, Direction::ServerToClient);
     let (root, landing) = Landing::resolve(
         Path::new("/"),
@@ -106,6 +150,7 @@ fn start(source: &Path, destination: &Path, ip: &str, suite: SuiteId, datagram: 
         receiver,
         sent,
         received,
+        sealer,
     }
 }
 
@@ -201,4 +246,22 @@ fn a_line_that_is_stopped_ends_at_once_and_publishes_nothing() {
     assert!(stopped.received.is_none());
     ends.sender.stop();
     assert!(!to.path().join("source").exists());
+}
+
+#[test]
+fn forged_datagrams_change_the_key_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("source");
+    let bytes = noise(5_000_000);
+    fs::write(&source, &bytes).unwrap();
+    let to = tempfile::tempdir().unwrap();
+    let suite = SuiteId::Aes128Cfb;
+    let ends = start_with(&source, to.path(), "127.0.0.1", suite, 1452, true);
+    let sealer = Arc::clone(&ends.sealer);
+    complete(ends);
+    assert!(fs::read(to.path().join("source")).unwrap() == bytes);
+    assert!(
+        sealer.epoch() > 0,
+        "the receiver asked for another key in vain"
+    );
 }

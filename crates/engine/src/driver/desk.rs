@@ -150,6 +150,11 @@ impl Desk {
         });
     }
 
+    /// Whether so many forged datagrams came that the peer should change keys.
+    pub(crate) fn rekey_wanted(&self) -> bool {
+        self.opener.wants_rekey()
+    }
+
     /// Receive buffer that the kernel granted.
     pub(crate) fn socket_buffer(&self) -> usize {
         self.path.buffers().recv

@@ -95,6 +95,7 @@ impl ReceiveDriver {
 
     fn report(&mut self, now: Time) -> Result<(), EngineError> {
         self.machine.handle_free(self.free_bytes());
+        self.machine.handle_rekey_wanted(self.desk.rekey_wanted());
         while let Some(report) = self.machine.poll_report(now) {
             let run = self
                 .counter
