@@ -35,6 +35,7 @@ mod fact;
 mod link;
 mod loss;
 pub mod named;
+mod numbers;
 mod observer;
 mod receive;
 mod rng;

@@ -97,6 +97,8 @@ pub enum LossCause {
     Damage,
     /// The receiver had no buffer for it.
     Overrun,
+    /// A copy made by the network of one that the receiver has: refused as a replay.
+    Replay,
 }
 
 /// One arrival of a datagram.

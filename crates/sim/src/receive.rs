@@ -1,13 +1,14 @@
 use haul_flow::{Receiver, ReceiverConfig, Time};
-use haul_wire::path;
+use haul_wire::{PacketNo, path};
 
 use crate::{
     clock::ClockConfig,
-    content::{BlockSet, open_body},
+    content::{BlockSet, Body, open_body},
     datagram::{Datagram, REPORT_BODY_MAX, soonest},
     disk::Disk,
     fact::Fact,
     link::LossCause,
+    numbers::NumberSet,
     observer::Observer,
     scenario::Scenario,
     violation::Violation,
@@ -21,6 +22,7 @@ pub(crate) struct ReceivingHost {
     clock: ClockConfig,
     disk: Disk,
     arrived: BlockSet,
+    numbers: NumberSet,
     block_len: usize,
     held: (u64, u64),
 }
@@ -38,6 +40,7 @@ impl ReceivingHost {
             clock,
             disk: Disk::new(scenario.disk.clone()),
             arrived: BlockSet::new(&scenario.content),
+            numbers: NumberSet::default(),
             block_len: scenario.block_len(),
             held: (0, 0),
         }
@@ -86,20 +89,7 @@ impl ReceivingHost {
         let local = self.clock.local(now);
         match datagram {
             Datagram::Data { packet, body, len } => {
-                if self.disk.free_bytes() < self.block_len as u64 {
-                    let (packet, cause) = (*packet, LossCause::Overrun);
-                    observer.note(now, Fact::Lost { packet, cause });
-                    return;
-                }
-                let (packet, body) = (*packet, *body);
-                observer.note(now, Fact::Arrived { packet, body });
-                let fresh = match open_body(&body) {
-                    Ok((addr, _)) => self.arrived.insert(addr),
-                    Err(error) => return observer.violated(Violation::Undecodable(error)),
-                };
-                self.disk.accept(self.block_len, fresh, now);
-                self.machine.handle_free(self.disk.free_bytes());
-                self.machine.handle_packet(packet, *len, local);
+                self.take_in(*packet, body, *len, now, observer);
             }
             Datagram::Sync(body) => match path::decode("sync", body) {
                 Ok(sync) => self.machine.handle_sync(&sync, local),
@@ -108,6 +98,39 @@ impl ReceivingHost {
             Datagram::Report(_) => (),
         }
         self.look(now, observer);
+    }
+
+    /// A data packet: refused when it came before, as opening it would, or when it finds no room.
+    fn take_in(
+        &mut self,
+        packet: PacketNo,
+        body: &Body,
+        len: usize,
+        now: Time,
+        observer: &mut Observer<'_>,
+    ) {
+        let refused = if self.numbers.contains(packet.0) {
+            Some(LossCause::Replay)
+        } else if self.disk.free_bytes() < self.block_len as u64 {
+            Some(LossCause::Overrun)
+        } else {
+            None
+        };
+        if let Some(cause) = refused {
+            observer.note(now, Fact::Lost { packet, cause });
+            return;
+        }
+        self.numbers.insert(packet.0);
+        let body = *body;
+        observer.note(now, Fact::Arrived { packet, body });
+        let fresh = match open_body(&body) {
+            Ok((addr, _)) => self.arrived.insert(addr),
+            Err(error) => return observer.violated(Violation::Undecodable(error)),
+        };
+        self.disk.accept(self.block_len, fresh, now);
+        self.machine.handle_free(self.disk.free_bytes());
+        self.machine
+            .handle_packet(packet, len, self.clock.local(now));
     }
 
     /// The next datagram that enters the network.

@@ -7,7 +7,7 @@ use crate::{fact::Fact, link::LossCause};
 pub struct Tally {
     /// Data datagrams that left the sender.
     pub sent: u64,
-    /// Data datagrams that arrived intact and were buffered, copies by the network included.
+    /// Data datagrams that arrived intact and were buffered.
     pub arrived: u64,
     /// Data datagrams lost on the wire or aimed at.
     pub lost_wire: u64,
@@ -19,6 +19,8 @@ pub struct Tally {
     pub damaged: u64,
     /// Data datagrams that found the receiver's buffer full.
     pub overruns: u64,
+    /// Copies made by the network that the receiver refused.
+    pub replays: u64,
     /// Reports sent.
     pub reports: u64,
     /// Bytes of their bodies.
@@ -52,6 +54,7 @@ impl Tally {
                 LossCause::Hole => self.lost_hole += 1,
                 LossCause::Damage => self.damaged += 1,
                 LossCause::Overrun => self.overruns += 1,
+                LossCause::Replay => self.replays += 1,
             },
             Fact::Reported { bytes, .. } => {
                 self.reports += 1;

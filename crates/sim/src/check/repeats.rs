@@ -6,6 +6,7 @@ use super::Check;
 use crate::{
     content::{BlockSet, open_body},
     fact::Fact,
+    numbers::NumberSet,
     scenario::Scenario,
     violation::Violation,
 };
@@ -29,27 +30,6 @@ pub(super) struct Repeats {
     numbers: NumberSet,
     blocks: BlockSet,
     needless: u64,
-}
-
-/// Packet numbers that arrived, one bit each.
-#[derive(Debug, Default)]
-struct NumberSet {
-    words: Vec<u64>,
-    len: u64,
-}
-
-impl NumberSet {
-    fn insert(&mut self, number: u64) -> bool {
-        let word = (number / 64) as usize;
-        if word >= self.words.len() {
-            self.words.resize(word + 1, 0);
-        }
-        let bit = 1 << (number % 64);
-        let new = self.words[word] & bit == 0;
-        self.words[word] |= bit;
-        self.len += u64::from(new);
-        new
-    }
 }
 
 impl Repeats {
@@ -83,7 +63,7 @@ impl Check for Repeats {
     }
 
     fn finish(&mut self) -> Result<(), Violation> {
-        let lost = self.sent - self.numbers.len;
+        let lost = self.sent - self.numbers.len();
         let allowed = lost / 100 + self.in_flight_packets + self.late + PROBES_FREE;
         if self.needless > allowed {
             return Err(Violation::Repeats {
