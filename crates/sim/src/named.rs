@@ -132,7 +132,29 @@ fn hosts(policy: Policy) -> Vec<Scenario> {
         steps: 20,
         every: Duration::from_millis(150),
     };
-    vec![slow, stalling, late, steps]
+    let mut all = vec![slow, stalling, late, steps];
+    all.extend(small_buffers(policy));
+    all
+}
+
+/// Receivers whose buffer holds a fiftieth of what the path does, 256 KiB of 12 MB: full rate needs
+/// more in flight than would fit, which is fine only as long as the disk keeps up.
+fn small_buffers(policy: Policy) -> Vec<Scenario> {
+    let small = |disk: &str, bytes_per_second: u64, blocks: u64| {
+        let rtt = Duration::from_millis(100);
+        let mut scenario = Scenario::clean(policy, 1000 * MEGABIT, rtt, blocks);
+        scenario.name = format!("small buffer, {disk}");
+        scenario.disk.bytes_per_second = bytes_per_second;
+        scenario.disk.buffer_bytes = 256 << 10;
+        scenario.disk.write_bytes = 64 << 10;
+        scenario
+    };
+    vec![
+        small("instant disk", 4 << 30, 250_000),
+        small("disk barely faster than the path", 130 * MEGABIT, 250_000),
+        small("disk at 40 % of the path", 50 * MEGABIT, 60_000),
+        small("disk at 4 % of the path", 5 * MEGABIT, 20_000),
+    ]
 }
 
 fn tiny(policy: Policy) -> Vec<Scenario> {

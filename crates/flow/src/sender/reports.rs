@@ -181,6 +181,9 @@ impl Sender {
         let srtt = self.timing.rtt.srtt();
         let (free, written) = (report.free_bytes, report.written_bytes);
         self.credit.on_report(free, written, sent_bytes, srtt, now);
+        let has_room = !self.credit.is_closed();
+        let in_flight = self.ledger.in_flight();
+        self.timing.watch.on_room(has_room, in_flight, now);
     }
 
     /// Lets go of what is settled and of what has been learned too long ago.

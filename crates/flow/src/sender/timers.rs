@@ -97,9 +97,14 @@ impl Sender {
 
     /// How far apart packets leave; zero when no further ones will.
     fn pace(&self) -> Duration {
-        let is_stopped = self.timing.watch.is_stopped(&self.timing.rtt, self.clock);
-        if is_stopped || !self.work.has_any() || !self.has_room() {
+        let rtt = &self.timing.rtt;
+        if self.timing.watch.is_stopped(rtt, self.clock) || !self.work.has_any() {
             return Duration::ZERO;
+        }
+        if !self.has_room() {
+            // The receiver's disk sets the pace. Reports come without being asked for, and probes
+            // would only take the room that the next packets wait for.
+            return rtt.probe_timeout() * 2;
         }
         Pacer::airtime(self.config.segment_len as u64, self.rate_bps())
     }

@@ -59,6 +59,18 @@ impl Watch {
         }
     }
 
+    /// The newest report says whether the receiver has room. While it has none, nothing is waited
+    /// for: that nothing arrives is no fault of the path, and probes would find no room either.
+    pub(crate) fn on_room(&mut self, has_room: bool, in_flight: u64, now: Time) {
+        if !has_room {
+            self.waiting_since = None;
+            self.halvings = 0;
+            self.backoff = 0;
+        } else if in_flight > 0 {
+            self.waiting_since.get_or_insert(now);
+        }
+    }
+
     /// Whether only probes may be sent.
     pub(crate) fn is_stopped(&self, rtt: &Rtt, now: Time) -> bool {
         self.stop_at(rtt).is_some_and(|at| at <= now)
@@ -190,6 +202,23 @@ mod tests {
         assert_eq!(watch.probe_at(&rtt, MS), Some(at(6)), "a quick pace");
         assert_eq!(watch.probe_at(&rtt, MS * 14), Some(at(30)));
         assert_eq!(watch.probe_at(&rtt, MS * 5_000), Some(at(1_000)));
+    }
+
+    #[test]
+    fn a_full_receiver_is_waited_for() {
+        let rtt = rtt(80);
+        let mut watch = Watch::new(Time::ZERO);
+        watch.on_sent(at(1_000));
+        for second in 1..100 {
+            watch.on_report(false, 5, at(second * 1_000));
+            watch.on_room(false, 5, at(second * 1_000));
+            assert_eq!(watch.probe_at(&rtt, Duration::ZERO), None);
+            assert_eq!(watch.halve_at(&rtt), None);
+            assert!(watch.give_up_at() > at(second * 1_000));
+        }
+        watch.on_room(true, 5, at(100_000));
+        assert_eq!(watch.halve_at(&rtt), Some(at(100_200)));
+        assert_eq!(watch.give_up_at(), at(129_000), "last heard at 99 s");
     }
 
     #[test]
