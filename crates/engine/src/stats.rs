@@ -33,8 +33,8 @@ pub struct Snapshot {
     pub sender: Option<SenderStats>,
     /// The receiving machine, on a receiving line.
     pub receiver: Option<ReceiverStats>,
-    /// Block bytes written, on a receiving line.
-    pub written_bytes: u64,
+    /// Bytes of file content written, on a receiving line; the padding of the last block included.
+    pub content_bytes: u64,
     /// Datagrams that were not opened, by cause.
     pub refused: OpenCounters,
     /// Datagrams that this host itself refused to send.

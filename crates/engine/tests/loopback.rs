@@ -239,7 +239,7 @@ fn a_line_that_is_stopped_ends_at_once_and_publishes_nothing() {
     fs::write(&source, noise(200 << 20)).unwrap();
     let to = tempfile::tempdir().unwrap();
     let ends = start(&source, to.path(), "127.0.0.1", SuiteId::Aes128Cfb, 1452);
-    while ends.receiver.snapshot().written_bytes == 0 {
+    while ends.receiver.snapshot().content_bytes == 0 {
         std::thread::yield_now();
     }
     let stopped = ends.receiver.stop();

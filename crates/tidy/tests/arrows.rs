@@ -17,7 +17,14 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     ("haul-ssh", &[]),
     (
         "haul-engine",
-        &["haul-wire", "haul-batch", "haul-seal", "haul-flow", "haul-udp", "haul-disk"],
+        &[
+            "haul-wire",
+            "haul-batch",
+            "haul-seal",
+            "haul-flow",
+            "haul-udp",
+            "haul-disk",
+        ],
     ),
     (
         "haul-transfer",
@@ -34,7 +41,10 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     ),
     ("haul-sim", &["haul-wire", "haul-flow"]),
     ("haul-tidy", &[]),
-    ("haul", &["haul-wire", "haul-ssh", "haul-transfer", "haul-disk"]),
+    (
+        "haul",
+        &["haul-wire", "haul-ssh", "haul-transfer", "haul-disk"],
+    ),
     ("hauld", &["haul-wire", "haul-transfer"]),
 ];
 
@@ -67,7 +77,10 @@ fn members() -> Vec<Package> {
 }
 
 fn used(package: &Package) -> BTreeSet<&str> {
-    let normal = package.dependencies.iter().filter(|d| d.kind == DependencyKind::Normal);
+    let normal = package
+        .dependencies
+        .iter()
+        .filter(|d| d.kind == DependencyKind::Normal);
     normal.map(|d| d.name.as_str()).collect()
 }
 
@@ -79,7 +92,9 @@ fn arrows_point_down_only() {
         if name == "haul-benches" {
             continue; // Looks at everything from outside.
         }
-        let allowed = rules.get(name).unwrap_or_else(|| panic!("{name} is in no layer"));
+        let allowed = rules
+            .get(name)
+            .unwrap_or_else(|| panic!("{name} is in no layer"));
         for other in used(&package).into_iter().filter(|d| d.starts_with("haul")) {
             assert!(allowed.contains(&other), "{name} may not use {other}");
         }
@@ -112,7 +127,10 @@ fn versions_are_pinned_in_one_place() {
     for package in members() {
         let manifest = std::fs::read_to_string(&package.manifest_path).unwrap();
         let dependencies = manifest.split("dependencies]").skip(1);
-        for line in dependencies.flat_map(str::lines).filter(|l| l.contains('=')) {
+        for line in dependencies
+            .flat_map(str::lines)
+            .filter(|l| l.contains('='))
+        {
             let first = line.split_whitespace().next().unwrap_or_default();
             let outside = line.trim_start().starts_with('[') || first.is_empty();
             assert!(

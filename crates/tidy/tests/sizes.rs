@@ -40,7 +40,11 @@ fn all_files() -> Vec<PathBuf> {
     for folder in ["crates", "bins", "benches", "fuzz"] {
         rust_files(&root().join(folder), &mut found);
     }
-    assert!(found.len() > 50, "only {} files: wrong folder?", found.len());
+    assert!(
+        found.len() > 50,
+        "only {} files: wrong folder?",
+        found.len()
+    );
     found
 }
 
@@ -59,7 +63,11 @@ fn files_are_short() {
             long.push(format!("{name}: {lines} lines"));
         }
     }
-    assert!(long.is_empty(), "files over {FILE_LINES_MAX} lines:\n{}", long.join("\n"));
+    assert!(
+        long.is_empty(),
+        "files over {FILE_LINES_MAX} lines:\n{}",
+        long.join("\n")
+    );
 }
 
 #[test]
@@ -73,7 +81,11 @@ fn lines_are_narrow() {
             }
         }
     }
-    assert!(wide.is_empty(), "lines over {COLUMNS_MAX} columns:\n{}", wide.join("\n"));
+    assert!(
+        wide.is_empty(),
+        "lines over {COLUMNS_MAX} columns:\n{}",
+        wide.join("\n")
+    );
 }
 
 #[derive(Default)]
@@ -114,5 +126,9 @@ fn functions_are_short() {
             long.push(format!("{}: {name}, {lines} lines", shown(&path)));
         }
     }
-    assert!(long.is_empty(), "functions over {FUNCTION_LINES_MAX} lines:\n{}", long.join("\n"));
+    assert!(
+        long.is_empty(),
+        "functions over {FUNCTION_LINES_MAX} lines:\n{}",
+        long.join("\n")
+    );
 }

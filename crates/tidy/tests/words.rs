@@ -61,7 +61,11 @@ fn nothing_is_left_over() {
     for path in sources {
         let text = fs::read_to_string(&path).unwrap();
         for leftover in &leftovers {
-            assert!(!text.contains(leftover.as_str()), "{}: {leftover}", path.display());
+            assert!(
+                !text.contains(leftover.as_str()),
+                "{}: {leftover}",
+                path.display()
+            );
         }
     }
 }
@@ -85,9 +89,17 @@ fn every_crate_says_in_one_sentence_what_it_is() {
     for folder in ["crates", "bins"] {
         for entry in fs::read_dir(root().join(folder)).unwrap() {
             let src = entry.unwrap().path().join("src");
-            let lib = if src.join("lib.rs").exists() { "lib.rs" } else { "main.rs" };
+            let lib = if src.join("lib.rs").exists() {
+                "lib.rs"
+            } else {
+                "main.rs"
+            };
             let text = fs::read_to_string(src.join(lib)).unwrap();
-            assert!(text.starts_with("//! "), "{}/{lib} has no crate documentation", src.display());
+            assert!(
+                text.starts_with("//! "),
+                "{}/{lib} has no crate documentation",
+                src.display()
+            );
         }
     }
 }

@@ -51,6 +51,8 @@ const EXTENTS_MAX: usize = 1 << 21;
 pub struct Placed {
     /// Block bytes that have been taken care of for good, waited for or not.
     pub written_bytes: u64,
+    /// Those of them that are content of files, not of the list.
+    pub content_bytes: u64,
     /// Blocks that had arrived before.
     pub duplicate_blocks: u64,
     /// Block bytes that are waiting now: a level, at most [`WAITING_BYTES_MAX`].
@@ -142,6 +144,7 @@ impl Incoming {
         segments: &[(BlockAddr, u8)],
     ) -> Result<Placed, DiskError> {
         self.written = 0;
+        let mut list_bytes = 0;
         let mut duplicates = 0;
         let mut contents = Vec::with_capacity(segments.len());
         for (addr, index) in segments {
@@ -150,7 +153,7 @@ impl Incoming {
                 Stream::Content if addr.block.0 == VOID => duplicates += 1,
                 Stream::Content => contents.push((addr.block.0, bytes)),
                 Stream::List if self.inflow.take(addr.block.0, bytes) => {
-                    self.written += bytes.len() as u64;
+                    list_bytes += bytes.len() as u64;
                 }
                 Stream::List => duplicates += 1,
             }
@@ -162,7 +165,8 @@ impl Incoming {
             return Err(DiskError::TooMuchWaiting);
         }
         Ok(Placed {
-            written_bytes: self.written,
+            written_bytes: self.written + list_bytes,
+            content_bytes: self.written,
             duplicate_blocks: duplicates,
             waiting_bytes,
             complete: self.is_complete(),

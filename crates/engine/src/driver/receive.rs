@@ -14,7 +14,7 @@ pub(crate) struct ReceiveDriver {
     pool: Pool,
     /// Numbers of the reports.
     counter: PacketCounter,
-    written_bytes: u64,
+    content_bytes: u64,
     received: Option<Received>,
     stopping: bool,
 }
@@ -26,7 +26,7 @@ impl ReceiveDriver {
             machine,
             pool,
             counter: PacketCounter::new(),
-            written_bytes: 0,
+            content_bytes: 0,
             received: None,
             stopping: false,
         }
@@ -50,7 +50,7 @@ impl ReceiveDriver {
             let Self {
                 desk,
                 machine,
-                written_bytes,
+                content_bytes,
                 received,
                 stopping,
                 ..
@@ -68,12 +68,13 @@ impl ReceiveDriver {
                         machine.handle_sync(&sync, at);
                     }
                     Fact::Written(Placed {
-                        written_bytes: bytes,
+                        written_bytes,
+                        content_bytes: content,
                         duplicate_blocks,
                         ..
                     }) => {
-                        *written_bytes += bytes;
-                        machine.handle_written(bytes, duplicate_blocks);
+                        *content_bytes += content;
+                        machine.handle_written(written_bytes, duplicate_blocks);
                     }
                     Fact::File(event) => desk.tell(EngineEvent::File(event)),
                     Fact::Complete(all) => {
@@ -118,10 +119,10 @@ impl ReceiveDriver {
 
     fn post(&mut self) {
         let receiver = Some(self.machine.stats());
-        let written_bytes = self.written_bytes;
+        let content_bytes = self.content_bytes;
         self.desk.post(Snapshot {
             receiver,
-            written_bytes,
+            content_bytes,
             ..Snapshot::default()
         });
     }

@@ -136,7 +136,7 @@ impl Receiving<'_> {
         let files = self.files.load(Relaxed);
         self.session
             .meter
-            .note_receiving(snapshot.written_bytes, files);
+            .note_receiving(snapshot.content_bytes, files);
     }
 
     /// The sender's last figures. Everything has arrived: that somebody cancels, or that the
