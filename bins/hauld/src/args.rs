@@ -71,7 +71,10 @@ impl Args {
 /// `33001-33100` or one port.
 pub(crate) fn ports(text: &str) -> anyhow::Result<RangeInclusive<u16>> {
     let (low, high) = text.split_once('-').unwrap_or((text, text));
-    let port = |text: &str| text.parse::<u16>().with_context(|| format!("{text:?} is no port"));
+    let port = |text: &str| {
+        text.parse::<u16>()
+            .with_context(|| format!("{text:?} is no port"))
+    };
     let range = port(low)?..=port(high)?;
     if range.is_empty() || *range.start() == 0 {
         bail!("{text:?} is no range of ports");

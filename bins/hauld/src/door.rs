@@ -33,7 +33,10 @@ impl Door {
             return None;
         }
         *from_there += 1;
-        Some(Place { door: self.clone(), address })
+        Some(Place {
+            door: self.clone(),
+            address,
+        })
     }
 }
 
@@ -58,10 +61,14 @@ mod tests {
         let door = Door::default();
         let crowd: IpAddr = "192.0.2.1".parse().unwrap();
         let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
-        let mut places: Vec<_> =
-            (0..CONNECTIONS_PER_ADDRESS_MAX).map(|_| door.enter(crowd).unwrap()).collect();
+        let mut places: Vec<_> = (0..CONNECTIONS_PER_ADDRESS_MAX)
+            .map(|_| door.enter(crowd).unwrap())
+            .collect();
         assert!(door.enter(crowd).is_none());
-        assert!(door.enter(mapped).is_none(), "the same address in another form");
+        assert!(
+            door.enter(mapped).is_none(),
+            "the same address in another form"
+        );
         assert!(door.enter("192.0.2.2".parse().unwrap()).is_some());
         places.pop();
         assert!(door.enter(mapped).is_some());

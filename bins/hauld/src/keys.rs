@@ -29,7 +29,9 @@ pub(crate) fn host_key(file: &Path) -> anyhow::Result<PrivateKey> {
     }
     let key = PrivateKey::random(&mut UnwrapErr(SystemRng), Algorithm::Ed25519)
         .context("making a host key")?;
-    let text = key.to_openssh(LineEnding::LF).context("making a host key")?;
+    let text = key
+        .to_openssh(LineEnding::LF)
+        .context("making a host key")?;
     if let Some(folder) = file.parent() {
         fs::DirBuilder::new()
             .recursive(true)
@@ -68,8 +70,14 @@ fn listed(file: &Path, key: &PublicKey) -> anyhow::Result<bool> {
     let size = fs::metadata(file)?.len();
     anyhow::ensure!(size <= AUTHORIZED_KEYS_BYTES_MAX, "larger than 4 MiB");
     let text = fs::read_to_string(file)?;
-    for line in text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
-        let Ok(entry) = line.parse::<authorized_keys::Entry>() else { continue };
+    for line in text
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty() && !l.starts_with('#'))
+    {
+        let Ok(entry) = line.parse::<authorized_keys::Entry>() else {
+            continue;
+        };
         if entry.public_key().key_data() != key.key_data() {
             continue;
         }
@@ -117,7 +125,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("new/host_key");
         let made = host_key(&file).unwrap();
-        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         assert_eq!(fingerprint(&host_key(&file).unwrap()), fingerprint(&made));
     }
 
@@ -136,6 +147,9 @@ mod tests {
         assert!(is_authorized(&file, plain.public_key()));
         assert!(!is_authorized(&file, forced.public_key()));
         assert!(!is_authorized(&file, stranger.public_key()));
-        assert!(!is_authorized(&folder.path().join("missing"), plain.public_key()));
+        assert!(!is_authorized(
+            &folder.path().join("missing"),
+            plain.public_key()
+        ));
     }
 }

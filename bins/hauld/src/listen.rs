@@ -36,7 +36,11 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn bind(args: Args, host_key: PrivateKey) -> anyhow::Result<Self> {
-        anyhow::ensure!(args.root.is_dir(), "--root {}: no such directory", args.root.display());
+        anyhow::ensure!(
+            args.root.is_dir(),
+            "--root {}: no such directory",
+            args.root.display()
+        );
         let root = args.root.canonicalize().context("--root")?;
         let listener = TcpListener::bind(args.listen)
             .await
@@ -45,7 +49,11 @@ impl Server {
         Ok(Self {
             listener,
             config: Arc::new(config(host_key)),
-            shared: Arc::new(Shared { args, root, stopped }),
+            shared: Arc::new(Shared {
+                args,
+                root,
+                stopped,
+            }),
             door: Door::default(),
             stop,
         })
@@ -73,7 +81,12 @@ impl Server {
                 _ = terminate.recv() => break,
             }
         }
-        let Self { listener, shared, stop, .. } = self;
+        let Self {
+            listener,
+            shared,
+            stop,
+            ..
+        } = self;
         drop(listener);
         stop.send_replace(true);
         drop(shared);
@@ -113,7 +126,11 @@ async fn converse(
         .context("no SSH client")??;
     let handle = running.handle();
     tokio::pin!(running);
-    let in_time = async { timeout(LOGIN_DEADLINE, login.wait_for(|done| *done)).await.is_ok() };
+    let in_time = async {
+        timeout(LOGIN_DEADLINE, login.wait_for(|done| *done))
+            .await
+            .is_ok()
+    };
     tokio::select! {
         ended = &mut running => return Ok(ended?),
         in_time = in_time => if !in_time {

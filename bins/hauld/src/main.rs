@@ -32,7 +32,11 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let fingerprint = keys::fingerprint(&host_key);
     let server = Server::bind(args, host_key).await?;
     // The one line on standard output: scripts wait for it and read the port from it.
-    writeln!(std::io::stdout(), "listening on {} host key {fingerprint}", server.address()?)?;
+    writeln!(
+        std::io::stdout(),
+        "listening on {} host key {fingerprint}",
+        server.address()?
+    )?;
     server.run().await
 }
 

@@ -42,11 +42,23 @@ impl Session {
         logged_in: watch::Sender<bool>,
     ) -> Self {
         let who = peer.to_string();
-        Self { shared, peer, local, logged_in, who, channel: None, channels: 0 }
+        Self {
+            shared,
+            peer,
+            local,
+            logged_in,
+            who,
+            channel: None,
+            channels: 0,
+        }
     }
 
     fn setup(&self) -> RespondSetup {
-        let Shared { args, root, stopped } = &*self.shared;
+        let Shared {
+            args,
+            root,
+            stopped,
+        } = &*self.shared;
         let mut setup = RespondSetup::new(root.clone());
         setup.jail = Some(root.clone());
         setup.allow_none = args.allow_none;
@@ -73,7 +85,10 @@ impl Handler for Session {
     ) -> Result<Auth, Self::Error> {
         let fingerprint = key.public_key.fingerprint(HashAlg::Sha256);
         if !keys::is_authorized(&self.shared.args.authorized_keys, key.public_key) {
-            log(&format!("{}: key {fingerprint} is not authorized", self.peer));
+            log(&format!(
+                "{}: key {fingerprint} is not authorized",
+                self.peer
+            ));
             return Ok(Auth::reject());
         }
         self.who = format!("{}@{} {fingerprint}", user.escape_debug(), self.peer);
@@ -89,7 +104,9 @@ impl Handler for Session {
     ) -> Result<(), Self::Error> {
         self.channels += 1;
         if self.channels > 1 {
-            reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+            reply
+                .reject(ChannelOpenFailure::AdministrativelyProhibited)
+                .await;
             return Ok(());
         }
         self.channel = Some(channel);
@@ -109,7 +126,11 @@ impl Handler for Session {
         ssh.channel_success(id)?;
         let handle = ssh.handle();
         if !is_ours(command) {
-            log(&format!("{}: refused {:?}", self.who, String::from_utf8_lossy(command)));
+            log(&format!(
+                "{}: refused {:?}",
+                self.who,
+                String::from_utf8_lossy(command)
+            ));
             tokio::spawn(refuse(handle, id));
             return Ok(());
         }
@@ -169,7 +190,9 @@ impl Handler for Session {
 /// Whether the command is the one a haul client gives, with whatever options and path to the binary:
 /// nothing of it is executed here.
 fn is_ours(command: &[u8]) -> bool {
-    let Ok(command) = std::str::from_utf8(command) else { return false };
+    let Ok(command) = std::str::from_utf8(command) else {
+        return false;
+    };
     let mut words = command.split_ascii_whitespace();
     let program = words.next().unwrap_or_default().trim_matches('\'');
     program.rsplit('/').next() == Some("haul") && words.next() == Some("--remote")
@@ -189,7 +212,9 @@ fn describe(outcome: &Result<Summary, TransferError>) -> String {
 }
 
 async fn refuse(handle: Handle, id: ChannelId) {
-    let _ = handle.extended_data(id, 1, REFUSED.as_bytes().to_vec()).await;
+    let _ = handle
+        .extended_data(id, 1, REFUSED.as_bytes().to_vec())
+        .await;
     end(&handle, id, REFUSED_STATUS).await;
 }
 
@@ -206,12 +231,23 @@ mod tests {
 
     #[test]
     fn only_the_one_command_is_served() {
-        for ours in
-            ["haul --remote", "haul --remote --proto 1", "/opt/x/haul --remote", "'haul' --remote"]
-        {
+        for ours in [
+            "haul --remote",
+            "haul --remote --proto 1",
+            "/opt/x/haul --remote",
+            "'haul' --remote",
+        ] {
             assert!(is_ours(ours.as_bytes()), "{ours}");
         }
-        for foreign in ["", "haul", "sh", "scp -t .", "xhaul --remote", "haul; --remote", "haul -c"] {
+        for foreign in [
+            "",
+            "haul",
+            "sh",
+            "scp -t .",
+            "xhaul --remote",
+            "haul; --remote",
+            "haul -c",
+        ] {
             assert!(!is_ours(foreign.as_bytes()), "{foreign}");
         }
         assert!(!is_ours(b"\xff"));
