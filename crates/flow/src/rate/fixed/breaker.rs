@@ -25,6 +25,9 @@ const FLAT_SHARE: f64 = 0.9;
 const HEADROOM: f64 = 1.05;
 /// After an experiment that found random loss, no other for so many intervals.
 const REST_INTERVALS: u32 = 30;
+/// An interval in which more than this part of the samples had sending limited by something other
+/// than the rate says nothing of what depends on the rate.
+const LIMITED_PART: u32 = 4;
 /// Less than this share delivered
 const OPEN_SHARE: f64 = 0.3;
 /// for so long stops all sending but a trickle.
@@ -86,7 +89,8 @@ const CLOSED: State = State::Closed {
 /// Soft: after three intervals with less than 70 % delivered, sends 20 % slower for one interval. If
 /// delivery stays, the path is full and the rate becomes 1.05 times what it delivers, which costs no
 /// goodput. If delivery falls too, the loss is not of our making and the rate is restored.
-/// Hard: less than 30 % delivered for 5 s opens the breaker; 30 s later the session fails.
+/// Hard: less than 30 % delivered for 5 s opens the breaker; 30 s later the session fails. The soft
+/// part needs intervals that the rate alone limited, the hard part acts in any case.
 #[derive(Debug)]
 pub(super) struct Breaker {
     state: State,
@@ -94,6 +98,9 @@ pub(super) struct Breaker {
     raising: Raising,
     /// Where the current interval began.
     begin: Option<Sample>,
+    /// Samples of the current interval, and those that something else limited.
+    samples: u32,
+    limited: u32,
     /// Since when less than [`OPEN_SHARE`] was delivered.
     starving_since: Option<Time>,
     delivered_bps: f64,
@@ -108,6 +115,8 @@ impl Breaker {
             limit_bps: target_bps,
             raising: Raising::default(),
             begin: None,
+            samples: 0,
+            limited: 0,
             starving_since: None,
             delivered_bps: 0.0,
             delivered_share: 1.0,
@@ -130,16 +139,19 @@ impl Breaker {
             return None;
         }
         let Some(begin) = self.begin else {
-            self.begin = Some(*sample);
+            self.start(sample);
             return None;
         };
+        self.samples += 1;
+        self.limited += u32::from(sample.app_limited);
         let interval = INTERVAL_MIN.max(sample.srtt * INTERVAL_ROUND_TRIPS);
         let sent_over = sample.largest_sent_at - begin.largest_sent_at;
         let packets = sample.largest.0.saturating_sub(begin.largest.0);
         if sample.now - begin.now < interval || packets < PACKETS_MIN || sent_over.is_zero() {
             return None;
         }
-        self.begin = Some(*sample);
+        let is_limited = self.limited * LIMITED_PART > self.samples;
+        self.start(sample);
         let seconds = (sample.newest_at - begin.newest_at).as_secs_f64();
         let bytes = sample.received_bytes.saturating_sub(begin.received_bytes);
         let sent_bps = (packets * sample.segment_len as u64) as f64 * 8.0 / sent_over.as_secs_f64();
@@ -149,10 +161,22 @@ impl Breaker {
             0.0
         };
         self.delivered_share = (self.delivered_bps / sent_bps).clamp(0.0, 1.0);
-        self.on_interval(&begin, sample, target_bps)
+        self.on_interval(&begin, sample, is_limited, target_bps)
     }
 
-    fn on_interval(&mut self, begin: &Sample, now: &Sample, target_bps: f64) -> Option<Verdict> {
+    fn start(&mut self, sample: &Sample) {
+        self.begin = Some(*sample);
+        self.samples = 0;
+        self.limited = 0;
+    }
+
+    fn on_interval(
+        &mut self,
+        begin: &Sample,
+        now: &Sample,
+        is_limited: bool,
+        target_bps: f64,
+    ) -> Option<Verdict> {
         let share = self.delivered_share;
         let is_starving = self.is_starving(begin.now, now.now);
         match self.state {
@@ -167,6 +191,8 @@ impl Breaker {
                 };
                 verdict("breaker opens: hardly anything arrives")
             }
+            // Source or receiver set the pace: no experiment with the rate shows anything.
+            _ if is_limited => None,
             State::Dip { before_bps, .. } => self.judge_dip(before_bps),
             State::Closed { bad, good, rest } => {
                 let rest = rest.saturating_sub(1);

@@ -185,3 +185,22 @@ fn bursts_shrink_with_the_rate() {
     path.fixed.set_limits(Some(1e10), 0.0, Time::ZERO);
     assert_eq!(path.fixed.burst_max(), Duration::from_micros(100));
 }
+
+/// A receiver that is short of room, or a slow source, leaves nothing to learn of the path.
+#[test]
+fn loss_is_not_judged_while_something_else_limits_sending() {
+    let mut path = Path::new(0.0);
+    path.sample.app_limited = true;
+    assert_eq!(path.run(60, f64::MAX, 0.6).rate_bps(), TARGET_BPS);
+    assert!(path.whys().is_empty());
+    path.sample.app_limited = false;
+    path.run(20, f64::MAX, 0.6);
+    assert_eq!(path.whys().len(), 2, "the experiment is made up for");
+}
+
+#[test]
+fn a_dead_path_is_left_alone_whatever_limits_sending() {
+    let mut path = Path::new(0.0);
+    path.sample.app_limited = true;
+    assert_eq!(path.run(10, f64::MAX, 0.9).mode(), "breaker");
+}
