@@ -11,7 +11,7 @@ use anyhow::Context;
 use russh::keys::{
     Algorithm, HashAlg, PrivateKey, PublicKey,
     ssh_key::{
-        LineEnding, authorized_keys,
+        LineEnding,
         rand_core::{TryCryptoRng, TryRng, UnwrapErr},
     },
 };
@@ -75,19 +75,32 @@ fn listed(file: &Path, key: &PublicKey) -> anyhow::Result<bool> {
         .map(str::trim)
         .filter(|l| !l.is_empty() && !l.starts_with('#'))
     {
-        let Ok(entry) = line.parse::<authorized_keys::Entry>() else {
+        let Some((options, listed)) = parse(line) else {
             continue;
         };
-        if entry.public_key().key_data() != key.key_data() {
+        if listed.key_data() != key.key_data() {
             continue;
         }
         let harmless = |option: &str| option == "restrict" || option.starts_with("no-");
-        if entry.config_opts().iter().all(harmless) {
+        if options.is_empty() || options.split(',').all(harmless) {
             return Ok(true);
         }
         log("a listed key has options that only sshd enforces: it grants nothing here");
     }
     Ok(false)
+}
+
+/// Options and key of a line; the options end at the first space outside quotes.
+fn parse(line: &str) -> Option<(&str, PublicKey)> {
+    if let Ok(key) = line.parse() {
+        return Some(("", key));
+    }
+    let mut quoted = false;
+    let (options, key) = line.split_once(|c: char| {
+        quoted ^= c == '"';
+        c == ' ' && !quoted
+    })?;
+    Some((options, key.parse().ok()?))
 }
 
 /// The operating system's generator, in the form the key crate asks for.
