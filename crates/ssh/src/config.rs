@@ -118,7 +118,7 @@ impl Sources<'_> {
     }
 }
 
-/// Reads a configuration file as [`connect`](crate::connect) would for `host`, without connecting:
+/// Reads a configuration file as [`connect`](crate::connect()) would for `host`, without connecting:
 /// what of it would be passed over, in words for the user.
 ///
 /// # Errors

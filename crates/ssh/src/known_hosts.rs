@@ -100,7 +100,7 @@ pub enum Verdict {
 }
 
 /// Judges `key` (in SSH's binary form, RFC 4253, 6.6), shown by `host` at `port`, by the text of one
-/// known-hosts `file`. [`connect`](crate::connect) judges likewise by all files that apply.
+/// known-hosts `file`. [`connect`](crate::connect()) judges likewise by all files that apply.
 ///
 /// Any text has a verdict: lines that make no sense say nothing.
 pub fn verdict(file: &Path, text: &[u8], host: &str, port: u16, key: &[u8]) -> Verdict {

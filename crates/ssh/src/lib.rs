@@ -1,6 +1,6 @@
 //! One SSH session on one thread: a byte pipe to a remote command.
 //!
-//! [`connect`] authenticates a host against known hosts, the user against the host, starts one
+//! [`connect()`] authenticates a host against known hosts, the user against the host, starts one
 //! command and hands back its stdin and stdout as a [`UnixStream`](std::os::unix::net::UnixStream):
 //!
 //! ```text

@@ -1,6 +1,6 @@
 //! A whole job from two addresses to a summary.
 //!
-//! [`initiate`] and [`respond`] hold the conversation that SSH carries ([`haul_wire::control`]):
+//! [`initiate()`] and [`respond()`] hold the conversation that SSH carries ([`haul_wire::control`]):
 //! they agree on keys, open the UDP path, run the engine and end with the receiver's verdict.
 //!
 //! ```text
