@@ -16,6 +16,50 @@ use haul_wire::{PacketNo, Report, path::Sync};
 
 use crate::EngineError;
 
+/// Facts taken from the inbox before decisions are made anew.
+const FACTS_AT_ONCE: usize = 64;
+
+/// What the two drivers have in common: a machine that is fed, asked, and woken at its deadline.
+trait Driver {
+    fn desk(&mut self) -> &mut Desk;
+    fn is_stopping(&self) -> bool;
+    /// When the machine wants to be woken.
+    fn deadline(&self) -> Option<Time>;
+    fn handle_timeout(&mut self, now: Time);
+    fn handle(&mut self, fact: Fact) -> Result<(), EngineError>;
+    /// Whatever the machine wants done, until it wants nothing more.
+    fn carry_out(&mut self, now: Time) -> Result<(), EngineError>;
+    fn post(&mut self);
+}
+
+/// Turns until the owner wants it to stop, or the line fails.
+fn drive(driver: &mut impl Driver) -> Result<(), EngineError> {
+    while !driver.is_stopping() {
+        let now = driver.desk().clock.now();
+        if driver.deadline().is_some_and(|at| at <= now) {
+            driver.handle_timeout(now);
+        }
+        driver.carry_out(now)?;
+        if driver.desk().handle_time(now)? {
+            driver.post();
+        }
+        let deadline = driver.deadline();
+        let mut fact = driver.desk().wait(deadline);
+        let mut taken = 0;
+        while let Some(told) = fact {
+            driver.handle(told)?;
+            taken += 1;
+            fact = if taken < FACTS_AT_ONCE {
+                driver.desk().next()
+            } else {
+                None
+            };
+        }
+    }
+    driver.post();
+    Ok(())
+}
+
 /// What a stage, or the line's owner, tells a driver.
 pub(crate) enum Fact {
     /// Scan or read: so many blocks exist now.

@@ -21,11 +21,11 @@ pub enum Kind {
     Challenge = 4,
     /// Echo of the challenge.
     Response = 5,
-    /// The responder has validated the path: data may flow.
+    /// Reserved: the first data or report says that the path is open.
     Ready = 6,
     /// Sender to receiver: reports below this need not be repeated; also a keep-alive.
     Sync = 7,
-    /// Orderly end.
+    /// Reserved: the end is said over control.
     Close = 8,
 }
 

@@ -5,7 +5,7 @@
 //!   HELLO (padded: jumbo, 1452, 1232) ──►
 //!                                      ◄──  CHALLENGE (padded like the hello it answers)
 //!   RESPONSE {echo, segment}          ──►
-//!                                      ◄──  READY, or the first DATA / REPORT
+//!                                      ◄──  the first DATA / REPORT
 //! ```
 //!
 //! A body is postcard, then padding that the decoder ignores.
@@ -43,7 +43,7 @@ pub struct Response {
     pub datagram_len: u16,
 }
 
-/// The responder has seen the echo.
+/// Reserved for [`crate::Kind::Ready`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ready {}
 
@@ -56,7 +56,7 @@ pub struct Sync {
     pub next_packet: PacketNo,
 }
 
-/// Orderly end of the path.
+/// Reserved for [`crate::Kind::Close`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Close {}
 

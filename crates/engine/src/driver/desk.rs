@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::Receiver;
 use haul_batch::Pool;
 use haul_flow::Time;
 use haul_seal::{Opener, Sealer};
@@ -26,8 +26,6 @@ const SMALL_DATAGRAM_LEN: usize = 1200;
 const POST_INTERVAL: Duration = Duration::from_millis(50);
 /// How often the response is repeated until the peer is heard.
 const OPENING_INTERVAL: Duration = Duration::from_millis(100);
-/// Facts taken from the inbox before decisions are made anew.
-const FACTS_AT_ONCE: usize = 64;
 /// Longest life of one key epoch (NIST SP 800-38B's message bound is far away; this bounds exposure).
 const EPOCH_AGE_MAX: Duration = Duration::from_secs(3600);
 
@@ -96,29 +94,18 @@ impl Desk {
         self.opening = None;
     }
 
-    /// Waits for facts until `deadline` and hands over those that are there.
-    pub(crate) fn facts(
-        &mut self,
-        deadline: Option<Time>,
-        mut handle: impl FnMut(&mut Self, Fact) -> Result<(), EngineError>,
-    ) -> Result<(), EngineError> {
+    /// The next fact, waiting for it until `deadline` or until something of the desk's own is due.
+    pub(super) fn wait(&self, deadline: Option<Time>) -> Option<Fact> {
         let mut deadline = deadline.map_or(self.next_post, |at| at.min(self.next_post));
         if self.opening.is_some() {
             deadline = deadline.min(self.next_opening);
         }
-        match self.facts.recv_deadline(self.clock.instant(deadline)) {
-            Ok(fact) => handle(self, fact)?,
-            Err(RecvTimeoutError::Timeout) => return Ok(()),
-            // The owner holds a sender for as long as it wants the line.
-            Err(RecvTimeoutError::Disconnected) => return Ok(()),
-        }
-        for _ in 1..FACTS_AT_ONCE {
-            let Ok(fact) = self.facts.try_recv() else {
-                break;
-            };
-            handle(self, fact)?;
-        }
-        Ok(())
+        self.facts.recv_deadline(self.clock.instant(deadline)).ok()
+    }
+
+    /// The next fact, if there is one now.
+    pub(super) fn next(&self) -> Option<Fact> {
+        self.facts.try_recv().ok()
     }
 
     /// What has to be done from time to time whichever way data goes. `true`: post a snapshot.

@@ -1,9 +1,9 @@
 use haul_batch::{CAPACITY, Pool};
-use haul_disk::{Placed, Received};
+use haul_disk::Received;
 use haul_flow::Time;
 use haul_wire::{Kind, Lane, PacketCounter};
 
-use super::{Arrived, Ask, Desk, Fact};
+use super::{Arrived, Ask, Desk, Driver, Fact, drive};
 use crate::{EngineError, EngineEvent, Snapshot};
 
 /// Drives the receiving machine: arrivals and writes go in, reports come out.
@@ -33,65 +33,7 @@ impl ReceiveDriver {
     }
 
     pub(crate) fn run(self) -> Option<Received> {
-        Desk::guard(self, |driver| &mut driver.desk, Self::turn_until_stopped).received
-    }
-
-    fn turn_until_stopped(&mut self) -> Result<(), EngineError> {
-        while !self.stopping {
-            let now = self.desk.clock.now();
-            if self.machine.poll_timeout().is_some_and(|at| at <= now) {
-                self.machine.handle_timeout(now);
-            }
-            self.report(now)?;
-            if self.desk.handle_time(now)? {
-                self.post();
-            }
-            let deadline = self.machine.poll_timeout();
-            let Self {
-                desk,
-                machine,
-                content_bytes,
-                received,
-                stopping,
-                ..
-            } = self;
-            desk.facts(deadline, |desk, fact| {
-                match fact {
-                    Fact::Arrived(arrived) => {
-                        desk.peer_heard();
-                        take_in(machine, &arrived);
-                    }
-                    Fact::Sync { sync, at } => {
-                        // A sync answers reports. Those of the epoch before may be meant, but
-                        // epochs are an hour apart and syncs an RTT.
-                        desk.peer_follows();
-                        machine.handle_sync(&sync, at);
-                    }
-                    Fact::Written(Placed {
-                        written_bytes,
-                        content_bytes: content,
-                        duplicate_blocks,
-                        ..
-                    }) => {
-                        *content_bytes += content;
-                        machine.handle_written(written_bytes, duplicate_blocks);
-                    }
-                    Fact::File(event) => desk.tell(EngineEvent::File(event)),
-                    Fact::Complete(all) => {
-                        *received = Some(*all);
-                        desk.tell(EngineEvent::Complete);
-                    }
-                    Fact::Failed(error) => return Err(error),
-                    Fact::Ask(Ask::Stop) => *stopping = true,
-                    // Facts of a sending line, and requests only a sender can follow.
-                    Fact::Ask(_) | Fact::Available(_) | Fact::Sent { .. } | Fact::Report { .. } => {
-                    }
-                }
-                Ok(())
-            })?;
-        }
-        self.post();
-        Ok(())
+        Desk::guard(self, |driver| &mut driver.desk, drive).received
     }
 
     fn report(&mut self, now: Time) -> Result<(), EngineError> {
@@ -115,6 +57,58 @@ impl ReceiveDriver {
     fn free_bytes(&self) -> u64 {
         let capacity = (self.desk.socket_buffer() / 2).min(self.pool.total() * CAPACITY);
         (capacity as u64) * (self.pool.free() as u64) / (self.pool.total() as u64)
+    }
+}
+
+impl Driver for ReceiveDriver {
+    fn desk(&mut self) -> &mut Desk {
+        &mut self.desk
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        self.machine.poll_timeout()
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        self.machine.handle_timeout(now);
+    }
+
+    fn handle(&mut self, fact: Fact) -> Result<(), EngineError> {
+        match fact {
+            Fact::Arrived(arrived) => {
+                self.desk.peer_heard();
+                take_in(&mut self.machine, &arrived);
+            }
+            Fact::Sync { sync, at } => {
+                // A sync answers reports. Those of the epoch before may be meant, but epochs are
+                // an hour apart and syncs an RTT.
+                self.desk.peer_follows();
+                self.machine.handle_sync(&sync, at);
+            }
+            Fact::Written(placed) => {
+                self.content_bytes += placed.content_bytes;
+                self.machine
+                    .handle_written(placed.written_bytes, placed.duplicate_blocks);
+            }
+            Fact::File(event) => self.desk.tell(EngineEvent::File(event)),
+            Fact::Complete(all) => {
+                self.received = Some(*all);
+                self.desk.tell(EngineEvent::Complete);
+            }
+            Fact::Failed(error) => return Err(error),
+            Fact::Ask(Ask::Stop) => self.stopping = true,
+            // Facts of a sending line, and requests only a sender can follow.
+            Fact::Ask(_) | Fact::Available(_) | Fact::Sent { .. } | Fact::Report { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, now: Time) -> Result<(), EngineError> {
+        self.report(now)
     }
 
     fn post(&mut self) {

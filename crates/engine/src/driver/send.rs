@@ -5,7 +5,7 @@ use haul_disk::{Available, Outgoing};
 use haul_flow::{Plan, Time};
 use haul_wire::{BlockNo, Kind, Stream};
 
-use super::{Ask, Desk, Fact};
+use super::{Ask, Desk, Driver, Fact, drive};
 use crate::{EngineError, EngineEvent, Snapshot, setup::SEND_BUFFERS};
 
 /// Drives the sending machine: plans go to the reading stage, facts come back.
@@ -43,37 +43,77 @@ impl SendDriver {
     }
 
     pub(crate) fn run(self) {
-        let driver = Desk::guard(self, |driver| &mut driver.desk, Self::turn_until_stopped);
+        let driver = Desk::guard(self, |driver| &mut driver.desk, drive);
         driver.outgoing.stop();
     }
 
-    fn turn_until_stopped(&mut self) -> Result<(), EngineError> {
-        while !self.stopping {
-            let now = self.desk.clock.now();
-            if self.machine.poll_timeout().is_some_and(|at| at <= now) {
-                self.machine.handle_timeout(now);
+    /// What has been delivered need not be kept, and lets the scan go on.
+    fn release(&mut self) {
+        for (stream, floor) in [
+            (Stream::List, &mut self.list_floor),
+            (Stream::Content, &mut self.content_floor),
+        ] {
+            let delivered = self.machine.delivered_floor(stream);
+            if delivered > *floor {
+                *floor = delivered;
+                if let Some(available) = self.outgoing.release(stream, delivered) {
+                    take_in(&mut self.machine, available);
+                }
             }
-            self.carry_out(now)?;
-            if self.desk.handle_time(now)? {
-                self.post();
-            }
-            let deadline = self.machine.poll_timeout();
-            let Self {
-                desk,
-                machine,
-                outstanding,
-                stopping,
-                ..
-            } = self;
-            desk.facts(deadline, |desk, fact| {
-                handle(desk, machine, outstanding, stopping, fact)
-            })?;
         }
-        self.post();
+    }
+}
+
+impl Driver for SendDriver {
+    fn desk(&mut self) -> &mut Desk {
+        &mut self.desk
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        self.machine.poll_timeout()
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        self.machine.handle_timeout(now);
+    }
+
+    fn handle(&mut self, fact: Fact) -> Result<(), EngineError> {
+        match fact {
+            Fact::Available(available) => take_in(&mut self.machine, available),
+            Fact::Sent { first, count, at } => {
+                self.outstanding -= 1;
+                self.machine.handle_sent(first, count, at);
+            }
+            Fact::Report { report, at } => {
+                self.desk.peer_heard();
+                self.machine.handle_report(&report, at)?;
+            }
+            Fact::Ask(Ask::Rate {
+                target_bps,
+                min_bps,
+            }) => {
+                let now = self.desk.clock.now();
+                self.machine.set_rate(target_bps, min_bps, now);
+            }
+            Fact::Ask(Ask::Policy(policy)) => {
+                self.machine.set_policy(policy, self.desk.clock.now())?;
+            }
+            Fact::Ask(Ask::Stop) => self.stopping = true,
+            Fact::Failed(error) => return Err(error),
+            // Facts of a receiving line.
+            Fact::Arrived(_)
+            | Fact::Sync { .. }
+            | Fact::Written(_)
+            | Fact::File(_)
+            | Fact::Complete(_) => {}
+        }
         Ok(())
     }
 
-    /// Whatever the machine wants done, until it wants nothing more.
     fn carry_out(&mut self, now: Time) -> Result<(), EngineError> {
         if let Some(failure) = self.machine.failure() {
             return Err(failure.into());
@@ -98,22 +138,6 @@ impl SendDriver {
         Ok(())
     }
 
-    /// What has been delivered need not be kept, and lets the scan go on.
-    fn release(&mut self) {
-        for (stream, floor) in [
-            (Stream::List, &mut self.list_floor),
-            (Stream::Content, &mut self.content_floor),
-        ] {
-            let delivered = self.machine.delivered_floor(stream);
-            if delivered > *floor {
-                *floor = delivered;
-                if let Some(available) = self.outgoing.release(stream, delivered) {
-                    take_in(&mut self.machine, available);
-                }
-            }
-        }
-    }
-
     fn post(&mut self) {
         let sender = Some(self.machine.stats());
         self.desk.post(Snapshot {
@@ -121,42 +145,6 @@ impl SendDriver {
             ..Snapshot::default()
         });
     }
-}
-
-fn handle(
-    desk: &mut Desk,
-    machine: &mut haul_flow::Sender,
-    outstanding: &mut usize,
-    stopping: &mut bool,
-    fact: Fact,
-) -> Result<(), EngineError> {
-    match fact {
-        Fact::Available(available) => take_in(machine, available),
-        Fact::Sent { first, count, at } => {
-            *outstanding -= 1;
-            machine.handle_sent(first, count, at);
-        }
-        Fact::Report { report, at } => {
-            desk.peer_heard();
-            machine.handle_report(&report, at)?;
-        }
-        Fact::Ask(Ask::Rate {
-            target_bps,
-            min_bps,
-        }) => {
-            machine.set_rate(target_bps, min_bps, desk.clock.now());
-        }
-        Fact::Ask(Ask::Policy(policy)) => machine.set_policy(policy, desk.clock.now())?,
-        Fact::Ask(Ask::Stop) => *stopping = true,
-        Fact::Failed(error) => return Err(error),
-        // Facts of a receiving line.
-        Fact::Arrived(_)
-        | Fact::Sync { .. }
-        | Fact::Written(_)
-        | Fact::File(_)
-        | Fact::Complete(_) => {}
-    }
-    Ok(())
 }
 
 fn take_in(machine: &mut haul_flow::Sender, available: Available) {
