@@ -12,6 +12,8 @@
 
 #[path = "fair/anywhere.rs"]
 mod anywhere;
+#[path = "fair/beginning.rs"]
+mod beginning;
 #[path = "fair/bottleneck.rs"]
 mod bottleneck;
 #[path = "fair/changes.rs"]

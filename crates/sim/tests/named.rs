@@ -74,8 +74,8 @@ fn a_slow_disk_is_sent_what_it_has_room_for() {
         for scenario in named_with(policy, "disk 1 MB/s behind 1 Gbit/s") {
             let outcome = run(&scenario, None).unwrap();
             assert_eq!(outcome.violation, None);
-            assert_eq!(outcome.tally.overruns, 0, "{}", scenario.name);
             let summary = Summary::new(&scenario, &outcome);
+            // Overruns of an overcommitted buffer are among what is sent twice.
             assert!(summary.sent_per_block < 1.001, "{summary}");
             assert!(summary.took < scenario.ideal().mul_f64(1.1), "{summary}");
         }

@@ -114,7 +114,7 @@ pub struct Fair {
 }
 
 impl Fair {
-    /// Begins at ten packets per round trip.
+    /// Begins at 32 packets per round trip.
     pub fn new(config: RateConfig) -> Self {
         Self::with_weight(config, 1.0)
     }
@@ -181,7 +181,7 @@ impl RatePolicy for Fair {
                 .rounds
                 .on_record(record, sample.next_packet, &core.deliveries);
             if let Some(round) = &round {
-                let starting = matches!(self.phase, Phase::Startup(_));
+                let starting = matches!(self.phase, Phase::Startup(_) | Phase::Drain(_));
                 core.floor.guard(round, sample.now, starting);
             }
             let view = core.view(sample, record, gap, round);

@@ -23,9 +23,9 @@ fn config(target_bps: Option<f64>, min_bps: f64) -> RateConfig {
 }
 
 #[test]
-fn begins_with_ten_packets_per_round_trip() {
+fn begins_with_32_packets_per_round_trip() {
     let fair = Fair::new(config(None, 0.0));
-    assert!((fair.rate_bps() - 10.0 * SEGMENT as f64 * 8.0 / 0.020).abs() < 1.0);
+    assert!((fair.rate_bps() - 32.0 * SEGMENT as f64 * 8.0 / 0.020).abs() < 1.0);
     assert_eq!(fair.mode(), "startup");
 }
 

@@ -40,7 +40,7 @@ fn fills(rate: f64, rtt: f64, seconds: f64) {
                 .iter()
                 .map(|result| result.queue)
                 .fold(0.0, f64::max);
-            let queue_max = 1.5 * target(rate, rtt) + 0.001 + 0.01 * rtt;
+            let queue_max = 1.5 * target(rate, rtt) + 0.001 + 0.015 * rtt;
             if median < 0.97 || worst < 0.94 || queue > queue_max {
                 failures.push(format!(
                     "{:.0} Mbit/s, {:.0} ms, buffer {buffer} BDP, loss {loss}: median {median:.3}, \

@@ -151,7 +151,7 @@ impl LossFloor {
 
     /// What must hold whatever the state: damping above the cap, the circuit breaker (RFC 8084).
     /// While `starting` nothing is damped: start-up ends by itself at what the path carries, and can
-    /// only see it as long as it grows.
+    /// only see it as long as it grows; what it lost at its end was answered by ending it.
     /// A round in which the source or the receiver limited sending does not count: what it lost
     /// was not lost to the rate.
     pub(super) fn guard(&mut self, round: &Measure, now: Time, starting: bool) {

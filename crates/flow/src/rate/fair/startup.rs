@@ -7,18 +7,31 @@ use super::{
 
 /// A round with fewer packets does not tell a plateau from noise.
 const PLATEAU_PACKETS: f64 = 24.0;
+/// Fewer say nothing about the loss before.
+const PACKETS_KNOWN: f64 = 20.0;
 /// One round with that many is enough.
 const PLATEAU_PACKETS_SURE: f64 = 256.0;
 /// Rounds at the user's ceiling after which there is nothing left to start up to.
 const CEILING_ROUNDS: u32 = 3;
 
+/// Below this, bits per second, start-up triples: on a path that is no faster, the overshoot of a
+/// round trip is a few hundred kilobytes, and on a faster one it is the time that counts.
+const TRIPLED_BELOW: f64 = 50e6;
+/// From this round trip on, seconds, two reports are far enough apart that no busy processor makes
+/// the delay of both; on shorter paths it takes four.
+const LONG_ROUND_TRIP: f64 = 0.050;
+
 /// Rate to send with, relative to what was sent a round trip ago. A host that often has something
 /// else to do sends less than it may; doubling what it sent would then not grow at all.
 fn growth(measure: &Measure) -> f64 {
-    if measure.limited { 3.0 } else { 2.0 }
+    if measure.limited || measure.sent < TRIPLED_BELOW {
+        3.0
+    } else {
+        2.0
+    }
 }
 
-/// Doubles the rate each round trip until the path shows a queue or delivers no more.
+/// Multiplies the rate each round trip until the path shows a queue or delivers no more.
 #[derive(Debug, Default)]
 pub(super) struct Startup {
     /// Sent and delivered rate of the round before.
@@ -38,7 +51,7 @@ impl Startup {
     }
 
     pub(super) fn step(&mut self, core: &mut Core, view: &View) -> Option<Next> {
-        let window = (0.25 * core.srtt).max(0.004).max(4.0 * core.delay.jitter());
+        let window = (0.2 * core.srtt).max(0.004).max(4.0 * core.delay.jitter());
         let measure = core.deliveries.last(window)?;
         core.rate = core.rate.max(growth(&measure) * measure.sent);
         core.bandwidth = core.bandwidth.max(measure.delivered);
@@ -85,8 +98,9 @@ impl Startup {
     fn is_queueing(&self, core: &Core, view: &View, measure: &Measure) -> bool {
         let noise = (3.0 * core.delay.jitter()).min(0.010);
         let threshold = (core.srtt / 8.0).clamp(0.004, 0.016).max(view.target) + noise;
+        let reports = if core.srtt < LONG_ROUND_TRIP { 4 } else { 2 };
         !measure.limited
-            && core.delay.least_of(4) > threshold
+            && core.delay.least_of(reports) > threshold
             && measure.delivered / (1.0 - measure.loss).max(0.05) < 0.92 * measure.sent
     }
 
@@ -105,8 +119,9 @@ impl Startup {
         };
         let flat = grew > 1.2 && followed < 1.0 + 0.5 * (grew - 1.0) && !round.limited;
         // A source that limits sending hides a plateau, but not what overflows.
-        let (before, _) = self.loss_before(1 + self.plateau_rounds);
-        let overflows = round.loss > before + (4.0 * round.deviation(before)).max(0.2);
+        let (before, packets) = self.loss_before(1 + self.plateau_rounds);
+        let jumped = round.loss > before + (4.0 * round.deviation(before)).max(0.2);
+        let overflows = jumped && packets > PACKETS_KNOWN;
         if round.packets >= PLATEAU_PACKETS && (flat || overflows) {
             self.plateau += if round.packets >= PLATEAU_PACKETS_SURE {
                 2
@@ -133,6 +148,13 @@ impl Startup {
             .fold(self.settled, |sum, round| {
                 (sum.0 + round.0, sum.1 + round.1)
             });
-        (if sent > 20.0 { lost / sent } else { 0.0 }, sent)
+        (
+            if sent > PACKETS_KNOWN {
+                lost / sent
+            } else {
+                0.0
+            },
+            sent,
+        )
     }
 }
