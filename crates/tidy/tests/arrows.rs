@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// What each crate may use of the others: docs/ARCHITECTURE.md draws the same table.
-const MAY_USE: [(&str, &[&str]); 14] = [
+const MAY_USE: [(&str, &[&str]); 16] = [
     ("haul-wire", &[]),
     ("haul-batch", &[]),
     ("haul-seal", &["haul-wire", "haul-batch"]),
@@ -40,16 +40,18 @@ const MAY_USE: [(&str, &[&str]); 14] = [
         ],
     ),
     ("haul-sim", &["haul-wire", "haul-flow"]),
+    ("haul-wan", &[]),
     ("haul-tidy", &[]),
     (
         "haul",
         &["haul-wire", "haul-ssh", "haul-transfer", "haul-disk"],
     ),
     ("hauld", &["haul-wire", "haul-transfer"]),
+    ("haul-bench", &["haul-wan", "haul-seal", "haul-wire", "haul-batch"]),
 ];
 
 /// Packages that only one crate may touch.
-const DOORS: [(&str, &[&str]); 12] = [
+const DOORS: [(&str, &[&str]); 15] = [
     ("aes", &["haul-seal"]),
     ("aes-gcm", &["haul-seal"]),
     ("cfb-mode", &["haul-seal"]),
@@ -62,6 +64,9 @@ const DOORS: [(&str, &[&str]); 12] = [
     ("x25519-dalek", &["haul-transfer"]),
     ("russh", &["hauld"]),
     ("indicatif", &["haul"]),
+    ("tun-rs", &["haul-wan"]),
+    ("etherparse", &["haul-wan"]),
+    ("plotters", &["haul-bench"]),
 ];
 
 /// Where asynchronous code may begin.
