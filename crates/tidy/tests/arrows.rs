@@ -47,7 +47,10 @@ const MAY_USE: [(&str, &[&str]); 16] = [
         &["haul-wire", "haul-ssh", "haul-transfer", "haul-disk"],
     ),
     ("hauld", &["haul-wire", "haul-transfer"]),
-    ("haul-bench", &["haul-wan", "haul-seal", "haul-wire", "haul-batch"]),
+    (
+        "haul-bench",
+        &["haul-wan", "haul-seal", "haul-wire", "haul-batch"],
+    ),
 ];
 
 /// Packages that only one crate may touch.

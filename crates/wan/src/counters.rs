@@ -22,6 +22,20 @@ pub struct Bucket {
     pub waited_us: u64,
 }
 
+impl std::ops::Add for Bucket {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            delivered_bytes: self.delivered_bytes + other.delivered_bytes,
+            departed_packets: self.departed_packets + other.departed_packets,
+            overflowed_packets: self.overflowed_packets + other.overflowed_packets,
+            lost_packets: self.lost_packets + other.lost_packets,
+            waited_us: self.waited_us + other.waited_us,
+        }
+    }
+}
+
 /// One direction of one conversation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FlowCounter {

@@ -47,6 +47,7 @@ const SPARE_MAX: usize = 4096;
 pub struct Wan {
     near: Namespace,
     far: Namespace,
+    began: Instant,
     shared: Arc<Shared>,
     settings: mpsc::Sender<(Direction, Direction)>,
     thread: Option<JoinHandle<Result<(), WanError>>>,
@@ -72,6 +73,7 @@ impl Wan {
         ];
         let shared = Arc::new(Shared::default());
         let (settings, changes) = mpsc::channel();
+        let began = Instant::now();
         let emulation = Emulation {
             devices,
             pipes: [
@@ -80,7 +82,7 @@ impl Wan {
             ],
             scratch: vec![0; PACKET_LEN_MAX].into_boxed_slice(),
             spare: Vec::new(),
-            began: Instant::now(),
+            began,
             shared: Arc::clone(&shared),
             changes,
         };
@@ -90,10 +92,16 @@ impl Wan {
         Ok(Self {
             near,
             far,
+            began,
             shared,
             settings,
             thread: Some(thread),
         })
+    }
+
+    /// Time since the emulation began, as counters tell it.
+    pub fn now(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// Where programs of the near end run.

@@ -1,0 +1,51 @@
+//! Measures links, machines and rivals: what a network engineer would ask of haul.
+//!
+//! Every subcommand fills one [`report::Report`], which is shown as a table and, on request, written
+//! as JSON or as a page with plots.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod amount;
+mod lab;
+mod report;
+mod run;
+mod wan;
+
+use clap::{Parser, Subcommand};
+
+use report::Outputs;
+
+/// Measure links, machines and rivals.
+#[derive(Debug, Parser)]
+#[command(name = "haul-bench", version, max_term_width = 100)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    outputs: Outputs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run haul over an emulated wide-area network: the named links, or a grid of your own
+    Wan(wan::Args),
+    /// Run any command at the near end of an emulated link; `ssh -F "$LAB/config" far` reaches the
+    /// far end
+    Shell(wan::ShellArgs),
+    /// Prove that the emulation adds nothing of its own
+    Prove(wan::ProveArgs),
+}
+
+fn main() -> anyhow::Result<std::process::ExitCode> {
+    let args = Args::parse();
+    let report = match args.command {
+        Command::Wan(wan) => wan::run(&wan)?,
+        Command::Shell(shell) => return wan::shell(&shell),
+        Command::Prove(prove) => wan::prove(&prove)?,
+    };
+    args.outputs.write(&report)?;
+    Ok(if report.passes() {
+        std::process::ExitCode::SUCCESS
+    } else {
+        std::process::ExitCode::FAILURE
+    })
+}
