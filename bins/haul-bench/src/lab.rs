@@ -42,7 +42,9 @@ impl Lab {
             .arg(folder.path().join("sshd_config"))
             .arg("-E")
             .arg(folder.path().join("sshd.log"))
-            .stdin(Stdio::null());
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let sshd = wan
             .far()
             .spawn(command)
@@ -134,7 +136,7 @@ fn write_configuration(folder: &Path, bin: &Path) -> anyhow::Result<()> {
         server,
         "Port {SSH_PORT}\nListenAddress {FAR_ADDRESS}\nHostKey {at}/host\n\
          AuthorizedKeysFile {at}/key.pub\nStrictModes no\nUsePAM no\nPidFile none\n\
-         UseDNS no\nMaxStartups 100\nSubsystem sftp internal-sftp\n\
+         UseDNS no\nClientAliveInterval 5\nClientAliveCountMax 2\nMaxStartups 100\nSubsystem sftp internal-sftp\n\
          SetEnv PATH={}:/root/.cargo/bin:/usr/local/bin:/usr/bin:/bin\n",
         bin.display()
     )?;

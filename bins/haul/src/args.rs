@@ -139,6 +139,10 @@ pub(crate) struct OutputArgs {
     /// Write one JSON event per line to standard output (docs/EVENTS.md)
     #[arg(long)]
     pub(crate) json: bool,
+    /// Write each decision of the rate policy to this file, one JSON object per line (uploads:
+    /// who sends decides)
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    pub(crate) trace: Option<PathBuf>,
     /// When to show progress
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub(crate) progress: When,

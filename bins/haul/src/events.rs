@@ -26,8 +26,8 @@ impl<W: Write> JsonLines<W> {
     /// An event of the running transfer.
     pub(crate) fn event(&mut self, event: &Event) {
         let record = match event {
-            // For people who tune; a program would have to know the stages.
-            Event::Line(_) => return,
+            // For people who tune; a program would have to know the stages and the policy.
+            Event::Line(_) | Event::Decision(_) => return,
             Event::Session(facts) => Record::session(facts),
             Event::Progress(progress) => Record::progress(progress),
             Event::File(file) => Record::file(file),

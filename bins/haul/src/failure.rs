@@ -8,7 +8,7 @@ use std::{
 use haul_ssh::SshError;
 use haul_transfer::{ErrorCode, TransferError, escaped, exit_code};
 
-use crate::{job::JobError, remote::RemoteError};
+use crate::{job::JobError, remote::RemoteError, trace::TraceError};
 
 /// Why a run did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +19,9 @@ pub(crate) enum Failure {
     /// The command line parses, but makes no sense or names a missing file.
     #[error(transparent)]
     Job(#[from] JobError),
+    /// The trace that was asked for cannot be written.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     /// No way into the other machine.
     #[error(transparent)]
     Login(#[from] SshError),
@@ -68,7 +71,7 @@ impl Failure {
     /// Its line in the table of exit statuses.
     pub(crate) fn code(&self) -> ErrorCode {
         match self {
-            Self::CommandLine(_) => ErrorCode::Usage,
+            Self::CommandLine(_) | Self::Trace(_) => ErrorCode::Usage,
             Self::Job(error) => error.code(),
             Self::Login(error) => login_code(error),
             Self::NoAddress { .. } => ErrorCode::Unreachable,
@@ -88,7 +91,11 @@ impl Failure {
             | Self::RemoteEnded { .. }
             | Self::Transfer(_)
             | Self::Cancelled => Some(exit_code(self.code()).hint),
-            Self::Job(_) | Self::Login(_) | Self::Remote(_) | Self::System { .. } => None,
+            Self::Job(_)
+            | Self::Trace(_)
+            | Self::Login(_)
+            | Self::Remote(_)
+            | Self::System { .. } => None,
         }
     }
 

@@ -28,6 +28,7 @@ mod place;
 mod remote;
 mod screen;
 mod signals;
+mod trace;
 mod url;
 mod version;
 mod words;
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
 
 fn transfer(typed: Vec<OsString>) -> Result<(), Failure> {
     let args = Args::try_parse_from(typed)?;
-    let mut output = Output::new(&args.output);
+    let mut output = Output::new(&args.output)?;
     let result = Job::resolve(&args)
         .map_err(Failure::from)
         .and_then(|job| client::run(job, &mut output));

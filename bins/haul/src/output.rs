@@ -10,12 +10,14 @@ use crate::{
     failure::Failure,
     human, line,
     screen::{self, Screen},
+    trace::{Trace, TraceError},
 };
 
 /// All that a run says before its last word.
 #[derive(Debug)]
 pub(crate) struct Output {
     json: Option<JsonLines<Stdout>>,
+    trace: Option<Trace>,
     screen: Screen,
     quiet: bool,
     verbose: u8,
@@ -23,13 +25,17 @@ pub(crate) struct Output {
 
 impl Output {
     /// As the command line asks.
-    pub(crate) fn new(args: &OutputArgs) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// The trace cannot be written.
+    pub(crate) fn new(args: &OutputArgs) -> Result<Self, TraceError> {
+        Ok(Self {
+            trace: args.trace.as_deref().map(Trace::create).transpose()?,
             json: args.json.then(|| JsonLines::new(io::stdout())),
             screen: Screen::new(args.progress, args.quiet, args.json),
             quiet: args.quiet,
             verbose: args.verbose,
-        }
+        })
     }
 
     /// Passes on an event of the running transfer.
@@ -56,6 +62,11 @@ impl Output {
                 self.note(&format!("warning: {whose}{text}"));
             }
             Event::Noise(text) => self.note(&format!("the other host says: {text}")),
+            Event::Decision(decision) => {
+                if let Some(trace) = &mut self.trace {
+                    trace.note(decision);
+                }
+            }
             Event::Session(_) | Event::File(_) | Event::Line(_) => {}
         }
     }

@@ -11,7 +11,7 @@ use std::{
 use crossbeam_channel::{Sender, bounded};
 use haul_batch::Pool;
 use haul_disk::{FileEvent, Received};
-use haul_flow::Policy;
+use haul_flow::{Decision, Policy};
 use haul_udp::UdpPath;
 
 use crate::{
@@ -28,6 +28,8 @@ use crate::{
 pub enum EngineEvent {
     /// Sending: every block has been acknowledged.
     Delivered,
+    /// Sending: the rate policy decided something.
+    Decided(Decision),
     /// Receiving: every block has been written and every file finished.
     Complete,
     /// Receiving: a file is finished or has failed.

@@ -1,6 +1,6 @@
 use std::{net::SocketAddr, time::Duration};
 
-use haul_flow::Policy;
+use haul_flow::{Decision, Policy};
 use haul_wire::SuiteId;
 
 use crate::Direction;
@@ -16,6 +16,8 @@ pub enum Event {
     Progress(Progress),
     /// A file is finished or has failed; only when asked for.
     File(FileRecord),
+    /// What the rate policy of this end decided, and why; only where this end sends.
+    Decision(Decision),
     /// How this end's line ran, once it has stopped.
     Line(LineFacts),
     /// Something went not quite as asked, at either end; the transfer goes on.

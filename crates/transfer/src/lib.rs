@@ -40,7 +40,7 @@ pub use event::{
     Event, FailedFile, FileRecord, LineFacts, Progress, SessionFacts, StageFacts, Summary, Warning,
 };
 pub use exit::{EXIT_CODES, ExitCode, entry as exit_code};
-pub use haul_flow::Policy;
+pub use haul_flow::{Decision, Policy};
 pub use haul_wire::{
     SuiteId,
     control::{ErrorCode, escaped},

@@ -139,6 +139,9 @@ impl Driver for SendDriver {
     }
 
     fn post(&mut self) {
+        while let Some(decision) = self.machine.poll_trace() {
+            self.desk.tell(EngineEvent::Decided(decision));
+        }
         let sender = Some(self.machine.stats());
         self.desk.post(Snapshot {
             sender,

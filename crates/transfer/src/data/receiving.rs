@@ -107,7 +107,7 @@ impl Receiving<'_> {
                 Wake::Message(other) => return Err(self.session.control.unexpected(&other)),
                 Wake::Engine(EngineEvent::Complete) => return Ok(()),
                 Wake::Engine(EngineEvent::Failed(error)) => return Err(error.into()),
-                Wake::Engine(EngineEvent::Delivered) => {}
+                Wake::Engine(EngineEvent::Delivered | EngineEvent::Decided(_)) => {}
                 Wake::Engine(EngineEvent::File(file)) => {
                     self.session.emit(Event::File(FileRecord {
                         path: file.path,

@@ -2,7 +2,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{Account, Session, Setting, Wake, connect, meter};
 use crate::{
-    Direction, Misbehaviour, Phase, Policy, TransferError, UdpDirection, control::Control,
+    Direction, Event, Misbehaviour, Phase, Policy, TransferError, UdpDirection, control::Control,
 };
 use haul_batch::{MAX_BATCH_BYTES, MAX_SEGMENTS};
 use haul_disk::{FailureKind, Outgoing, ScanOptions};
@@ -156,6 +156,9 @@ impl Sending<'_> {
                 Wake::Engine(EngineEvent::Failed(_))
                     if self.session.control.phase == Phase::Verdict => {}
                 Wake::Engine(EngineEvent::Failed(error)) => return Err(self.explain(error)),
+                Wake::Engine(EngineEvent::Decided(decision)) => {
+                    self.session.emit(Event::Decision(decision));
+                }
                 Wake::Engine(EngineEvent::Complete | EngineEvent::File(_)) => {}
                 Wake::Tick => {
                     let snapshot = self.session.snapshot();
