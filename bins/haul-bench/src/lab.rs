@@ -136,7 +136,8 @@ fn write_configuration(folder: &Path, bin: &Path) -> anyhow::Result<()> {
         server,
         "Port {SSH_PORT}\nListenAddress {FAR_ADDRESS}\nHostKey {at}/host\n\
          AuthorizedKeysFile {at}/key.pub\nStrictModes no\nUsePAM no\nPidFile none\n\
-         UseDNS no\nClientAliveInterval 5\nClientAliveCountMax 2\nMaxStartups 100\nSubsystem sftp internal-sftp\n\
+         UseDNS no\nMaxStartups 100\n\
+         ClientAliveInterval 5\nClientAliveCountMax 2\nSubsystem sftp internal-sftp\n\
          SetEnv PATH={}:/root/.cargo/bin:/usr/local/bin:/usr/bin:/bin\n",
         bin.display()
     )?;
