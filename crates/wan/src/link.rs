@@ -14,6 +14,23 @@ pub struct Burst {
     pub loss_when_bad: f64,
 }
 
+impl Burst {
+    /// Runs of `length` lost packets on average, `mean` of all packets together (0 to below 1).
+    pub fn runs(mean: f64, length: f64) -> Self {
+        let turns_good = 1.0 / length.max(1.0);
+        Self {
+            turns_bad: turns_good * mean / (1.0 - mean),
+            turns_good,
+            loss_when_bad: 1.0,
+        }
+    }
+
+    /// Long-run share of packets lost.
+    pub fn mean(self) -> f64 {
+        self.loss_when_bad * self.turns_bad / (self.turns_bad + self.turns_good)
+    }
+}
+
 /// A token bucket that drops what exceeds it, in front of the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policer {
@@ -32,6 +49,10 @@ pub struct Reorder {
     pub late_by: Duration,
 }
 
+/// How long one draw of the jitter lasts. Drawn for each packet, with the order kept, it would only
+/// be a longer delay: the latest of many draws is always near the most.
+pub const JITTER_PERIOD: Duration = Duration::from_millis(5);
+
 /// One direction of a link.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Direction {
@@ -41,7 +62,8 @@ pub struct Direction {
     pub queue_bytes: u64,
     /// Propagation delay.
     pub delay: Duration,
-    /// Most additional delay, uniformly distributed; keeps the order of packets.
+    /// Most additional delay; wanders between draws made every [`JITTER_PERIOD`] and keeps the
+    /// order of packets.
     pub jitter: Duration,
     /// Share of packets lost after the bottleneck, each by itself (0 to 1).
     pub loss: f64,
@@ -53,8 +75,11 @@ pub struct Direction {
     pub reorder: Option<Reorder>,
     /// A policer in front.
     pub policer: Option<Policer>,
-    /// Packets longer than this are dropped without a word, bytes.
+    /// Packets longer than this are dropped, bytes.
     pub mtu: u64,
+    /// Whether their sender is told the MTU by ICMP, as RFC 1191 and RFC 4443 (3.2) ask; without
+    /// it the path is a black hole for long packets.
+    pub tells_mtu: bool,
     /// ECN-capable packets that would wait longer than this are marked "congestion experienced".
     pub mark_above: Option<Duration>,
     /// Drops everything.
@@ -75,9 +100,18 @@ impl Default for Direction {
             reorder: None,
             policer: None,
             mtu: 65_535,
+            tells_mtu: false,
             mark_above: None,
             is_down: false,
         }
+    }
+}
+
+impl Direction {
+    /// Long-run share of packets that the link loses of its own accord.
+    pub fn mean_loss(&self) -> f64 {
+        let bursty = self.burst.map_or(0.0, Burst::mean);
+        1.0 - (1.0 - self.loss) * (1.0 - bursty)
     }
 }
 

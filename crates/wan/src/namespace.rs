@@ -1,7 +1,7 @@
 //! Network namespaces: one thread each, because a namespace is entered by threads.
 
 use std::{
-    env, io,
+    env, fs, io,
     os::unix::process::CommandExt,
     process::{Child, Command},
     sync::mpsc,
@@ -14,6 +14,9 @@ use crate::WanError;
 
 /// Set for the copy of this program that runs inside a user namespace.
 const INSIDE: &str = "HAUL_WAN_INSIDE";
+
+/// TCP's buffers: least, at first, most.
+const TCP_BUFFERS: &str = "4096 131072 134217728";
 
 type Task = Box<dyn FnOnce() + Send>;
 
@@ -53,6 +56,7 @@ impl Namespace {
             thread: Some(thread),
         };
         namespace.configure(&["link", "set", "lo", "up"])?;
+        namespace.run(prepare_tcp)?;
         Ok(namespace)
     }
 
@@ -106,6 +110,18 @@ impl Namespace {
     }
 }
 
+/// Runs do not learn from those before, and windows fit every path.
+fn prepare_tcp() {
+    for (name, value) in [
+        ("tcp_no_metrics_save", "1"),
+        ("tcp_rmem", TCP_BUFFERS),
+        ("tcp_wmem", TCP_BUFFERS),
+    ] {
+        // A kernel that lacks one has no such limit or memory.
+        let _ = fs::write(format!("/proc/sys/net/ipv4/{name}"), value);
+    }
+}
+
 impl Drop for Namespace {
     fn drop(&mut self) {
         self.tasks = None;
@@ -117,7 +133,8 @@ impl Drop for Namespace {
 }
 
 /// Makes sure that this process may make network namespaces: as root it returns at once, otherwise
-/// the program is run again inside a user namespace in which it is root. Call it first in `main`.
+/// the program is run again inside a user namespace of its own, as the same user. Call it first in
+/// `main`.
 ///
 /// # Errors
 /// [`WanError::Privileges`] when the system allows no user namespaces.
@@ -128,7 +145,7 @@ pub fn inside_user_namespace() -> Result<(), WanError> {
     let program = env::current_exe()?;
     // Returns only when it failed.
     let error = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--"])
+        .args(["--user", "--map-current-user", "--keep-caps", "--"])
         .arg(program)
         .args(env::args_os().skip(1))
         .env(INSIDE, "1")

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Direction, Flow, FlowCounter};
+use crate::{Direction, Flow, FlowCounter, icmp, jitter::Jitter};
 
 /// Second and third bit of the second byte of an IPv4 header.
 const ECN_MASK: u8 = 0b11;
@@ -69,6 +69,9 @@ pub(crate) struct Pipe {
     /// Packets that keep the order arrive no earlier than this.
     last_arrival: Duration,
     is_bad: bool,
+    jitter: Jitter,
+    /// For the sender.
+    answers: Vec<Vec<u8>>,
     /// Tokens in bytes, and when they were counted.
     tokens: (f64, Duration),
 }
@@ -86,6 +89,8 @@ impl Pipe {
             order: 0,
             last_arrival: Duration::ZERO,
             is_bad: false,
+            jitter: Jitter::default(),
+            answers: Vec::new(),
             tokens: (bucket as f64, Duration::ZERO),
         }
     }
@@ -132,6 +137,10 @@ impl Pipe {
             counter.marked_packets += u64::from(marked);
             counter.bucket(now).overflowed_packets += u32::from(overflowed);
         }
+        if oversized && !lost && self.settings.tells_mtu {
+            self.answers
+                .extend(icmp::too_big(&packet.bytes, self.settings.mtu));
+        }
         if oversized || lost || overflowed {
             return Some(packet.bytes);
         }
@@ -142,6 +151,11 @@ impl Pipe {
         self.queue.push_back(packet);
         self.advance(now, ledger);
         None
+    }
+
+    /// A packet that goes back to the sender.
+    pub(crate) fn answer(&mut self) -> Option<Vec<u8>> {
+        self.answers.pop()
     }
 
     /// The next packet that has arrived by `now`, and when it did.
@@ -209,7 +223,9 @@ impl Pipe {
     }
 
     fn fly(&mut self, packet: Packet, departed: Duration) {
-        let jitter = self.settings.jitter.mul_f64(self.random.f64());
+        let jitter = self
+            .jitter
+            .at(departed, self.settings.jitter, &mut self.random);
         let mut at = (departed + self.settings.delay + jitter).max(self.last_arrival);
         let late = self.settings.reorder;
         match late {

@@ -187,6 +187,51 @@ fn long_packets_and_a_link_that_is_down_are_told_apart() {
 }
 
 #[test]
+fn a_sender_of_long_packets_is_told_the_mtu_where_the_link_tells() {
+    let answer = |tells_mtu, dont_fragment: u8| {
+        let mut flows = Flows::new();
+        let narrow = Direction {
+            mtu: 1280,
+            tells_mtu,
+            ..Direction::default()
+        };
+        let mut pipe = Pipe::new(narrow, 1);
+        let mut bytes = packet(1400);
+        bytes[6] = dont_fragment;
+        assert!(pipe.enter(bytes, MS, &mut flows).is_some());
+        pipe.answer()
+    };
+    assert_eq!(answer(false, 0x40), None);
+    assert_eq!(answer(true, 0), None);
+    let told = answer(true, 0x40).unwrap();
+    let flow = Flow::of(&told).unwrap();
+    assert_eq!(flow.to.ip(), std::net::IpAddr::from([10, 0, 0, 1]));
+    assert_eq!(told[20..22], [3, 4], "type and code");
+    assert_eq!(u16::from_be_bytes([told[26], told[27]]), 1280);
+}
+
+#[test]
+fn jitter_uses_its_whole_range_and_stays_in_it() {
+    let mut flows = Flows::new();
+    let jittery = Direction {
+        jitter: MS * 20,
+        ..Direction::default()
+    };
+    let mut pipe = Pipe::new(jittery, 5);
+    let delays: Vec<Duration> = (0..2_000)
+        .filter_map(|index| {
+            let now = MS * index * 3;
+            pipe.enter(packet(100), now, &mut flows);
+            let (at, _) = pipe.leave(now + MS * 30)?;
+            Some(at - now)
+        })
+        .collect();
+    let below = |limit| delays.iter().filter(|delay| **delay < limit).count();
+    assert_eq!(below(MS * 21), 2_000);
+    assert!((600..1_300).contains(&below(MS * 10)), "seed 5");
+}
+
+#[test]
 fn only_capable_packets_are_marked() {
     let marked = |ecn: u8| {
         let mut flows = Flows::new();
