@@ -10,12 +10,16 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use haul_wan::{FAR_ADDRESS, Link, Namespace, Wan};
+use haul_wan::{FAR_ADDRESS, FAR_ADDRESS_V6, Link, Namespace, Wan};
 use tempfile::TempDir;
+
+use crate::signals;
 
 /// Where files are kept: in memory, so that no disk is measured.
 const MEMORY: &str = "/dev/shm";
 const SSH_PORT: u16 = 22;
+/// Where programs keep what they remember of earlier runs: each lab begins without any.
+pub(crate) const MEMORY_OF_PATHS: &str = "XDG_STATE_HOME";
 /// How long sshd may take to start.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -33,12 +37,15 @@ impl Lab {
             .prefix("haul-lab.")
             .tempdir_in(MEMORY)
             .context("cannot make a folder in memory")?;
+        signals::remove_when_ended(folder.path());
         let bin = bin_folder()?;
         write_configuration(folder.path(), &bin)?;
         let wan = Wan::start(link)?;
-        let mut command = Namespace::command("/usr/sbin/sshd");
+        // In a process namespace of its own, so that its sessions end with it.
+        let mut command = Namespace::command("unshare");
         command
-            .args(["-D", "-f"])
+            .args(["--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--"])
+            .args(["/usr/sbin/sshd", "-D", "-f"])
             .arg(folder.path().join("sshd_config"))
             .arg("-E")
             .arg(folder.path().join("sshd.log"))
@@ -99,6 +106,22 @@ impl Drop for Lab {
     }
 }
 
+/// Where cargo installs programs, such as other movers.
+pub(crate) fn cargo_bin() -> PathBuf {
+    let home = std::env::var_os("HOME").unwrap_or_default();
+    Path::new(&home).join(".cargo/bin")
+}
+
+/// For programs of the near end: what is beside this program first, what cargo installed last.
+pub(crate) fn search_path() -> anyhow::Result<std::ffi::OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = [bin_folder()?]
+        .into_iter()
+        .chain(std::env::split_paths(&path))
+        .chain([cargo_bin()]);
+    Ok(std::env::join_paths(folders)?)
+}
+
 /// Where haul is: beside this program.
 pub(crate) fn bin_folder() -> anyhow::Result<PathBuf> {
     let program = std::env::current_exe()?;
@@ -123,31 +146,36 @@ fn write_configuration(folder: &Path, bin: &Path) -> anyhow::Result<()> {
             bail!("ssh-keygen failed");
         }
     }
-    fs::create_dir_all("/run/sshd").context("cannot make /run/sshd")?;
+    if rustix::process::geteuid().is_root() {
+        fs::create_dir_all("/run/sshd").context("cannot make /run/sshd")?;
+    }
     let at = folder.display();
     let host_key = fs::read_to_string(folder.join("host.pub"))?;
     let user = String::from_utf8(Command::new("id").arg("-un").output()?.stdout)?;
     fs::write(
         folder.join("known_hosts"),
-        format!("{FAR_ADDRESS} {host_key}"),
+        format!("{FAR_ADDRESS} {host_key}{FAR_ADDRESS_V6} {host_key}"),
     )?;
     let mut server = fs::File::create(folder.join("sshd_config"))?;
     write!(
         server,
-        "Port {SSH_PORT}\nListenAddress {FAR_ADDRESS}\nHostKey {at}/host\n\
+        "Port {SSH_PORT}\nListenAddress {FAR_ADDRESS}\nListenAddress {FAR_ADDRESS_V6}\n\
+         HostKey {at}/host\n\
          AuthorizedKeysFile {at}/key.pub\nStrictModes no\nUsePAM no\nPidFile none\n\
-         UseDNS no\nMaxStartups 100\n\
-         ClientAliveInterval 5\nClientAliveCountMax 2\nSubsystem sftp internal-sftp\n\
-         SetEnv PATH={}:/root/.cargo/bin:/usr/local/bin:/usr/bin:/bin\n",
-        bin.display()
+         UseDNS no\nMaxStartups 100\nSubsystem sftp internal-sftp\n\
+         SetEnv PATH={}:{}:/usr/local/bin:/usr/bin:/bin {MEMORY_OF_PATHS}={at}/far\n",
+        bin.display(),
+        cargo_bin().display()
     )?;
     let mut client = fs::File::create(folder.join("config"))?;
-    write!(
-        client,
-        "Host far\n    HostName {FAR_ADDRESS}\n    User {}\n    IdentityFile {at}/key\n    \
-         IdentitiesOnly yes\n    UserKnownHostsFile {at}/known_hosts\n    BatchMode yes\n",
-        user.trim()
-    )?;
+    for (name, address) in [("far", FAR_ADDRESS), ("far6", FAR_ADDRESS_V6)] {
+        write!(
+            client,
+            "Host {name}\n    HostName {address}\n    User {}\n    IdentityFile {at}/key\n    \
+             IdentitiesOnly yes\n    UserKnownHostsFile {at}/known_hosts\n    BatchMode yes\n",
+            user.trim()
+        )?;
+    }
     Ok(())
 }
 

@@ -5,9 +5,14 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod amount;
+mod contender;
 mod lab;
+mod ladder;
+mod peers;
 mod report;
 mod run;
+mod share;
+mod signals;
 mod wan;
 
 use clap::{Parser, Subcommand};
@@ -28,6 +33,10 @@ struct Args {
 enum Command {
     /// Run haul over an emulated wide-area network: the named links, or a grid of your own
     Wan(wan::Args),
+    /// Put haul beside TCP, or beside itself, on one bottleneck and tell who gets what
+    Share(share::Args),
+    /// Race haul against scp, rsync and whatever else is installed, on the same link in one run
+    Peers(peers::Args),
     /// Run any command at the near end of an emulated link; `ssh -F "$LAB/config" far` reaches the
     /// far end
     Shell(wan::ShellArgs),
@@ -37,8 +46,11 @@ enum Command {
 
 fn main() -> anyhow::Result<std::process::ExitCode> {
     let args = Args::parse();
+    signals::watch()?;
     let report = match args.command {
         Command::Wan(wan) => wan::run(&wan)?,
+        Command::Peers(peers) => peers::run(&peers)?,
+        Command::Share(share) => share::run(&share)?,
         Command::Shell(shell) => return wan::shell(&shell),
         Command::Prove(prove) => wan::prove(&prove)?,
     };

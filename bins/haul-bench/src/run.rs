@@ -41,6 +41,8 @@ pub(crate) struct Observed {
     pub(crate) data: Duration,
     /// From the start of the program to the first datagram with file data.
     pub(crate) set_up: Duration,
+    /// What `ssh far true` takes, where it was measured.
+    pub(crate) ssh: Duration,
     pub(crate) bytes: u64,
     /// Share of a full IP packet that is payload.
     pub(crate) efficiency: f64,
@@ -69,17 +71,31 @@ impl Observed {
     }
 }
 
-/// Runs haul once and verifies what arrived.
+/// Runs haul once, verifies what arrived and looks at what the link saw.
 pub(crate) fn haul(lab: &Lab, transfer: &Transfer) -> anyhow::Result<Observed> {
+    let told = drive(lab, transfer)?;
+    observe(lab, transfer, &told)
+}
+
+/// What a run told of itself, and when.
+struct Told {
+    began: Duration,
+    verdict_at: Duration,
+    ended: Duration,
+    datagram_bytes: u64,
+    summary: Value,
+}
+
+fn drive(lab: &Lab, transfer: &Transfer) -> anyhow::Result<Told> {
     let haul = lab::bin_folder()?.join("haul");
     let arrived = lab.folder().join("arrived");
     let _ = std::fs::remove_file(&arrived);
-    let bytes = std::fs::metadata(&transfer.file)?.len();
     let mut command = Lab::near(&haul);
     command
         .args(["--json", "--progress", "never", "-F"])
         .arg(lab.config())
-        .args(&transfer.options);
+        .args(&transfer.options)
+        .env(lab::MEMORY_OF_PATHS, lab.folder().join("near"));
     if transfer.is_download {
         command.arg(format!("far:{}", transfer.file.display()));
         command.arg(&arrived);
@@ -111,6 +127,16 @@ pub(crate) fn haul(lab: &Lab, transfer: &Transfer) -> anyhow::Result<Observed> {
         bail!("wrong bytes arrived");
     }
     std::fs::remove_file(&arrived)?;
+    Ok(Told {
+        began,
+        verdict_at,
+        ended,
+        datagram_bytes,
+        summary,
+    })
+}
+
+fn observe(lab: &Lab, transfer: &Transfer, told: &Told) -> anyhow::Result<Observed> {
     let counters = lab.wan.counters();
     let drops = counters.own_drops + lab.wan.device_drops()?;
     if drops > 0 {
@@ -125,12 +151,16 @@ pub(crate) fn haul(lab: &Lab, transfer: &Transfer) -> anyhow::Result<Observed> {
     let reports = latest_udp(reports).context("no UDP came back")?;
     let first = data.first_at.min(reports.first_at);
     Ok(Observed {
-        whole: ended - began,
-        data: verdict_at.saturating_sub(first),
-        set_up: first_data(data, datagram_bytes).saturating_sub(began),
-        bytes,
-        efficiency: 1.0 - OVERHEAD as f64 / (datagram_bytes + IP_OVERHEAD) as f64,
-        repeated: share(&summary["retransmitted_bytes"], &summary["udp_bytes"]),
+        whole: told.ended - told.began,
+        data: told.verdict_at.saturating_sub(first),
+        set_up: first_data(data, told.datagram_bytes).saturating_sub(told.began),
+        ssh: Duration::ZERO,
+        bytes: std::fs::metadata(&transfer.file)?.len(),
+        efficiency: 1.0 - OVERHEAD as f64 / (told.datagram_bytes + IP_OVERHEAD) as f64,
+        repeated: share(
+            &told.summary["retransmitted_bytes"],
+            &told.summary["udp_bytes"],
+        ),
         lost: data.lost_packets as f64 / data.packets.max(1) as f64,
         overflowed: data.overflowed_packets as f64 / data.packets.max(1) as f64,
         queue_p95: queue_quantile(data, 0.95),
@@ -148,6 +178,18 @@ pub(crate) fn haul(lab: &Lab, transfer: &Transfer) -> anyhow::Result<Observed> {
             (all > 0.0).then(|| 100.0 * f64::from(gone) / all)
         }),
     })
+}
+
+/// How long a command that does nothing takes over ssh.
+pub(crate) fn ssh(lab: &Lab) -> anyhow::Result<Duration> {
+    let mut command = Lab::near("ssh");
+    command.arg("-F").arg(lab.config()).args(["far", "true"]);
+    let began = lab.wan.now();
+    let status = lab.wan.near().spawn(command)?.wait()?;
+    if !status.success() {
+        bail!("ssh ended with {status}");
+    }
+    Ok(lab.wan.now() - began)
 }
 
 fn failed(status: ExitStatus, stderr: &[u8]) -> anyhow::Error {
