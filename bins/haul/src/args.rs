@@ -182,9 +182,9 @@ pub(crate) enum PolicyName {
     Fair,
     /// Sends at the target rate whatever happens; needs -l
     Fixed,
-    /// Takes more than its share (not available yet)
+    /// Takes twice the share of a fair flow
     High,
-    /// Yields to all other traffic (not available yet)
+    /// Yields to other traffic, fills what is free
     Low,
 }
 

@@ -85,9 +85,6 @@ pub(crate) enum JobError {
     /// `--policy fixed` without `-l`.
     #[error("--policy fixed needs the rate to keep to; add -l, such as -l 500M")]
     FixedWithoutRate,
-    /// A policy that this version does not have.
-    #[error("rate policy \"{0}\" is not available yet; use fair or fixed")]
-    PolicyUnavailable(Policy),
     /// `-m` above `-l`.
     #[error("the minimum rate (-m) is above the target rate (-l)")]
     MinAboveTarget,
@@ -276,8 +273,8 @@ fn rates(args: &RateArgs) -> Result<(Policy, Option<u64>, u64), JobError> {
     let policy = match args.policy {
         PolicyName::Fair => Policy::Fair,
         PolicyName::Fixed => Policy::Fixed,
-        PolicyName::High => return Err(JobError::PolicyUnavailable(Policy::High)),
-        PolicyName::Low => return Err(JobError::PolicyUnavailable(Policy::Low)),
+        PolicyName::High => Policy::High,
+        PolicyName::Low => Policy::Low,
     };
     let target = args.rate.map(|rate| rate.0);
     let min = args.min_rate.map_or(0, |rate| rate.0);

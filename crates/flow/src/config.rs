@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use haul_wire::SEGMENT_OVERHEAD;
 
-use crate::{FlowError, Policy};
+use crate::{FlowError, Policy, Remembered};
 
 /// Most blocks one plan may hold: what one batch holds.
 pub const PLAN_BLOCKS_MAX: usize = 64;
@@ -27,6 +27,8 @@ pub struct SenderConfig {
     /// Round-trip time measured while the path was opened. Too short a value costs needless
     /// probes in the first round trip, too long a value delays the first of them.
     pub initial_rtt: Duration,
+    /// What an earlier transfer over this path found.
+    pub remembered: Option<Remembered>,
     /// Bytes the receiver said it can buffer.
     pub free_bytes_initial: u64,
     /// Seed of all randomness: the phase of the first burst, and the policy's.

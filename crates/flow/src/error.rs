@@ -2,14 +2,9 @@ use std::time::Duration;
 
 use haul_wire::PacketNo;
 
-use crate::Policy;
-
 /// Why a session's flow cannot start or go on.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum FlowError {
-    /// Configuration: this policy is not built in.
-    #[error("rate policy \"{0}\" is not available")]
-    PolicyUnavailable(Policy),
     /// Configuration: `fixed` takes the rate from the user and there was none.
     #[error("rate policy \"fixed\" needs a target rate")]
     RateRequired,

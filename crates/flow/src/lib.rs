@@ -51,7 +51,9 @@ pub use config::{PLAN_BLOCKS_MAX, ReceiverConfig, SenderConfig};
 pub use error::FlowError;
 use interval::report_interval;
 pub use plan::Plan;
-pub use rate::{Decision, Policy, RateConfig, RatePolicy, Sample, UnknownPolicy};
+pub use rate::{
+    Decision, Estimates, Policy, RateConfig, RatePolicy, Remembered, Sample, UnknownPolicy,
+};
 pub use receiver::Receiver;
 pub use sender::Sender;
 pub use stats::{ReceiverStats, SenderStats};

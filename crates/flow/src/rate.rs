@@ -17,11 +17,11 @@ pub use fixed::Fixed;
 pub enum Policy {
     /// Exactly the target rate, whatever the path does; only the circuit breaker lowers it.
     Fixed,
-    /// Twice the share of a fair flow. Not available yet.
+    /// As `Fair`, with twice its share.
     High,
     /// Fills the path alone, an even share in company.
     Fair,
-    /// Retreats before other traffic. Not available yet.
+    /// Fills the path alone, retreats before others.
     Low,
 }
 
@@ -59,6 +59,16 @@ impl FromStr for Policy {
     }
 }
 
+/// What an earlier transfer over this path found. A hint, never trusted: see
+/// [`RateConfig::remembered`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Remembered {
+    /// Sending rate that filled the path, in bits per second of UDP payload.
+    pub rate_bps: f64,
+    /// Least round-trip time then.
+    pub min_rtt: Duration,
+}
+
 /// What a policy is told when it begins.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RateConfig {
@@ -71,6 +81,10 @@ pub struct RateConfig {
     pub min_bps: f64,
     /// Round-trip time measured while the path was opened.
     pub initial_rtt: Duration,
+    /// What the path carried before. A policy that has to find its rate begins at half of it where
+    /// the round trip is about the same (Careful Resume, draft-ietf-tsvwg-careful-resume), and
+    /// believes the path from then on.
+    pub remembered: Option<Remembered>,
     /// Whole datagram length in bytes.
     pub segment_len: usize,
     /// Seed of everything that is random in the policy.
@@ -115,6 +129,18 @@ pub struct Sample {
     pub ecn_ce: u64,
 }
 
+/// What a policy knows of the path.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Estimates {
+    /// The sending rate that fills the path: for who takes over, and for the next time. Bits per
+    /// second of UDP payload; 0 while nothing is known.
+    pub bandwidth_bps: f64,
+    /// Queueing delay that does not go away.
+    pub queue_delay: Duration,
+    /// Mean difference between the delays of successive reports.
+    pub jitter: Duration,
+}
+
 /// One line of a policy's trace: what it decided and why.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Decision {
@@ -150,6 +176,13 @@ pub trait RatePolicy: Send + fmt::Debug {
     /// Most airtime one burst may take: min(1 ms, a quarter of the queue target).
     fn burst_max(&self) -> Duration;
 
+    /// The other end has another address, or the route is another: what is known about the path's
+    /// delay no longer holds, what is known about its capacity may not.
+    fn on_path_change(&mut self, now: Time);
+
+    /// What this policy knows of the path.
+    fn estimates(&self) -> Estimates;
+
     /// The user changed the limits (see [`RateConfig`]).
     fn set_limits(&mut self, target_bps: Option<f64>, min_bps: f64, now: Time);
 
@@ -166,10 +199,13 @@ pub trait RatePolicy: Send + fmt::Debug {
     fn poll_trace(&mut self) -> Option<Decision>;
 }
 
+/// How many fair flows a flow of the policy `high` counts as.
+const HIGH_WEIGHT: f64 = 2.0;
+
 /// Makes the policy a user named.
 ///
 /// # Errors
-/// [`FlowError::PolicyUnavailable`], [`FlowError::RateRequired`], or [`FlowError::Config`] for a
+/// [`FlowError::RateRequired`], or [`FlowError::Config`] for a
 /// rate that is not a positive number.
 pub fn policy(policy: Policy, config: RateConfig) -> Result<Box<dyn RatePolicy>, FlowError> {
     let positive = |bps: f64| bps.is_finite() && bps > 0.0;
@@ -185,7 +221,8 @@ pub fn policy(policy: Policy, config: RateConfig) -> Result<Box<dyn RatePolicy>,
             Ok(Box::new(Fixed::new(target_bps, config)))
         }
         Policy::Fair => Ok(Box::new(Fair::new(config))),
-        Policy::High | Policy::Low => Err(FlowError::PolicyUnavailable(policy)),
+        Policy::High => Ok(Box::new(Fair::with_weight(config, HIGH_WEIGHT))),
+        Policy::Low => Ok(Box::new(Fair::yielding(config))),
     }
 }
 
@@ -199,6 +236,7 @@ mod tests {
             target_bps,
             min_bps: 0.0,
             initial_rtt: Duration::from_millis(10),
+            remembered: None,
             segment_len: 1440,
             seed: 1,
         }
@@ -214,16 +252,15 @@ mod tests {
     }
 
     #[test]
-    fn fixed_needs_a_rate_and_high_and_low_are_not_there() {
+    fn fixed_needs_a_rate_and_the_others_do_not() {
         let make = |which, target| policy(which, config(target)).map(|made| made.rate_bps());
         assert_eq!(make(Policy::Fixed, None), Err(FlowError::RateRequired));
         assert_eq!(make(Policy::Fixed, Some(5e6)), Ok(5e6));
-        for which in [Policy::High, Policy::Low] {
-            assert_eq!(make(which, None), Err(FlowError::PolicyUnavailable(which)));
+        for which in [Policy::High, Policy::Fair, Policy::Low] {
+            assert!(make(which, None).is_ok_and(|bps| bps > 0.0), "{which}");
         }
         for silly in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert!(make(Policy::Fair, Some(silly)).is_err(), "{silly}");
         }
-        assert!(make(Policy::Fair, None).is_ok_and(|bps| bps > 0.0));
     }
 }

@@ -26,8 +26,8 @@ use arrayvec::ArrayVec;
 use haul_wire::{BlockAddr, BlockNo, PacketCounter, PacketNo, Stream};
 
 use crate::{
-    Decision, FlowError, Policy, RateConfig, RatePolicy, SenderConfig, SenderStats, Time,
-    random::Random, rate,
+    Decision, FlowError, Policy, RateConfig, RatePolicy, Remembered, SenderConfig, SenderStats,
+    Time, random::Random, rate,
 };
 use chase::Chase;
 use credit::Credit;
@@ -119,13 +119,14 @@ impl Sender {
     /// Begins a session in which nothing has been sent.
     ///
     /// # Errors
-    /// [`FlowError::Config`], [`FlowError::RateRequired`] or [`FlowError::PolicyUnavailable`].
+    /// [`FlowError::Config`] or [`FlowError::RateRequired`].
     pub fn new(config: SenderConfig, now: Time) -> Result<Self, FlowError> {
         config.validate()?;
         let rtt = Rtt::new(config.initial_rtt, now);
         let mut random = Random::new(config.seed);
         let phase = random.unit();
-        let rate_config = rate_config(&config, &rtt, random.next_u64(), now);
+        let seed = random.next_u64();
+        let rate_config = rate_config(&config, config.remembered, &rtt, seed, now);
         let policy = rate::policy(config.policy, rate_config)?;
         let burst = policy.burst_max();
         Ok(Self {
@@ -183,17 +184,31 @@ impl Sender {
         self.policy.set_limits(target, min_bps as f64, now);
     }
 
-    /// Changes who decides the rate; the new policy begins afresh.
+    /// Changes who decides the rate. The new policy begins with the bandwidth that the old one had
+    /// found.
     ///
     /// # Errors
     /// As [`Self::new`]; the old policy goes on then.
     pub fn set_policy(&mut self, policy: Policy, now: Time) -> Result<(), FlowError> {
         let now = self.tick(now);
         let seed = Random::new(self.config.seed ^ now.0).next_u64();
-        let config = rate_config(&self.config, &self.timing.rtt, seed, now);
+        let rtt = &self.timing.rtt;
+        let found = self.policy.estimates().bandwidth_bps;
+        // A memory counts for half; what is known now counts in full.
+        let known = (found > 0.0).then(|| Remembered {
+            rate_bps: 2.0 * found,
+            min_rtt: rtt.min(),
+        });
+        let config = rate_config(&self.config, known, rtt, seed, now);
         self.policy = rate::policy(policy, config)?;
         self.config.policy = policy;
         Ok(())
+    }
+
+    /// The path has become another one: what the policy knows of its delay no longer holds.
+    pub fn handle_path_change(&mut self, now: Time) {
+        let now = self.tick(now);
+        self.policy.on_path_change(now);
     }
 
     /// All blocks of the stream below this one have arrived.
@@ -240,6 +255,8 @@ impl Sender {
             loss: self.meter.loss(),
             policy: self.config.policy,
             mode: self.policy.mode(),
+            loss_floor: self.policy.loss_floor(),
+            estimates: self.policy.estimates(),
             reports: totals.reports,
             pto_count: totals.pto_count,
         }
@@ -256,9 +273,16 @@ impl Sender {
     }
 }
 
-fn rate_config(config: &SenderConfig, rtt: &Rtt, seed: u64, now: Time) -> RateConfig {
+fn rate_config(
+    config: &SenderConfig,
+    remembered: Option<Remembered>,
+    rtt: &Rtt,
+    seed: u64,
+    now: Time,
+) -> RateConfig {
     RateConfig {
         now,
+        remembered,
         target_bps: config.rate_target_bps.map(|bps| bps as f64),
         min_bps: config.rate_min_bps as f64,
         initial_rtt: rtt.srtt(),

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::Policy;
+use crate::{Estimates, Policy};
 
 /// What a [`crate::Sender`] has done and knows; a copy, taken at one moment.
 /// Bytes are of whole datagrams unless said otherwise.
@@ -40,6 +40,10 @@ pub struct SenderStats {
     pub policy: Policy,
     /// State of that policy, for people.
     pub mode: &'static str,
+    /// Share of packets that policy holds for lost whatever the rate, 0 to 1.
+    pub loss_floor: f64,
+    /// What it knows of the path.
+    pub estimates: Estimates,
     /// Reports that were heard.
     pub reports: u64,
     /// Times nothing was heard of the packets in flight for a probe time-out.

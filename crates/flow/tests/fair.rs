@@ -20,6 +20,10 @@ mod bottleneck;
 mod changes;
 #[path = "fair/company.rs"]
 mod company;
+#[path = "fair/compete.rs"]
+mod compete;
+#[path = "fair/cubic.rs"]
+mod cubic;
 #[path = "fair/floor.rs"]
 mod floor;
 #[path = "fair/flow.rs"]

@@ -42,6 +42,7 @@ impl SendingHost {
             rate_target_bps: scenario.rate_target_bps,
             rate_min_bps: 0,
             initial_rtt: scenario.initial_rtt,
+            remembered: None,
             free_bytes_initial: scenario.disk.buffer_bytes,
             seed: rng.fork(1).bits(),
         };

@@ -268,9 +268,7 @@ fn engine_code(error: &EngineError) -> ErrorCode {
             FlowError::PeerSilent(_) | FlowError::PathBlocked(_) | FlowError::CircuitBreaker { .. },
         )
         | EngineError::PathShrunk { .. } => ErrorCode::PathFailed,
-        EngineError::Flow(
-            FlowError::PolicyUnavailable(_) | FlowError::RateRequired | FlowError::Config(_),
-        ) => ErrorCode::Usage,
+        EngineError::Flow(FlowError::RateRequired | FlowError::Config(_)) => ErrorCode::Usage,
         EngineError::Flow(FlowError::AcknowledgedUnsent { .. }) | EngineError::Malformed(_) => {
             ErrorCode::PeerMisbehaved
         }

@@ -60,6 +60,7 @@ fn sender(policy: Policy) -> Sender {
         rate_target_bps: Some(100_000_000),
         rate_min_bps: 0,
         initial_rtt: Duration::from_millis(40),
+        remembered: None,
         free_bytes_initial: 1 << 20,
         seed: 1,
     };

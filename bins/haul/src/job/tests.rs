@@ -83,13 +83,15 @@ fn rates_must_fit_each_other() {
 }
 
 #[test]
-fn a_policy_that_cannot_be_had_is_told_before_logging_in() {
-    let error = resolve(&["--policy", "low", "h:a", "."]).unwrap_err();
-    assert_eq!(error.code(), ErrorCode::Usage);
-    assert!(
-        error.to_string().contains("\"low\" is not available"),
-        "{error}"
-    );
+fn every_policy_can_be_named() {
+    for (name, policy) in [
+        ("fair", Policy::Fair),
+        ("high", Policy::High),
+        ("low", Policy::Low),
+    ] {
+        let options = job(&["--policy", name, "h:a", "."]).transfer.options;
+        assert_eq!(options.policy, policy);
+    }
 }
 
 #[test]

@@ -7,16 +7,18 @@
 //! Why this law: `docs/decisions/0001-fair-rate-law.md`.
 //!
 //! ```text
-//! STARTUP ──► DRAIN ──► TRACK ◄──► DIP (loss, queue, audit)
-//!                         ▲
+//! STARTUP ──► DRAIN ──► TRACK ◄──► DIP (loss, queue, audit) ──► COMPETE ──► LISTEN
+//!                         ▲  ▲                                     │          │
+//!                         │  └─────────────────────────────────────┴──────────┘
 //!                         └──────► PROBE_BASE
 //! ```
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{Decision, RateConfig, RatePolicy, Sample};
+use super::{Decision, Estimates, RateConfig, RatePolicy, Sample};
 use crate::{FlowError, Time, time::nanos};
 
+mod compete;
 mod delay;
 mod deliveries;
 mod dip;
@@ -29,6 +31,7 @@ mod startup;
 mod track;
 
 use self::{
+    compete::Compete,
     dip::Dip,
     drain::Drain,
     floor::Rounds,
@@ -43,6 +46,9 @@ const TRACE_MAX: usize = 256;
 /// Silence lowers the rate no faster than this, however short the round trip: on a short path it
 /// is a busy processor long before it is congestion.
 const SILENCE_STEP: Duration = Duration::from_millis(25);
+
+/// Weight of a flow that yields.
+const YIELDING_WEIGHT: f64 = 0.25;
 
 /// Seconds from `earlier` to `later`, 0 if they are the other way round.
 fn seconds(later: Time, earlier: Time) -> f64 {
@@ -61,6 +67,7 @@ enum Phase {
     Track(Track),
     Dip(Dip),
     ProbeBase(ProbeBase),
+    Compete(Compete),
 }
 
 impl Phase {
@@ -71,6 +78,8 @@ impl Phase {
             Self::Track(_) => "track",
             Self::Dip(dip) => dip.name(),
             Self::ProbeBase(_) => "probe-base",
+            Self::Compete(compete) if compete.is_listening() => "listen",
+            Self::Compete(_) => "compete",
         }
     }
 
@@ -81,6 +90,7 @@ impl Phase {
             Self::Track(track) => track.step(core, view),
             Self::Dip(dip) => dip.step(core, view),
             Self::ProbeBase(probe) => probe.step(core, view),
+            Self::Compete(compete) => compete.step(core, view),
         }
     }
 }
@@ -121,9 +131,20 @@ impl Fair {
 
     /// A flow that takes `weight` times the share of a fair one (0.1 to 10).
     pub fn with_weight(config: RateConfig, weight: f64) -> Self {
+        Self::with_core(Core::new(config, weight.clamp(0.1, 10.0), true))
+    }
+
+    /// A flow that retreats before others: before flows like itself down to a fifth of the link,
+    /// before flows that fill buffers as far as they push.
+    pub fn yielding(config: RateConfig) -> Self {
+        Self::with_core(Core::new(config, YIELDING_WEIGHT, false))
+    }
+
+    fn with_core(mut core: Core) -> Self {
+        let startup = Startup::new(&mut core);
         Self {
-            core: Core::new(config, weight.clamp(0.1, 10.0)),
-            phase: Phase::Startup(Startup::new()),
+            core,
+            phase: Phase::Startup(startup),
             rounds: Rounds::default(),
             heard_at: None,
             silenced: None,
@@ -185,6 +206,7 @@ impl RatePolicy for Fair {
                 core.floor.guard(round, sample.now, starting);
             }
             let view = core.view(sample, record, gap, round);
+            core.heed_marks(sample, &view);
             let next = self.phase.step(core, &view);
             core.bound();
             if let Some(next) = next {
@@ -215,6 +237,25 @@ impl RatePolicy for Fair {
 
     fn burst_max(&self) -> Duration {
         duration((self.core.target_queue() / 4.0).min(0.001))
+    }
+
+    /// The delay of the new path is unknown, and so is its capacity: begins again at half of what
+    /// the old one carried, the idea of Careful Resume applied to migration.
+    fn on_path_change(&mut self, now: Time) {
+        self.core.forget_path();
+        self.rounds.restart();
+        self.silenced = None;
+        let phase = Phase::Startup(Startup::new(&mut self.core));
+        let why = "another path: at half the rate of the one before";
+        self.enter(now, Next { phase, why });
+    }
+
+    fn estimates(&self) -> Estimates {
+        Estimates {
+            bandwidth_bps: self.core.bandwidth,
+            queue_delay: duration(self.core.delay.standing()),
+            jitter: duration(self.core.delay.jitter()),
+        }
     }
 
     fn set_limits(&mut self, target_bps: Option<f64>, min_bps: f64, now: Time) {

@@ -4,7 +4,7 @@ mod breaker;
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{Decision, RateConfig, RatePolicy, Sample};
+use super::{Decision, Estimates, RateConfig, RatePolicy, Sample};
 use crate::{FlowError, Time};
 use breaker::{Breaker, Verdict};
 
@@ -99,6 +99,18 @@ impl RatePolicy for Fixed {
     fn burst_max(&self) -> Duration {
         let quarter = 1e-3 * (1e8 / self.rate_bps()).sqrt();
         Duration::from_secs_f64(quarter.clamp(62.5e-6, BURST_MAX.as_secs_f64()))
+    }
+
+    fn on_path_change(&mut self, now: Time) {
+        self.breaker.restart();
+        self.note(now, "another path");
+    }
+
+    fn estimates(&self) -> Estimates {
+        Estimates {
+            bandwidth_bps: self.rate_bps(),
+            ..Estimates::default()
+        }
     }
 
     fn set_limits(&mut self, target_bps: Option<f64>, min_bps: f64, now: Time) {

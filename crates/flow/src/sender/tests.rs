@@ -20,6 +20,12 @@ struct Recorder {
 }
 
 impl RatePolicy for Recorder {
+    fn on_path_change(&mut self, _now: Time) {}
+
+    fn estimates(&self) -> crate::Estimates {
+        crate::Estimates::default()
+    }
+
     fn on_sample(&mut self, sample: &Sample) {
         self.samples.lock().unwrap().push(*sample);
     }
@@ -63,6 +69,7 @@ fn config() -> SenderConfig {
         rate_target_bps: Some(RATE_BPS as u64),
         rate_min_bps: 0,
         initial_rtt: MS * 10,
+        remembered: None,
         free_bytes_initial: 1 << 26,
         seed: 7,
     }
@@ -266,9 +273,9 @@ fn limits_and_policy_change_while_it_runs() {
     assert_eq!(sender.stats().rate_bps, 5e6);
     sender.set_rate(None, 0, at(2));
     assert_eq!(sender.stats().rate_bps, 5e6, "fixed keeps its rate");
-    let refused = sender.set_policy(Policy::High, at(3));
-    assert_eq!(refused, Err(FlowError::PolicyUnavailable(Policy::High)));
-    assert_eq!(sender.stats().policy, Policy::Fixed);
+    sender.set_policy(Policy::High, at(3)).unwrap();
+    assert_eq!(sender.stats().policy, Policy::High);
+    assert_eq!(sender.stats().rate_bps, 5e6, "begins with what is known");
     sender.set_policy(Policy::Fair, at(4)).unwrap();
     assert_eq!(sender.stats().policy, Policy::Fair);
     sender.set_rate(None, 0, at(5));

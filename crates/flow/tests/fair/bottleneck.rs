@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use haul_flow::RatePolicy;
 
 use crate::{
+    cubic::Cubic,
     flow::{Flow, FlowSpec},
     host::{Random, Stalls},
 };
@@ -91,6 +92,7 @@ pub struct World {
     tokens: (u64, f64),
     changes: VecDeque<(u64, Change)>,
     pub flows: Vec<Flow>,
+    pub cubics: Vec<Cubic>,
     sample_at: u64,
     thin: u64,
 }
@@ -125,6 +127,7 @@ impl World {
                 .map(|(at, change)| (ns(*at), *change))
                 .collect(),
             flows,
+            cubics: Vec::new(),
             sample_at: ns(STEP),
             thin: 0,
             path,
@@ -133,6 +136,12 @@ impl World {
 
     pub fn single(path: Path) -> Self {
         Self::new(path, vec![FlowSpec::default()])
+    }
+
+    /// With a CUBIC flow that begins at this second.
+    pub fn and_cubic(mut self, start: f64) -> Self {
+        self.cubics.push(Cubic::new(start, self.path.rtt));
+        self
     }
 
     pub fn run(mut self, seconds: f64) -> Self {
@@ -163,6 +172,12 @@ impl World {
                 next = next.min(*at);
             }
         }
+        for cubic in &self.cubics {
+            next = next.min(cubic.timeout_at);
+            if let Some((at, ..)) = cubic.acks.front() {
+                next = next.min(*at);
+            }
+        }
         next.max(self.now)
     }
 
@@ -190,8 +205,14 @@ impl World {
                 self.flows[index].report(now, lose, &self.path);
             }
         }
+        for index in 0..self.cubics.len() {
+            self.serve_cubic(index);
+        }
         if self.sample_at <= now {
             self.sample_at += ns(STEP);
+            for cubic in &mut self.cubics {
+                cubic.series.push(cubic.delivered);
+            }
             for flow in &mut self.flows {
                 flow.receive_until(now, &self.path);
                 flow.series.push(flow.receiver.received);
@@ -249,6 +270,28 @@ impl World {
         }
     }
 
+    fn serve_cubic(&mut self, index: usize) {
+        let now = self.now;
+        let cubic = &mut self.cubics[index];
+        while let Some((at, number, sent)) = cubic.acks.front().copied() {
+            if at > now {
+                break;
+            }
+            cubic.acks.pop_front();
+            cubic.on_ack(now, number, sent);
+        }
+        if cubic.timeout_at <= now {
+            cubic.on_timeout(now);
+        }
+        while self.cubics[index].may_send(now) {
+            let cubic = &mut self.cubics[index];
+            let number = cubic.next_packet;
+            cubic.next_packet += 1;
+            cubic.in_flight += 1.0;
+            self.enter_link(self.flows.len() + index, number);
+        }
+    }
+
     fn enter_link(&mut self, flow: usize, number: u64) {
         if let Some((rate, depth)) = self.path.policer {
             let elapsed = (self.now - self.tokens.0) as f64 / NS;
@@ -289,6 +332,14 @@ impl World {
                 done + ns(BITS / self.rate)
             };
             self.thin += 1;
+            if let Some(index) = packet.flow.checked_sub(self.flows.len()) {
+                if self.loss <= 0.0 || self.random.unit() >= self.loss {
+                    let cubic = &mut self.cubics[index];
+                    let at = done + ns(cubic.rtt + self.extra_delay);
+                    cubic.acks.push_back((at, packet.number, packet.sent));
+                }
+                continue;
+            }
             let flow = &mut self.flows[packet.flow];
             if self.thin.is_multiple_of(8) {
                 let wait = (done - packet.queued) as f64 / NS;
@@ -311,6 +362,11 @@ impl World {
     /// Bits per second that flow `index` received from second `from` to `to`.
     pub fn goodput(&self, index: usize, from: f64, to: f64) -> f64 {
         rate_between(&self.flows[index].series, from, to)
+    }
+
+    /// The same for a CUBIC flow.
+    pub fn cubic_goodput(&self, index: usize, from: f64, to: f64) -> f64 {
+        rate_between(&self.cubics[index].series, from, to)
     }
 
     /// The same for what was sent.

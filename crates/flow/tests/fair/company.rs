@@ -1,5 +1,7 @@
 //! Several flows in one bottleneck.
 
+use haul_flow::rate::Fair;
+
 use crate::{
     bottleneck::{Path, World},
     flow::FlowSpec,
@@ -88,7 +90,7 @@ fn round_trip_time_does_not_matter() {
 #[test]
 fn weight_two_is_twice_the_share() {
     let heavy = FlowSpec {
-        weight: 2.0,
+        make: |config| Fair::with_weight(config, 2.0),
         ..FlowSpec::default()
     };
     let path = Path::new(100e6, 0.050, 1.0, 0.0, 1);

@@ -2,7 +2,9 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use haul_flow::{Decision, FlowError, RateConfig, RatePolicy, Sample, Time, rate::Fair};
+use haul_flow::{
+    Decision, FlowError, RateConfig, RatePolicy, Remembered, Sample, Time, rate::Fair,
+};
 use haul_wire::PacketNo;
 
 use crate::{
@@ -21,7 +23,8 @@ pub struct FlowSpec {
     pub credit: f64,
     pub target: Option<f64>,
     pub rtt: Option<f64>,
-    pub weight: f64,
+    pub make: fn(RateConfig) -> Fair,
+    pub remembered: Option<Remembered>,
 }
 
 impl Default for FlowSpec {
@@ -33,7 +36,8 @@ impl Default for FlowSpec {
             credit: f64::MAX,
             target: None,
             rtt: None,
-            weight: 1.0,
+            make: Fair::new,
+            remembered: None,
         }
     }
 }
@@ -95,12 +99,13 @@ impl Flow {
             target_bps: spec.target,
             min_bps: 0.0,
             initial_rtt: Duration::from_secs_f64(rtt),
+            remembered: spec.remembered,
             segment_len: SEGMENT,
             seed: path.seed * 77 + index,
         };
         Self {
             rtt,
-            policy: Fair::with_weight(config, spec.weight),
+            policy: (spec.make)(config),
             next_packet: 0,
             sender: Host::new(path.sender, path.seed * 31 + index * 2),
             send_at: start,

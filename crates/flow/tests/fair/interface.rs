@@ -17,6 +17,7 @@ fn config(target_bps: Option<f64>, min_bps: f64) -> RateConfig {
         target_bps,
         min_bps,
         initial_rtt: Duration::from_millis(20),
+        remembered: None,
         segment_len: SEGMENT,
         seed: 1,
     }
@@ -148,6 +149,7 @@ fn absurd_samples_do_no_harm() {
             target_bps: (seed % 3 == 0).then_some(1e6),
             min_bps: if seed % 5 == 0 { 1e12 } else { 0.0 },
             initial_rtt: Duration::from_nanos(absurd(&mut random)),
+            remembered: None,
             segment_len: absurd(&mut random) as usize,
             seed: absurd(&mut random),
         });

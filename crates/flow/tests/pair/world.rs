@@ -129,6 +129,7 @@ pub fn config(policy: Policy, rate_bps: Option<u64>, rtt: Duration, seed: u64) -
         rate_target_bps: rate_bps,
         rate_min_bps: 0,
         initial_rtt: rtt,
+        remembered: None,
         free_bytes_initial: 64 << 20,
         seed,
     }

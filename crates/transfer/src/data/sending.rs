@@ -107,6 +107,7 @@ fn flow(setting: &Setting, segment_len: usize, rate: Rate) -> Result<SenderConfi
         rate_target_bps: rate.target_bps,
         rate_min_bps: rate.min_bps,
         initial_rtt: setting.path.rtt,
+        remembered: None,
         free_bytes_initial: setting
             .agreed
             .limits
@@ -128,6 +129,7 @@ pub(crate) fn check_rate(policy: Policy, rate: Rate) -> Result<(), TransferError
         rate_target_bps: rate.target_bps,
         rate_min_bps: rate.min_bps,
         initial_rtt: Duration::from_millis(100),
+        remembered: None,
         free_bytes_initial: 0,
         seed: 0,
     };

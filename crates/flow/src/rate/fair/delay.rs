@@ -14,6 +14,11 @@ const JITTER_GAIN: f64 = 1.0 / 64.0;
 /// Below this, delay differences come from the queue itself, not from a noisy path.
 const NOISY: f64 = 0.0005;
 
+/// How much of the longest queue is forgotten with each report.
+const PEAK_FADE: f64 = 0.0005;
+/// Relative step of the running median with each report.
+const MEDIAN_STEP: f64 = 0.002;
+
 /// Least value of the last 30 seconds.
 #[derive(Debug, Default)]
 struct Base {
@@ -71,6 +76,27 @@ pub(super) struct Delay {
     fell: f64,
     jitter: f64,
     noise: f64,
+    range: Range,
+}
+
+/// Where queueing delays have moved of late, seconds.
+#[derive(Debug, Default)]
+struct Range {
+    /// Longest of the present round.
+    round_peak: f64,
+    /// Longest, slowly forgotten.
+    peak: f64,
+    /// As many were above as below.
+    median: f64,
+}
+
+impl Range {
+    fn note(&mut self, queue: f64) {
+        self.round_peak = self.round_peak.max(queue);
+        self.peak = (self.peak * (1.0 - PEAK_FADE)).max(queue);
+        let step = MEDIAN_STEP * self.median.max(NOISY);
+        self.median += if queue > self.median { step } else { -step };
+    }
 }
 
 impl Delay {
@@ -98,6 +124,7 @@ impl Delay {
         let gain = (1.0 / f64::from(self.samples)).max(JITTER_GAIN);
         self.jitter += ((queue - self.queue).abs() - self.jitter) * gain;
         self.queue = queue;
+        self.range.note(queue);
         self.recent.push_back((sample.now, queue));
         // Four reports at least: the least of them sees through a busy processor at either end.
         let span = (sample.srtt.as_secs_f64() * 0.5)
@@ -130,6 +157,21 @@ impl Delay {
     pub(super) fn least_of(&self, count: usize) -> f64 {
         let last = self.recent.iter().rev().take(count);
         last.map(|(_, queue)| *queue).fold(QUEUE_MAX, f64::min)
+    }
+
+    /// Longest queueing delay since the last call, seconds.
+    pub(super) fn take_round_peak(&mut self) -> f64 {
+        std::mem::take(&mut self.range.round_peak)
+    }
+
+    /// Longest queueing delay of late, seconds.
+    pub(super) fn peak(&self) -> f64 {
+        self.range.peak
+    }
+
+    /// Whether a queue of this length is about the longest there has been, and not the usual one.
+    pub(super) fn is_exceptional(&self, queue: f64) -> bool {
+        queue > 0.9 * self.range.peak && queue > 1.3 * self.range.median
     }
 
     /// Mean difference between successive queueing delays, seconds.
@@ -170,6 +212,7 @@ impl Delay {
         self.one_way.raise(now, by);
         self.round_trip.raise(now, by);
         self.recent.clear();
+        self.range = Range::default();
         self.queue = 0.0;
     }
 }

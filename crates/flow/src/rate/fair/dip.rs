@@ -4,6 +4,7 @@ use crate::Time;
 
 use super::{
     Next, Phase,
+    compete::Compete,
     deliveries::Measure,
     duration,
     law::{Core, View},
@@ -17,6 +18,22 @@ const FLAT: f64 = 0.92;
 /// Where slowing down made no more than this of a difference to what arrives, the path was no
 /// longer overloaded while it lasted.
 const LIGHT_OVERLOAD: f64 = 1.1;
+/// Share of the bandwidth that a policy which yields keeps each time others show.
+const YIELDING: f64 = 0.8;
+/// So many overloads in a row without growing are others' doing,
+const OVERLOADS: u32 = 3;
+/// unless they are further apart than this many seconds or round trips.
+const OVERLOADS_WITHIN: (f64, f64) = (20.0, 100.0);
+/// Two overflows are others' doing when they are this many periods apart, but no more seconds.
+const OVERFLOWS_APART: (f64, f64) = (4.0, 40.0);
+/// A queue that stayed although this sender yielded may be a newcomer's start-up, once;
+const FILLER: f64 = 1.0;
+/// one that went, and came back, may be peers that yield, a few times.
+const PEERS: f64 = 0.2;
+/// From here on it is a flow that fills buffers.
+const CERTAIN: f64 = 2.3;
+/// Seconds after which a suspicion is forgotten.
+const COMPANY_MEMORY: f64 = 30.0;
 /// Standing delay above this is never taken for noise, seconds.
 const NOISE_MAX: f64 = 0.030;
 /// Excess loss that shrank to this share of itself at unchanged rate is over.
@@ -95,13 +112,39 @@ impl Evidence {
     }
 }
 
+/// Who else may be there, judging from queues that this sender had yielded to.
+#[derive(Debug, Default)]
+struct Company {
+    score: f64,
+    at: Time,
+    /// Bandwidth before the first of them, bits per second.
+    held: f64,
+    /// When a queue that did not move was last taken for a longer route.
+    rebased_at: Option<Time>,
+}
+
+impl Company {
+    fn suspect(&mut self, now: Time, weight: f64, bandwidth: f64) {
+        if seconds(now, self.at) > COMPANY_MEMORY {
+            self.score = 0.0;
+            self.held = 0.0;
+        }
+        self.at = now;
+        self.score += weight;
+        self.held = self.held.max(bandwidth);
+    }
+}
+
 /// When experiments may be made.
 #[derive(Debug, Default)]
 pub(super) struct Calendar {
     audit_at: Time,
     queue_at: Time,
-    /// How often in a row a queue stayed that this sender had yielded to.
-    unyielding: u32,
+    company: Company,
+    /// Overloads in a row that were not due to growing, and when the last one was.
+    overloads: (u32, Time),
+    /// When a buffer last overflowed without this sender's doing.
+    overflowed_at: Option<Time>,
     /// How often the last probes of the base delay in a row were too short.
     probe_doublings: u32,
 }
@@ -136,9 +179,45 @@ impl Calendar {
         };
     }
 
-    fn no_queue_dip_for(&mut self, now: Time, seconds: f64) {
+    /// Notes an overload that was not due to growing; whether there have been several of late.
+    fn overloaded_by_others(&mut self, now: Time, period: f64) -> bool {
+        let (count, last) = self.overloads;
+        let (least, periods) = OVERLOADS_WITHIN;
+        let recent = seconds(now, last) < least.max(periods * period);
+        let count = if recent { count + 1 } else { 1 };
+        let many = count > OVERLOADS;
+        self.overloads = (if many { 0 } else { count }, now);
+        many
+    }
+
+    /// Notes a buffer that overflowed without this sender's doing; whether one did before, neither
+    /// just now nor long ago. Once, that may be a newcomer who starts up.
+    pub(super) fn overflowed_before(&mut self, now: Time, period: f64) -> bool {
+        let apart = self.overflowed_at.map_or(f64::MAX, |at| seconds(now, at));
+        if apart > OVERFLOWS_APART.0 * period {
+            self.overflowed_at = Some(now);
+        }
+        (OVERFLOWS_APART.0 * period..OVERFLOWS_APART.1).contains(&apart)
+    }
+
+    /// The base delay has fallen. Soon after a longer route was found, there was none: the queue of
+    /// somebody else had stood still for a moment.
+    pub(super) fn base_fell(&mut self, now: Time, bandwidth: f64) {
+        let rebased_at = self.company.rebased_at.take();
+        if rebased_at.is_some_and(|at| seconds(now, at) < COMPANY_MEMORY) {
+            self.company.suspect(now, FILLER, bandwidth);
+        }
+    }
+
+    pub(super) fn no_queue_dip_for(&mut self, now: Time, seconds: f64) {
         self.queue_at = now + duration(seconds);
     }
+}
+
+/// How to go on from `core.bandwidth`.
+enum Verdict {
+    Track(&'static str),
+    Compete { cut: bool, why: &'static str },
 }
 
 /// The deciding experiment: sends a fifth slower for a moment and looks whether delivery, loss and
@@ -234,26 +313,34 @@ impl Dip {
         };
         core.floor.forget();
         let control = self.control(core);
-        let why = match self.reason {
+        let verdict = match self.reason {
             Reason::Queue { before } if self.queue > 1.2 * view.target => {
                 self.judge_queue(core, view, &dip, before)
             }
-            Reason::Audit => self.judge_audit(core, view, Evidence { control, dip }),
+            Reason::Audit => {
+                Verdict::Track(self.judge_audit(core, view, Evidence { control, dip }))
+            }
             Reason::Loss { growing } => {
                 let excess = self.control.loss - core.floor.get();
                 if control.loss < core.floor.get() + TRANSIENT * excess {
                     self.restore(core, view, 1.0);
-                    "the loss went by itself"
+                    Verdict::Track("the loss went by itself")
                 } else {
                     self.judge_loss(core, view, Evidence { control, dip }, growing)
                 }
             }
             Reason::Queue { .. } => {
                 self.restore(core, view, 1.0);
-                "the queue went by itself"
+                Verdict::Track("the queue went by itself")
             }
         };
-        Next::track(view.now, why)
+        match verdict {
+            Verdict::Track(why) => Next::track(view.now, why),
+            Verdict::Compete { cut, why } => {
+                let bandwidth = core.bandwidth;
+                Compete::begin(core, view, bandwidth, cut, why)
+            }
+        }
     }
 
     /// What full rate did: preferably to the packets in flight when the dip began.
@@ -276,7 +363,7 @@ impl Dip {
         view: &View,
         evidence: Evidence,
         growing: bool,
-    ) -> &'static str {
+    ) -> Verdict {
         let floor = core.floor.get();
         let Evidence { control, dip } = evidence;
         if !evidence.is_overload(floor) {
@@ -288,7 +375,7 @@ impl Dip {
                 core.calendar.audit_in(view.now, soon);
             }
             self.restore(core, view, 1.0);
-            return "random loss: it did not follow the rate";
+            return Verdict::Track("random loss: it did not follow the rate");
         }
         // The more packets the better: all of them met a full path.
         let seen = dip.delivered.max(control.and(&self.control).delivered);
@@ -301,11 +388,16 @@ impl Dip {
             core.shorten_target(self.queue);
             core.settle(0.97 * found.max(0.97 * self.bandwidth), view);
             core.growth.hold(view.now, 2.0 * core.period);
-            return "overload: the buffer is shorter than the queue target";
+            return Verdict::Track("overload: the buffer is shorter than the queue target");
         }
         let ceiling = core.growth.found_ceiling(view.now, found, core.period);
         core.settle(if growing { 0.99 } else { 0.98 } * ceiling, view);
-        "overload: loss fell or delivery did not"
+        self.yield_more(core, view);
+        if !growing && core.calendar.overloaded_by_others(view.now, core.period) && core.competes {
+            let why = "overload again and again without growing: others fill the buffer";
+            return Verdict::Compete { cut: true, why };
+        }
+        Verdict::Track("overload: loss fell or delivery did not")
     }
 
     fn judge_audit(&self, core: &mut Core, view: &View, evidence: Evidence) -> &'static str {
@@ -328,23 +420,17 @@ impl Dip {
         "audit: the floor was too high"
     }
 
-    fn judge_queue(
-        &self,
-        core: &mut Core,
-        view: &View,
-        dip: &Measure,
-        before: f64,
-    ) -> &'static str {
+    fn judge_queue(&self, core: &mut Core, view: &View, dip: &Measure, before: f64) -> Verdict {
         let ratio = dip.delivered / self.control.delivered.max(1.0);
         let floor = core.floor.get();
         let no_loss = dip.loss < floor + LOSS_MARGIN;
         let moved = (view.queue - self.queue).abs();
-        let unyielding = std::mem::take(&mut core.calendar.unyielding);
         if ratio > FLAT {
+            core.calendar.company = Company::default();
             core.bandwidth = dip.bandwidth(floor);
             core.rate = 0.85 * core.bandwidth;
             core.calendar.no_queue_dip_for(view.now, 10.0 * core.period);
-            return "alone: delivery did not follow, the path has become slower";
+            return Verdict::Track("alone: delivery did not follow, the path has become slower");
         }
         if core.delay.is_noisy()
             && view.queue > 0.8 * self.queue
@@ -353,28 +439,51 @@ impl Dip {
         {
             core.delay.learn_noise(0.5);
             core.settle(core.bandwidth.max(before), view);
-            return "noise: the delay jumps about and did not follow the rate";
+            return Verdict::Track("noise: the delay jumps about and did not follow the rate");
         }
         let still = (0.04 * self.queue).max(0.0003).max(core.delay.jitter());
-        if moved < still && no_loss {
+        if moved < still && no_loss && core.calendar.company.score < FILLER {
+            core.calendar.company.rebased_at = Some(view.now);
             core.delay.rebase(view.now);
             core.bandwidth = core.bandwidth.max(before);
             core.rate = core.bandwidth;
             core.growth.hold(view.now, 2.0 * core.period);
-            return "route change: delay did not follow the rate";
+            return Verdict::Track("route change: delay did not follow the rate");
         }
         self.restore(core, view, 0.0);
-        if view.queue < 0.7 * self.queue || view.queue < 1.2 * view.target {
+        let went = view.queue < 0.7 * self.queue || view.queue < 1.2 * view.target;
+        let company = &mut core.calendar.company;
+        company.suspect(view.now, if went { PEERS } else { FILLER }, before);
+        if went {
             core.calendar.no_queue_dip_for(view.now, 6.0 * core.period);
-            return "peers that yield: the queue went";
+        } else {
+            core.calendar.no_queue_dip_for(view.now, 20.0 * core.period);
         }
-        // A newcomer's start-up looks the same, but only once.
-        core.calendar.unyielding = unyielding + 1;
-        core.calendar.no_queue_dip_for(view.now, 20.0 * core.period);
-        if unyielding == 0 {
-            return "the queue stayed: a newcomer, or a buffer filler";
+        if core.calendar.company.score < CERTAIN {
+            return Verdict::Track(if went {
+                "peers that yield: the queue went"
+            } else {
+                // A newcomer's start-up looks the same, but only once.
+                "the queue stayed: a newcomer, or a buffer filler"
+            });
         }
-        "a buffer filler: the queue stayed again"
+        let why = "a buffer filler: the queue stayed again";
+        let held = std::mem::take(&mut core.calendar.company).held;
+        let before = before.max(0.5 * held);
+        if core.competes {
+            core.bandwidth = core.bandwidth.max(before);
+            return Verdict::Compete { cut: false, why };
+        }
+        self.yield_more(core, view);
+        Verdict::Track(why)
+    }
+
+    /// Who does not stand up to others makes room for them.
+    fn yield_more(&self, core: &mut Core, view: &View) {
+        if !core.competes {
+            let bandwidth = YIELDING * core.bandwidth;
+            core.settle(bandwidth, view);
+        }
     }
 
     /// Goes on as before, without growing for that many periods.

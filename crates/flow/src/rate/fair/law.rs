@@ -1,6 +1,6 @@
 use haul_wire::PacketNo;
 
-use crate::{RateConfig, Sample, Time};
+use crate::{RateConfig, Sample, Time, random::Random};
 
 use super::{
     delay::Delay,
@@ -8,6 +8,7 @@ use super::{
     dip::Calendar,
     floor::LossFloor,
     growth::Growth,
+    seconds,
 };
 
 /// Queue target at [`REFERENCE_RATE`], seconds.
@@ -39,6 +40,10 @@ const WINDOW_INITIAL: f64 = 32.0;
 const RTT_INITIAL_MIN: f64 = 0.001;
 /// No law works on less time than this: on shorter paths processors, not queues, make the delay.
 pub(super) const PERIOD_MIN: f64 = 0.010;
+/// Share of the bandwidth that is kept when routers mark congestion,
+const MARKED: f64 = 0.85;
+/// and by a policy that yields.
+const MARKED_YIELDING: f64 = 0.7;
 /// Longer round trips than this are not believed.
 const PERIOD_MAX: f64 = 10.0;
 
@@ -46,9 +51,11 @@ const PERIOD_MAX: f64 = 10.0;
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) weight: f64,
+    /// Whether to stand up to flows that fill buffers.
+    pub(super) competes: bool,
     target_bps: f64,
     min_bps: f64,
-    segment_bits: f64,
+    pub(super) segment_bits: f64,
     /// Smoothed round-trip time, seconds.
     pub(super) srtt: f64,
     /// One step of the control law: the round trip, but no less than [`PERIOD_MIN`]. Seconds.
@@ -70,6 +77,17 @@ pub(super) struct Core {
     pub(super) floor: LossFloor,
     pub(super) growth: Growth,
     pub(super) calendar: Calendar,
+    pub(super) random: Random,
+    /// What the path carried before, where its round trip is about the same: bits per second.
+    pub(super) resumed: Option<f64>,
+    marks: Marks,
+}
+
+/// "Congestion experienced" marks: how many have been seen, and when they were last answered.
+#[derive(Debug, Default)]
+struct Marks {
+    seen: u64,
+    answered_at: Time,
 }
 
 /// What one report shows, as the states need it.
@@ -84,17 +102,20 @@ pub(super) struct View {
     pub(super) measure: Option<Measure>,
     /// The round that this report completed, if it did.
     pub(super) round: Option<Measure>,
+    /// Longest queue of any report of that round, seconds; 0 where there is none.
+    pub(super) round_peak: f64,
     /// Standing queue and its target, seconds.
     pub(super) queue: f64,
     pub(super) target: f64,
 }
 
 impl Core {
-    pub(super) fn new(config: RateConfig, weight: f64) -> Self {
+    pub(super) fn new(config: RateConfig, weight: f64, competes: bool) -> Self {
         let srtt = config.initial_rtt.as_secs_f64().clamp(1e-4, PERIOD_MAX);
         let segment_bits = config.segment_len.max(1) as f64 * 8.0;
         let mut core = Self {
             weight,
+            competes,
             target_bps: config.target_bps.unwrap_or(f64::MAX),
             min_bps: config.min_bps,
             segment_bits,
@@ -111,10 +132,51 @@ impl Core {
             floor: LossFloor::new(),
             growth: Growth::new(config.seed),
             calendar: Calendar::default(),
+            random: Random::new(config.seed.rotate_left(32)),
+            resumed: config
+                .remembered
+                .filter(|remembered| is_like(srtt, remembered.min_rtt.as_secs_f64()))
+                .map(|remembered| remembered.rate_bps),
+            marks: Marks::default(),
         };
-        core.rate = core.limited(WINDOW_INITIAL * segment_bits / srtt.max(RTT_INITIAL_MIN));
+        core.rate = core.initial_rate();
         core.deliveries = Deliveries::new(config.now, core.rate, config.segment_len);
         core
+    }
+
+    /// The path is another: its delay is unknown, its capacity perhaps what it was.
+    pub(super) fn forget_path(&mut self) {
+        self.resumed = (self.bandwidth > 0.0).then_some(self.bandwidth);
+        self.delay = Delay::default();
+        self.deliveries.restart();
+        self.floor.forget();
+        self.buffer_share = 1.0;
+        self.overflow = f64::MAX;
+        self.bandwidth = 0.0;
+        self.best = 0.0;
+        self.rate = self.initial_rate();
+    }
+
+    /// What to begin with when nothing is known.
+    fn initial_rate(&self) -> f64 {
+        self.limited(WINDOW_INITIAL * self.segment_bits / self.srtt.max(RTT_INITIAL_MIN))
+    }
+
+    /// Congestion that a router marks, to spare packets, is answered as a loss would be: once a
+    /// round trip, and no less than TCP does (RFC 8085, section 3.1.7).
+    pub(super) fn heed_marks(&mut self, sample: &Sample, view: &View) {
+        let more = sample.ecn_ce > self.marks.seen;
+        self.marks.seen = self.marks.seen.max(sample.ecn_ce);
+        if more && seconds(view.now, self.marks.answered_at) > self.period {
+            self.marks.answered_at = view.now;
+            let kept = if self.competes {
+                MARKED
+            } else {
+                MARKED_YIELDING
+            };
+            self.settle(kept * self.bandwidth, view);
+            self.growth.hold(view.now, 2.0 * self.period);
+        }
     }
 
     /// Takes in the delays of a report.
@@ -152,6 +214,7 @@ impl Core {
             record,
             next_packet: sample.next_packet,
             measure: self.deliveries.last(window),
+            round_peak: round.map_or(0.0, |_| self.delay.take_round_peak()),
             round,
             queue: self.delay.standing(),
             target: self.target_queue(),
@@ -253,4 +316,9 @@ impl Core {
         self.bandwidth = sane(self.bandwidth, self.best);
         self.rate = sane(self.rate, self.bandwidth).min(self.target_bps);
     }
+}
+
+/// Whether two round trips may be the same path's (Careful Resume: between half and twice).
+fn is_like(rtt: f64, remembered: f64) -> bool {
+    (0.5 * remembered..=2.0 * remembered).contains(&rtt)
 }

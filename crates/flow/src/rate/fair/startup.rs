@@ -11,6 +11,14 @@ const PLATEAU_PACKETS: f64 = 24.0;
 const PACKETS_KNOWN: f64 = 20.0;
 /// One round with that many is enough.
 const PLATEAU_PACKETS_SURE: f64 = 256.0;
+/// Share of what the path is remembered to have carried to begin with (Careful Resume,
+/// draft-ietf-tsvwg-careful-resume).
+const RESUMED: f64 = 0.5;
+/// Where less than this share of what is sent arrives, the path does not carry it: more is lost than
+/// random loss would account for.
+const NOT_CARRIED: f64 = 0.6;
+/// Rounds of little growth after the path has carried what it is remembered for.
+const GENTLE_ROUNDS: u32 = 3;
 /// Rounds at the user's ceiling after which there is nothing left to start up to.
 const CEILING_ROUNDS: u32 = 3;
 
@@ -23,8 +31,10 @@ const LONG_ROUND_TRIP: f64 = 0.050;
 
 /// Rate to send with, relative to what was sent a round trip ago. A host that often has something
 /// else to do sends less than it may; doubling what it sent would then not grow at all.
-fn growth(measure: &Measure) -> f64 {
-    if measure.limited || measure.sent < TRIPLED_BELOW {
+fn growth(measure: &Measure, is_gentle: bool) -> f64 {
+    if is_gentle {
+        1.25
+    } else if measure.limited || measure.sent < TRIPLED_BELOW {
         3.0
     } else {
         2.0
@@ -43,18 +53,35 @@ pub(super) struct Startup {
     settled: (f64, f64),
     /// The last rounds, the newest last.
     recent: [(f64, f64); 3],
+    /// What the path carried before, until it shows whether it still does.
+    resumed: Option<f64>,
+    /// Rounds in which to grow by little, because the end is thought to be near.
+    gentle_rounds: u32,
 }
 
 impl Startup {
-    pub(super) fn new() -> Self {
-        Self::default()
+    /// Begins at half of what the path is remembered to have carried, if anything.
+    pub(super) fn new(core: &mut Core) -> Self {
+        let resumed = core.resumed.take().map(|rate| rate.min(core.ceiling()));
+        if let Some(rate) = resumed {
+            core.rate = core.rate.max(RESUMED * rate);
+        }
+        Self {
+            resumed,
+            ..Self::default()
+        }
     }
 
     pub(super) fn step(&mut self, core: &mut Core, view: &View) -> Option<Next> {
         let window = (0.2 * core.srtt).max(0.004).max(4.0 * core.delay.jitter());
         let measure = core.deliveries.last(window)?;
-        core.rate = core.rate.max(growth(&measure) * measure.sent);
         core.bandwidth = core.bandwidth.max(measure.delivered);
+        if let Some(next) = self.resume(core, view, &measure) {
+            return Some(next);
+        }
+        let most = self.resumed.unwrap_or(f64::MAX);
+        let grown = (growth(&measure, self.gentle_rounds > 0) * measure.sent).min(most);
+        core.rate = core.rate.max(grown);
         let queued = self.is_queueing(core, view, &measure);
         if let Some(round) = &view.round {
             self.on_round(core, round);
@@ -95,6 +122,30 @@ impl Startup {
         })
     }
 
+    /// Does the path carry what it is remembered to have carried? Then it will not carry much more.
+    /// Does it carry much less, this ends at once.
+    fn resume(&mut self, core: &mut Core, view: &View, measure: &Measure) -> Option<Next> {
+        let remembered = self.resumed?;
+        let tells = measure.packets >= PLATEAU_PACKETS && !measure.limited;
+        if tells && measure.delivered < NOT_CARRIED * measure.sent {
+            self.resumed = None;
+            core.bandwidth = measure.delivered;
+            let saturated = Saturated {
+                delivered: measure.delivered,
+                queue: core.delay.latest(),
+            };
+            return Some(Next {
+                phase: Phase::Drain(Drain::new(core, view, saturated)),
+                why: "start-up: the path carries less than it did",
+            });
+        }
+        if measure.sent >= 0.9 * remembered {
+            self.resumed = None;
+            self.gentle_rounds = GENTLE_ROUNDS;
+        }
+        None
+    }
+
     fn is_queueing(&self, core: &Core, view: &View, measure: &Measure) -> bool {
         let noise = (3.0 * core.delay.jitter()).min(0.010);
         let threshold = (core.srtt / 8.0).clamp(0.004, 0.016).max(view.target) + noise;
@@ -105,6 +156,7 @@ impl Startup {
     }
 
     fn on_round(&mut self, core: &Core, round: &Measure) {
+        self.gentle_rounds = self.gentle_rounds.saturating_sub(1);
         self.settled.0 += self.recent[0].0;
         self.settled.1 += self.recent[0].1;
         self.recent.rotate_left(1);

@@ -2,6 +2,7 @@ use crate::Time;
 
 use super::{
     Next, Phase,
+    compete::{Compete, low_queue},
     deliveries::Measure,
     dip::{Dip, Reason},
     duration,
@@ -18,6 +19,10 @@ const PROBE_AFTER: f64 = 10.0;
 const HEADROOM_WHEN_LIMITED: f64 = 3.0;
 /// A limited sender of which less than this arrives fills a queue all the same.
 const LAGGING: f64 = 0.97;
+/// With a floor above this, single losses say nothing.
+const CLEAN: f64 = 0.002;
+/// With a floor below this, each loss says something.
+const RARE: f64 = 5e-5;
 /// A floor above this is audited.
 const AUDITED_FLOOR: f64 = 0.01;
 
@@ -75,6 +80,7 @@ impl Track {
             rise(core, view, &measure);
         }
         if core.delay.base_fell() > view.target {
+            core.calendar.base_fell(view.now, core.bandwidth);
             self.probe_soon = true;
             self.probe_at = view.now + duration(2.0 * core.period);
         } else if measure.limited || (view.queue < 0.15 * view.target && !self.probe_soon) {
@@ -104,6 +110,17 @@ impl Track {
             return None;
         }
         let growing = core.growth.is_growing(view.now, core.period);
+        let settled = seconds(view.now, self.since) > 2.5 * core.period;
+        if settled
+            && !growing
+            && core.competes
+            && overflowed_by_others(core, view, round)
+            && core.calendar.overflowed_before(view.now, core.period)
+        {
+            let bandwidth = core.bandwidth;
+            let why = "a loss at the longest queue: others fill the buffer";
+            return Some(Compete::begin(core, view, bandwidth, true, why));
+        }
         let calm = view.queue < view.target;
         if core.floor.get() > AUDITED_FLOOR
             && core.calendar.audit_due(view.now)
@@ -150,6 +167,22 @@ impl Track {
         let before = above.bandwidth;
         Some(Dip::begin(core, view, Reason::Queue { before }, *measure))
     }
+}
+
+/// Where losses are rare, a loss that comes with the longest queue there has been, while this sender
+/// was not growing, is a buffer that others have filled. Each of them is below what a watch for
+/// excess could see, and each makes a CUBIC flow cut.
+fn overflowed_by_others(core: &Core, view: &View, round: &Measure) -> bool {
+    let floor = core.floor.get();
+    let noise = if floor > RARE {
+        3.0 * round.deviation(floor) * round.packets
+    } else {
+        0.0
+    };
+    floor < CLEAN
+        && (round.loss - floor) * round.packets >= noise.max(0.9)
+        && view.round_peak > low_queue(view.target)
+        && core.delay.is_exceptional(view.round_peak)
 }
 
 /// No queue to speak of: the bandwidth is at least what was sent, and a little more is tried.

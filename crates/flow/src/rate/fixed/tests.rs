@@ -22,6 +22,7 @@ impl Path {
             target_bps: Some(TARGET_BPS),
             min_bps,
             initial_rtt: RTT,
+            remembered: None,
             segment_len: SEGMENT_LEN,
             seed: 1,
         };
