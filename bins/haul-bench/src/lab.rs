@@ -6,6 +6,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,7 +14,7 @@ use anyhow::{Context, bail};
 use haul_wan::{FAR_ADDRESS, FAR_ADDRESS_V6, Link, Namespace, Wan};
 use tempfile::TempDir;
 
-use crate::signals;
+use crate::{link::Changes, signals};
 
 /// Where files are kept: in memory, so that no disk is measured.
 const MEMORY: &str = "/dev/shm";
@@ -25,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An emulated link, an sshd at its far end, and a folder with what a client needs to log in.
 pub(crate) struct Lab {
-    pub(crate) wan: Wan,
+    pub(crate) wan: Arc<Wan>,
     sshd: Child,
     folder: TempDir,
 }
@@ -40,7 +41,7 @@ impl Lab {
         signals::remove_when_ended(folder.path());
         let bin = bin_folder()?;
         write_configuration(folder.path(), &bin)?;
-        let wan = Wan::start(link)?;
+        let wan = Arc::new(Wan::start(link)?);
         // In a process namespace of its own, so that its sessions end with it.
         let mut command = Namespace::command("unshare");
         command
@@ -59,6 +60,11 @@ impl Lab {
         let lab = Self { wan, sshd, folder };
         lab.await_sshd()?;
         Ok(lab)
+    }
+
+    /// Has the link change from now on as told.
+    pub(crate) fn change(&self, changes: Changes, link: &Link) {
+        changes.begin(Arc::downgrade(&self.wan), link);
     }
 
     /// A folder in memory that both ends see.

@@ -8,6 +8,7 @@ mod amount;
 mod contender;
 mod lab;
 mod ladder;
+mod link;
 mod peers;
 mod report;
 mod run;

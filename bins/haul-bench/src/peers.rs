@@ -14,8 +14,9 @@ use crate::{
     amount::{Size, Span},
     lab::{self, Lab},
     ladder::{self, Place},
+    link::LinkArgs,
     report::{Bound, Report, Run},
-    wan::{LinkArgs, Way, ten_seconds},
+    wan::{Way, ten_seconds},
 };
 
 /// How often a racer is looked at.
@@ -160,8 +161,8 @@ fn syq(task: &Task<'_>, control: &str) -> Vec<String> {
         Way::Down => "--from",
     };
     let mut words = strings(["cp", "--rsh", &shell, "--no-bootstrap"]);
-    words.extend(strings(["--tcp-congestion", control, end, "far"]));
-    words.extend(strings([&task.from, "--as", &task.to]));
+    words.extend(strings(["--tcp-congestion", control, &task.from]));
+    words.extend(strings([end, "far", "--as", &task.to]));
     words
 }
 

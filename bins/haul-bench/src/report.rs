@@ -62,6 +62,7 @@ pub(crate) struct Figure {
 pub(crate) enum Bound {
     AtLeast(f64),
     AtMost(f64),
+    Within(f64, f64),
 }
 
 /// A number over time.
@@ -143,6 +144,7 @@ impl Figure {
         Some(match self.bound? {
             Bound::AtLeast(least) => self.value >= least,
             Bound::AtMost(most) => self.value <= most,
+            Bound::Within(least, most) => (least..=most).contains(&self.value),
         })
     }
 }

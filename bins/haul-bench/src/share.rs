@@ -269,12 +269,8 @@ fn fill(mut row: Run, outcome: Outcome, cell: &Cell, args: &Args) -> Run {
     let of_link = cell.link.out.rate_bps.unwrap_or(1) as f64;
     let others: f64 = rates[1..].iter().sum();
     let is_judged = args.check && cell.flows == args.flows;
-    let (least, most) = bounds(&cell.flows);
-    let least = least.filter(|_| is_judged).map(Bound::AtLeast);
-    row.bounded("share", rates[0] / all, "", least);
-    if let Some(most) = most.filter(|_| is_judged) {
-        row.bounded("at most", rates[0] / all, "", Some(Bound::AtMost(most)));
-    }
+    let bound = bound(&cell.flows).filter(|_| is_judged);
+    row.bounded("share", rates[0] / all, "", bound);
     row.figure("its rate", rates[0] / 1e6, "Mbit/s");
     row.figure("the others", others / 1e6, "Mbit/s");
     row.figure("Jain", jain(rates), "");
@@ -291,14 +287,14 @@ fn jain(rates: &[f64]) -> f64 {
     sum * sum / (rates.len() as f64 * squares.max(f64::MIN_POSITIVE))
 }
 
-/// Least and most that any one run may give the first of these.
-fn bounds(flows: &[Kind]) -> (Option<f64>, Option<f64>) {
+/// What any one run may give the first of these.
+fn bound(flows: &[Kind]) -> Option<Bound> {
     match flows {
-        [Kind::Haul("fair"), Kind::Tcp("cubic")] => (Some(0.15), Some(0.75)),
-        [Kind::Haul("low"), Kind::Tcp("cubic")] => (None, Some(0.10)),
+        [Kind::Haul("fair"), Kind::Tcp("cubic")] => Some(Bound::Within(0.15, 0.75)),
+        [Kind::Haul("low"), Kind::Tcp("cubic")] => Some(Bound::AtMost(0.10)),
         // Twice the other's, give or take a tenth: 1.8 to 2.2.
-        [Kind::Haul("high"), Kind::Haul("fair")] => (Some(1.8 / 2.8), Some(2.2 / 3.2)),
-        _ => (None, None),
+        [Kind::Haul("high"), Kind::Haul("fair")] => Some(Bound::Within(1.8 / 2.8, 2.2 / 3.2)),
+        _ => None,
     }
 }
 

@@ -6,9 +6,10 @@ use anyhow::Context;
 use haul_wan::{Direction, Link, Proof, inside_user_namespace};
 
 use crate::{
-    amount::{Rate, Share, Size, Span},
+    amount::{Rate, Size, Span},
     lab::{self, Lab},
     ladder::{self, Place},
+    link::LinkArgs,
     report::{Bound, Report, Run, Series},
     run::{self, Observed, Transfer},
 };
@@ -16,68 +17,6 @@ use crate::{
 /// Queue target of the policy at this rate, seconds: 4 ms at 100 Mbit/s, less by the square root.
 fn queue_target(rate_bps: f64) -> f64 {
     0.004 * (100e6 / rate_bps).sqrt()
-}
-
-/// The emulated link.
-#[derive(Debug, Clone, clap::Args)]
-pub(crate) struct LinkArgs {
-    /// Bottleneck, bits per second
-    #[arg(long, default_value = "300M", value_name = "RATE")]
-    pub(crate) rate: Rate,
-    /// Round-trip times
-    #[arg(
-        long,
-        default_value = "100ms",
-        value_delimiter = ',',
-        value_name = "TIME,…"
-    )]
-    pub(crate) rtt: Vec<Span>,
-    /// Random loss each way, percent
-    #[arg(
-        long,
-        default_value = "0",
-        value_delimiter = ',',
-        value_name = "PERCENT,…"
-    )]
-    pub(crate) loss: Vec<Share>,
-    /// Time that the full queue before the bottleneck takes to drain
-    #[arg(long, default_value = "50ms", value_name = "TIME")]
-    pub(crate) queue: Span,
-    /// Most jitter, each way
-    #[arg(long, default_value = "0ms", value_name = "TIME")]
-    pub(crate) jitter: Span,
-    /// Seed of the network's randomness
-    #[arg(long, default_value_t = 1)]
-    pub(crate) seed: u64,
-}
-
-impl LinkArgs {
-    /// One of the grid's links; what is lost is lost in both directions.
-    pub(crate) fn link(&self, rtt: Duration, loss: f64) -> Link {
-        let mut link = Link::symmetric(self.rate.0, rtt, self.queue.0, loss);
-        link.seed = self.seed;
-        link.out.jitter = self.jitter.0;
-        link.back.jitter = self.jitter.0;
-        link
-    }
-
-    /// A link for each round-trip time and loss.
-    pub(crate) fn grid(&self) -> Vec<Place> {
-        let mut places = Vec::new();
-        for rtt in &self.rtt {
-            for loss in &self.loss {
-                let name = format!(
-                    "{} Mbit/s, {} ms, {} % loss",
-                    self.rate.0 as f64 / 1e6,
-                    rtt.0.as_secs_f64() * 1e3,
-                    loss.0 * 100.0
-                );
-                let link = self.link(rtt.0, loss.0);
-                places.push(Place { name, link });
-            }
-        }
-        places
-    }
 }
 
 /// Which way the data goes.
@@ -184,6 +123,7 @@ fn once(place: &Place, way: Way, number: u32, args: &Args) -> anyhow::Result<Obs
         run::haul(&lab, &transfer)?;
     }
     let ssh = run::ssh(&lab)?;
+    lab.change(args.link.changes(), &link);
     let mut observed = run::haul(&lab, &transfer)?;
     observed.ssh = ssh;
     Ok(observed)
@@ -261,7 +201,9 @@ pub(crate) fn shell(args: &ShellArgs) -> anyhow::Result<ExitCode> {
     inside_user_namespace()?;
     let rtt = args.link.rtt.first().context("no round-trip time")?;
     let loss = args.link.loss.first().context("no loss")?;
-    let lab = Lab::start(&args.link.link(rtt.0, loss.0))?;
+    let link = args.link.link(rtt.0, loss.0);
+    let lab = Lab::start(&link)?;
+    lab.change(args.link.changes(), &link);
     let mut command = Lab::near(PathBuf::from(&args.command[0]));
     command.args(&args.command[1..]).env("LAB", lab.folder());
     let status = lab.wan.near().spawn(command)?.wait()?;
