@@ -3,7 +3,8 @@
 use haul_wire::SessionId;
 use haul_wire::control::{
     Accepted, ClientHello, Confirm, Direction, ErrorCode, Fault, Features, FileFault, HelloLimits,
-    Message, Nonce, Rate, Request, ServerHello, Spoken, Status, Text, UdpEndpoint, Verdict, frame,
+    Message, Nonce, Rate, Remembered, Request, ServerHello, Spoken, Status, Text, UdpEndpoint,
+    Verdict, frame,
 };
 use serde_bytes::ByteBuf;
 
@@ -69,6 +70,10 @@ fn request() -> Message {
         create_dir: false,
         policy: Text::new("fair"),
         rate: RATE,
+        remembered: Some(Remembered {
+            rate_bps: 295_000_000,
+            min_rtt_us: 100_000,
+        }),
     })
 }
 

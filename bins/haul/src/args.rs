@@ -74,6 +74,9 @@ pub(crate) struct RateArgs {
     /// How to share the link with other traffic
     #[arg(long, value_name = "POLICY", default_value = "fair")]
     pub(crate) policy: PolicyName,
+    /// Neither begin from the rate this path carried before nor remember what it carries now
+    #[arg(long, hide_short_help = true)]
+    pub(crate) no_remember: bool,
 }
 
 /// What is trusted, and how UDP is sealed.

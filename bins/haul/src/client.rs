@@ -4,6 +4,7 @@ use std::{
     future::Future,
     io,
     net::{IpAddr, ToSocketAddrs},
+    time::Duration,
 };
 
 use haul_ssh::{Family, Options, Session, SshError};
@@ -17,7 +18,9 @@ use tokio::{
 use crate::{
     ask, ending,
     failure::Failure,
+    human,
     job::{Job, Login},
+    memory::Memory,
     output::Output,
     signals,
 };
@@ -33,7 +36,8 @@ pub(crate) fn run(job: Job, output: &mut Output) -> Result<Summary, Failure> {
             target,
             login,
             remote_command,
-            transfer,
+            mut transfer,
+            remembers,
         } = job;
         let family = login.family;
         let options = ssh_options(login);
@@ -47,7 +51,24 @@ pub(crate) fn run(job: Job, output: &mut Output) -> Result<Summary, Failure> {
             }
         };
         let peer = peer_address(&session, family).await?;
-        converse(session, peer, transfer, output, cancel).await
+        let memory = remembers
+            .then(|| Memory::of(peer, transfer.direction))
+            .flatten();
+        transfer.options.remembered = memory.as_ref().and_then(|memory| {
+            let (remembered, age) = memory.recall()?;
+            output.detail(&format!(
+                "beginning from {} remembered {} ago",
+                human::rate(remembered.rate_bps as f64),
+                human::duration(Duration::from_secs(age)),
+            ));
+            Some(remembered)
+        });
+        let options = transfer.options.clone();
+        let result = converse(session, peer, transfer, output, cancel).await;
+        if let (Some(memory), Ok(summary)) = (memory, &result) {
+            memory.keep(summary, &options);
+        }
+        result
     })
 }
 

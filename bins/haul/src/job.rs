@@ -33,6 +33,8 @@ pub(crate) struct Job {
     pub(crate) remote_command: String,
     /// What to move.
     pub(crate) transfer: haul_transfer::Job,
+    /// Whether to make use of what paths have carried before, and to keep what this one does.
+    pub(crate) remembers: bool,
 }
 
 /// How to reach the other machine and whom to trust.
@@ -141,6 +143,7 @@ impl Job {
                 destination: route.destination,
                 options,
             },
+            remembers: !args.rate.no_remember,
         })
     }
 }

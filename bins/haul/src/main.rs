@@ -22,6 +22,7 @@ mod failure;
 mod human;
 mod job;
 mod line;
+mod memory;
 mod name;
 mod output;
 mod place;

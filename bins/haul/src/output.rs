@@ -71,6 +71,13 @@ impl Output {
         }
     }
 
+    /// Says something to a person who wants to know more.
+    pub(crate) fn detail(&self, line: &str) {
+        if self.verbose >= 1 {
+            self.note(line);
+        }
+    }
+
     /// Says something to a person only.
     pub(crate) fn note(&self, line: &str) {
         if !self.quiet {

@@ -158,6 +158,10 @@ pub struct Summary {
     pub loss: f64,
     /// Smoothed round trip at the end, in milliseconds.
     pub rtt_ms: f64,
+    /// Sending rate that fills the path as the sender found it, in bits per second; 0 if it did not.
+    pub bandwidth_bps: u64,
+    /// Least round trip of late, in milliseconds.
+    pub min_rtt_ms: f64,
     /// Bytes that the control conversation took, both ways.
     pub control_bytes: u64,
     /// How datagrams were sealed.

@@ -153,6 +153,7 @@ impl Initiator {
                 scan: self.scan(),
                 rate: self.rate(),
                 rate_max_bps: accepted.rate_max_bps,
+                remembered: self.job.options.remembered,
             }));
         }
         let count = usize::try_from(accepted.source_count).unwrap_or(usize::MAX);
@@ -211,6 +212,7 @@ impl Initiator {
             create_dir: options.create_dir,
             policy: Text::new(options.policy.to_string()),
             rate: self.rate(),
+            remembered: options.remembered,
         }
     }
 

@@ -2,7 +2,7 @@ use std::{net::IpAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use haul_flow::Policy;
 use haul_wire::SuiteId;
-pub use haul_wire::control::{Direction, Rate};
+pub use haul_wire::control::{Direction, Rate, Remembered};
 use tokio::sync::watch;
 
 /// UDP ports a responder uses unless told otherwise.
@@ -39,6 +39,8 @@ pub struct JobOptions {
     /// Never slower than this, in bits per second. Default 0. Hazard: starves whoever shares the
     /// link.
     pub rate_min_bps: u64,
+    /// What the path carried before; wrong memories cost little. Default: nothing is known.
+    pub remembered: Option<Remembered>,
     /// Go into directories. Default: no; a source that is a directory is then an error.
     pub recursive: bool,
     /// Rates to change to while data flows, at whichever end sends. Default: none ever come.
@@ -68,6 +70,7 @@ impl Default for JobOptions {
             policy: Policy::Fair,
             rate_target_bps: None,
             rate_min_bps: 0,
+            remembered: None,
             recursive: false,
             rate_changes: None,
             preserve: false,

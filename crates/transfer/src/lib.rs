@@ -48,6 +48,6 @@ pub use haul_wire::{
 pub use initiate::initiate;
 pub use job::{
     ANY_UDP_PORT, DEFAULT_RECEIVE_BUFFER_BYTES, DEFAULT_UDP_PORTS, Direction, Job, JobOptions,
-    Rate, RespondSetup,
+    Rate, Remembered, RespondSetup,
 };
 pub use respond::respond;

@@ -217,6 +217,7 @@ impl Responder {
                     scan,
                     rate: request.rate,
                     rate_max_bps,
+                    remembered: request.remembered,
                 }))
             }
             Direction::Upload => {

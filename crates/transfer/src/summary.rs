@@ -58,6 +58,8 @@ fn summarize(account: &Account, terms: &Terms) -> Summary {
         retransmitted_bytes: status.retransmitted_bytes,
         loss: f64::from(status.loss_ppm) / 1e6,
         rtt_ms: f64::from(status.rtt_us) / 1e3,
+        bandwidth_bps: status.bandwidth_bps,
+        min_rtt_ms: f64::from(status.min_rtt_us) / 1e3,
         control_bytes: terms.control_bytes,
         suite: terms.suite,
         policy: terms.policy,

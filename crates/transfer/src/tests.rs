@@ -77,6 +77,7 @@ fn request() -> Request {
             target_bps: None,
             min_bps: 0,
         },
+        remembered: None,
     }
 }
 

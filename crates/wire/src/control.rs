@@ -128,6 +128,17 @@ pub struct Request {
     pub policy: Text,
     /// How fast.
     pub rate: Rate,
+    /// Download: what the path carried before, as the initiator remembers it.
+    pub remembered: Option<Remembered>,
+}
+
+/// What a path carried once: a hint for who sends over it again, who believes the path alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remembered {
+    /// Sending rate that filled it, in bits per second of UDP payload.
+    pub rate_bps: u64,
+    /// Least round trip, in microseconds.
+    pub min_rtt_us: u32,
 }
 
 /// The responder's conditions.
@@ -170,6 +181,10 @@ pub struct Status {
     pub retransmitted_bytes: u64,
     /// Files finished.
     pub files: u64,
+    /// Sending rate that fills the path, as far as the sender knows; 0 while it does not.
+    pub bandwidth_bps: u64,
+    /// Least round trip of late, in microseconds.
+    pub min_rtt_us: u32,
 }
 
 /// What the receiver of data has: the only ground for calling a transfer a success.

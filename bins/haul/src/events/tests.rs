@@ -68,6 +68,8 @@ pub(crate) fn summary() -> Summary {
         retransmitted_bytes: 2_500_000,
         loss: 0.0002,
         rtt_ms: 23.1,
+        bandwidth_bps: 7_100_000_000,
+        min_rtt_ms: 22.9,
         control_bytes: 2_048,
         suite: SuiteId::Aes128Cfb,
         policy: Policy::Fair,

@@ -124,6 +124,8 @@ pub(super) fn status(snapshot: &Snapshot) -> Status {
         rtt_us: u32::try_from(sender.srtt.as_micros()).unwrap_or(u32::MAX),
         sent_bytes: sender.sent_bytes,
         retransmitted_bytes: sender.retransmitted_bytes,
+        bandwidth_bps: sender.estimates.bandwidth_bps as u64,
+        min_rtt_us: u32::try_from(sender.min_rtt.as_micros()).unwrap_or(u32::MAX),
         ..Status::default()
     }
 }

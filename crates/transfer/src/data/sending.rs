@@ -11,7 +11,7 @@ use haul_flow::{FlowError, SenderConfig, Time};
 use haul_manifest::SkipKind;
 use haul_wire::{
     block_len,
-    control::{Message, Rate, Status, Verdict},
+    control::{Message, Rate, Remembered, Status, Verdict},
     segment_len,
 };
 
@@ -30,6 +30,8 @@ pub(crate) struct SendParameters {
     pub(crate) rate: Rate,
     /// What is allowed at most.
     pub(crate) rate_max_bps: Option<u64>,
+    /// What the path carried before.
+    pub(crate) remembered: Option<Remembered>,
 }
 
 /// A limit of the sending rate that no request can raise, in bits per second.
@@ -65,6 +67,7 @@ pub(super) async fn send(
         &setting,
         segment_len(block_len),
         ceiling.lower(parameters.rate),
+        parameters.remembered,
     )?;
     let direction = setting.direction;
     let (link, engine, setting) = connect(setting, |_| true);
@@ -97,7 +100,12 @@ pub(super) async fn send(
     })
 }
 
-fn flow(setting: &Setting, segment_len: usize, rate: Rate) -> Result<SenderConfig, TransferError> {
+fn flow(
+    setting: &Setting,
+    segment_len: usize,
+    rate: Rate,
+    remembered: Option<Remembered>,
+) -> Result<SenderConfig, TransferError> {
     let mut seed = [0; 8];
     getrandom::fill(&mut seed)?;
     Ok(SenderConfig {
@@ -107,7 +115,10 @@ fn flow(setting: &Setting, segment_len: usize, rate: Rate) -> Result<SenderConfi
         rate_target_bps: rate.target_bps,
         rate_min_bps: rate.min_bps,
         initial_rtt: setting.path.rtt,
-        remembered: None,
+        remembered: remembered.map(|path| haul_flow::Remembered {
+            rate_bps: path.rate_bps as f64,
+            min_rtt: Duration::from_micros(path.min_rtt_us.into()),
+        }),
         free_bytes_initial: setting
             .agreed
             .limits

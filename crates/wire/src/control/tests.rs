@@ -60,6 +60,7 @@ fn every_message() -> Vec<Message> {
             create_dir: false,
             policy: Text::new("fair"),
             rate,
+            remembered: None,
         }),
         Message::Accepted(Accepted {
             source_count: 2,
