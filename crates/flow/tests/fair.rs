@@ -32,6 +32,8 @@ mod flow;
 mod host;
 #[path = "fair/interface.rs"]
 mod interface;
+#[path = "fair/jitter.rs"]
+mod jitter;
 #[path = "fair/limited.rs"]
 mod limited;
 #[path = "fair/steady.rs"]

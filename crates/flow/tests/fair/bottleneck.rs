@@ -34,6 +34,8 @@ pub struct Path {
     pub loss_before: bool,
     pub policer: Option<(f64, f64)>,
     pub jitter: f64,
+    /// Seconds between two draws of a delay that wanders; 0 = a draw for each packet.
+    pub jitter_period: f64,
     pub report_loss: f64,
     pub drift_ppm: f64,
     pub changes: Vec<(f64, Change)>,
@@ -58,6 +60,7 @@ impl Path {
             loss_before: false,
             policer: None,
             jitter: 0.0,
+            jitter_period: 0.0,
             report_loss: 0.0,
             drift_ppm: 0.0,
             changes: Vec::new(),
@@ -93,6 +96,8 @@ pub struct World {
     changes: VecDeque<(u64, Change)>,
     pub flows: Vec<Flow>,
     pub cubics: Vec<Cubic>,
+    /// (period, from, to) of a wandering delay.
+    wander: (u64, f64, f64),
     sample_at: u64,
     thin: u64,
 }
@@ -128,6 +133,7 @@ impl World {
                 .collect(),
             flows,
             cubics: Vec::new(),
+            wander: (0, 0.0, 0.0),
             sample_at: ns(STEP),
             thin: 0,
             path,
@@ -319,6 +325,19 @@ impl World {
         });
     }
 
+    /// Share of the most jitter that a packet gets.
+    fn jitter_at(&mut self, at: u64) -> f64 {
+        let length = ns(self.path.jitter_period);
+        if length == 0 {
+            return self.random.unit() * self.random.unit();
+        }
+        while self.wander.0 < at / length {
+            self.wander = (self.wander.0 + 1, self.wander.2, self.random.unit());
+        }
+        let into = (at % length) as f64 / length as f64;
+        self.wander.1 + (self.wander.2 - self.wander.1) * into
+    }
+
     fn advance_link(&mut self) {
         while self.head_done <= self.now {
             let Some(packet) = self.queue.pop_front() else {
@@ -340,7 +359,8 @@ impl World {
                 }
                 continue;
             }
-            let flow = &mut self.flows[packet.flow];
+            let index = packet.flow;
+            let flow = &mut self.flows[index];
             if self.thin.is_multiple_of(8) {
                 let wait = (done - packet.queued) as f64 / NS;
                 flow.waits.push((done as f64 / NS, wait as f32));
@@ -348,11 +368,11 @@ impl World {
             if !self.path.loss_before && self.loss > 0.0 && self.random.unit() < self.loss {
                 continue;
             }
-            let mut at = done + ns(flow.rtt / 2.0 + self.extra_delay);
+            let mut at = done + ns(self.flows[index].rtt / 2.0 + self.extra_delay);
             if self.path.jitter > 0.0 {
-                at += ns(self.random.unit() * self.random.unit() * self.path.jitter);
+                at += ns(self.jitter_at(done) * self.path.jitter);
             }
-            let receiver = &mut flow.receiver;
+            let receiver = &mut self.flows[index].receiver;
             at = at.max(receiver.last_arrival + 1);
             receiver.last_arrival = at;
             receiver.line.push_back((at, packet.number, packet.sent));

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Jain's fairness index (Jain, Chiu, Hawe 1984).
-fn jain(rates: &[f64]) -> f64 {
+pub fn jain(rates: &[f64]) -> f64 {
     let sum: f64 = rates.iter().sum();
     let squares: f64 = rates.iter().map(|rate| rate * rate).sum();
     sum * sum / (rates.len() as f64 * squares)

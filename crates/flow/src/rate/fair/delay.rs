@@ -11,6 +11,10 @@ const BUCKET: Duration = Duration::from_secs(2);
 const QUEUE_MAX: f64 = 10.0;
 /// Weight of one difference in the jitter average.
 const JITTER_GAIN: f64 = 1.0 / 64.0;
+/// Senders that share a queue make no more jitter than this, seconds: what is above it is the path's.
+const WILD: f64 = 0.001;
+/// A measure over so many mean differences says more of the path than of its jitter.
+const SMOOTHING: f64 = 12.0;
 /// Below this, delay differences come from the queue itself, not from a noisy path.
 const NOISY: f64 = 0.0005;
 
@@ -129,7 +133,7 @@ impl Delay {
         // Four reports at least: the least of them sees through a busy processor at either end.
         let span = (sample.srtt.as_secs_f64() * 0.5)
             .max(4.0 * sample.interval.as_secs_f64())
-            .max(4.0 * self.jitter);
+            .max(self.smoothing());
         while self.recent.len() > 1
             && self
                 .recent
@@ -179,6 +183,16 @@ impl Delay {
         self.jitter
     }
 
+    /// How much more the delays jump about than those of queues do, seconds.
+    pub(super) fn wildness(&self) -> f64 {
+        (self.jitter - WILD).max(0.0)
+    }
+
+    /// Time over which jitter averages out, seconds.
+    pub(super) fn smoothing(&self) -> f64 {
+        SMOOTHING * self.jitter
+    }
+
     /// Whether delays jump about as those of queues do not.
     pub(super) fn is_noisy(&self) -> bool {
         self.jitter > NOISY && self.jitter > 0.1 * self.standing()
@@ -187,7 +201,9 @@ impl Delay {
     /// Delay to be put up with because the path is noisy, seconds. Bounded by the jitter: noise
     /// jumps about, another sender's queue is smooth and must not be taken for noise.
     pub(super) fn noise(&self) -> f64 {
-        1.5 * self.noise.min(3.0 * self.jitter) + (2.0 * self.jitter).min(0.001)
+        1.5 * self.noise.min(3.0 * self.jitter)
+            + 2.0 * self.jitter.min(NOISY)
+            + 3.0 * self.wildness()
     }
 
     /// Learns from a moment when this sender certainly had no queue; `trust` is 0 to 1.

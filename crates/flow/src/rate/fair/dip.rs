@@ -82,7 +82,7 @@ impl Reason {
         };
         let wanted = packets / (DEPTH * core.packet_rate());
         let evidence = wanted.min(most.max(4.0 * core.period));
-        let noise = (12.0 * core.delay.jitter()).min(1.0);
+        let noise = core.delay.smoothing().min(1.0);
         (periods * core.period).max(noise).max(evidence)
     }
 }

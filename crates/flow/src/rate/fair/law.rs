@@ -107,6 +107,15 @@ pub(super) struct View {
     /// Standing queue and its target, seconds.
     pub(super) queue: f64,
     pub(super) target: f64,
+    /// What of both may be noise, seconds.
+    noise: f64,
+}
+
+impl View {
+    /// How full the queue is: 1 at its target; 0 or less where all of the delay may be noise.
+    pub(super) fn fill(&self) -> f64 {
+        (self.queue - self.noise) / (self.target - self.noise)
+    }
 }
 
 impl Core {
@@ -207,7 +216,7 @@ impl Core {
         let elapsed = gap.min(self.period);
         self.buffer_share = (self.buffer_share + elapsed / BUFFER_MEMORY).min(1.0);
         self.best = (self.best * (1.0 - (elapsed / 30.0).min(0.5))).max(self.bandwidth);
-        let window = self.period.max(12.0 * self.delay.jitter());
+        let window = self.period.max(self.delay.smoothing());
         View {
             now: sample.now,
             elapsed,
@@ -218,6 +227,7 @@ impl Core {
             round,
             queue: self.delay.standing(),
             target: self.target_queue(),
+            noise: self.delay.noise(),
         }
     }
 

@@ -29,6 +29,9 @@ const TRIPLED_BELOW: f64 = 50e6;
 /// the delay of both; on shorter paths it takes four.
 const LONG_ROUND_TRIP: f64 = 0.050;
 
+/// Delays may jump by this many times their mean difference without being a queue.
+const NOISE: f64 = 8.0;
+
 /// Rate to send with, relative to what was sent a round trip ago. A host that often has something
 /// else to do sends less than it may; doubling what it sent would then not grow at all.
 fn growth(measure: &Measure, is_gentle: bool) -> f64 {
@@ -147,8 +150,9 @@ impl Startup {
     }
 
     fn is_queueing(&self, core: &Core, view: &View, measure: &Measure) -> bool {
-        let noise = (3.0 * core.delay.jitter()).min(0.010);
-        let threshold = (core.srtt / 8.0).clamp(0.004, 0.016).max(view.target) + noise;
+        let threshold = (core.srtt / 8.0).clamp(0.004, 0.016).max(view.target);
+        let noise = 3.0 * core.delay.jitter().min(0.003) + NOISE * core.delay.wildness();
+        let threshold = threshold + noise;
         let reports = if core.srtt < LONG_ROUND_TRIP { 4 } else { 2 };
         !measure.limited
             && core.delay.least_of(reports) > threshold

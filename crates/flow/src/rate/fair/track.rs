@@ -140,7 +140,7 @@ impl Track {
         if calm {
             core.floor.follow(round);
         }
-        if view.queue < 0.75 * view.target && !core.floor.is_suspicious() {
+        if view.fill() < 0.75 && !core.floor.is_suspicious() {
             let step = core.growth_step(view.target);
             core.growth.on_clear_round(view.now, core.bandwidth, step);
         } else {
@@ -189,7 +189,7 @@ fn overflowed_by_others(core: &Core, view: &View, round: &Measure) -> bool {
 fn rise(core: &mut Core, view: &View, measure: &Measure) {
     core.raise_bandwidth(measure);
     let mut gain = core.growth.gain(view.now);
-    if view.queue > 0.25 * view.target {
+    if view.fill() > 0.25 {
         let room = (view.target - view.queue).max(0.0) / core.correction_time();
         gain = gain.min(room + 0.002);
     }
