@@ -84,3 +84,28 @@ fn a_flow_that_yields_leaves_the_link_to_others_and_fills_it_alone() {
         assert!(share > 0.97, "{rate} {rtt} {buffer}, alone: {share:.3}");
     }
 }
+
+#[test]
+fn alone_with_rare_losses_in_a_shallow_buffer_it_does_not_compete() {
+    for (rate, rtt, buffer, until) in [
+        (100e6, 0.05, 0.05, 40.0),
+        (100e6, 0.05, 0.1, 40.0),
+        (100e6, 0.02, 0.25, 40.0),
+        (300e6, 0.02, 0.15, 40.0),
+        (1e9, 0.05, 0.03, 15.0),
+    ] {
+        for loss in [1e-4, 1e-3] {
+            for seed in 1..=2 {
+                let path = Path::new(rate, rtt, buffer, loss, seed);
+                let world = World::single(path).run(until);
+                let share = world.goodput(0, 5.0, until) / (rate * (1.0 - loss));
+                let flow = &world.flows[0];
+                let competed = flow.trace.iter().any(|line| line.mode == "compete");
+                assert!(
+                    share > 0.97 && !competed,
+                    "{rate} {rtt} {buffer} {loss}, seed {seed}: {share:.3}, competed: {competed}"
+                );
+            }
+        }
+    }
+}

@@ -2,7 +2,7 @@ use crate::Time;
 
 use super::{
     Next, Phase,
-    compete::{Compete, low_queue},
+    compete::Compete,
     deliveries::Measure,
     dip::{Dip, Reason},
     duration,
@@ -19,6 +19,8 @@ const PROBE_AFTER: f64 = 10.0;
 const HEADROOM_WHEN_LIMITED: f64 = 3.0;
 /// A limited sender of which less than this arrives fills a queue all the same.
 const LAGGING: f64 = 0.97;
+/// A queue that is longer than this many times the target is not this sender's alone.
+const NOT_OURS: f64 = 1.5;
 /// With a floor above this, single losses say nothing.
 const CLEAN: f64 = 0.002;
 /// With a floor below this, each loss says something.
@@ -181,7 +183,7 @@ fn overflowed_by_others(core: &Core, view: &View, round: &Measure) -> bool {
     };
     floor < CLEAN
         && (round.loss - floor) * round.packets >= noise.max(0.9)
-        && view.round_peak > low_queue(view.target)
+        && view.round_peak > NOT_OURS * view.target
         && core.delay.is_exceptional(view.round_peak)
 }
 
