@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufWriter, Write},
+    io::{self, LineWriter, Write},
     path::Path,
 };
 
@@ -20,7 +20,7 @@ pub(crate) struct TraceError {
 
 /// A trace being written. A disk that fills up ends the trace, not the transfer.
 #[derive(Debug)]
-pub(crate) struct Trace(Option<BufWriter<File>>);
+pub(crate) struct Trace(Option<LineWriter<File>>);
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -39,7 +39,7 @@ impl Trace {
             path: escaped(path.as_os_str().as_bytes()),
             source,
         })?;
-        Ok(Self(Some(BufWriter::new(file))))
+        Ok(Self(Some(LineWriter::new(file))))
     }
 
     pub(crate) fn note(&mut self, decision: &Decision) {
