@@ -203,10 +203,12 @@ fn device(
             .ipv4(addresses[0], PREFIX, None)
             .ipv6(addresses[1], PREFIX_V6)
             .mtu(mtu)
-            .tx_queue_len(DEVICE_QUEUE)
             .build_sync()
     })?;
     let device = made.map_err(WanError::Tun)?;
+    // By netlink: the older way is not allowed in user namespaces.
+    let length = DEVICE_QUEUE.to_string();
+    namespace.configure(&["link", "set", DEVICE, "txqueuelen", &length])?;
     ioctl_fionbio(&device, true).map_err(io::Error::from)?;
     Ok(device)
 }

@@ -4,10 +4,10 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum WanError {
     /// Neither root nor a user namespace.
-    #[error("emulating a network needs root or user namespaces: {0}")]
+    #[error("emulating a network needs root or user namespaces")]
     Privileges(#[source] io::Error),
     /// No TUN device.
-    #[error("no TUN device (is /dev/net/tun there and readable?): {0}")]
+    #[error("no TUN device (is /dev/net/tun there and readable?)")]
     Tun(#[source] io::Error),
     /// A program that sets up addresses failed.
     #[error("{program} failed: {reason}")]
@@ -21,6 +21,6 @@ pub enum WanError {
     #[error("the emulation of the network has ended")]
     Ended,
     /// The system refused something else.
-    #[error("cannot emulate a network: {0}")]
+    #[error("cannot emulate a network")]
     System(#[from] io::Error),
 }
