@@ -36,5 +36,7 @@ mod interface;
 mod jitter;
 #[path = "fair/limited.rs"]
 mod limited;
+#[path = "fair/marks.rs"]
+mod marks;
 #[path = "fair/steady.rs"]
 mod steady;

@@ -26,6 +26,7 @@ mod drain;
 mod floor;
 mod growth;
 mod law;
+mod marks;
 mod probe;
 mod startup;
 mod track;
@@ -37,7 +38,7 @@ use self::{
     floor::Rounds,
     law::{Core, View},
     probe::ProbeBase,
-    startup::Startup,
+    startup::{Moved, Startup},
     track::Track,
 };
 
@@ -118,6 +119,8 @@ pub struct Fair {
     phase: Phase,
     rounds: Rounds,
     heard_at: Option<Time>,
+    /// Packets that were sent earlier took another path.
+    path_since: Time,
     /// Rate after the silence's cuts, and when the last cut was; the bandwidth is not forgotten.
     silenced: Option<(f64, Time)>,
     trace: VecDeque<Decision>,
@@ -147,6 +150,7 @@ impl Fair {
             phase: Phase::Startup(startup),
             rounds: Rounds::default(),
             heard_at: None,
+            path_since: Time::ZERO,
             silenced: None,
             trace: VecDeque::new(),
         }
@@ -190,6 +194,9 @@ impl Fair {
 
 impl RatePolicy for Fair {
     fn on_sample(&mut self, sample: &Sample) {
+        if sample.largest_sent_at < self.path_since {
+            return;
+        }
         let gap = self
             .heard_at
             .map_or(0.0, |heard_at| seconds(sample.now, heard_at));
@@ -206,7 +213,6 @@ impl RatePolicy for Fair {
                 core.floor.guard(round, sample.now, starting);
             }
             let view = core.view(sample, record, gap, round);
-            core.heed_marks(sample, &view);
             let next = self.phase.step(core, &view);
             core.bound();
             if let Some(next) = next {
@@ -239,14 +245,19 @@ impl RatePolicy for Fair {
         duration((self.core.target_queue() / 4.0).min(0.001))
     }
 
-    /// The delay of the new path is unknown, and so is its capacity: begins again at half of what
-    /// the old one carried, the idea of Careful Resume applied to migration.
+    /// The delay of the new path is unknown, and so is its capacity: begins again, and goes on at half
+    /// of what the old one carried if it is about as long (Careful Resume applied to migration).
     fn on_path_change(&mut self, now: Time) {
+        let before = Moved {
+            bandwidth: self.core.bandwidth,
+            round_trip: self.core.srtt,
+        };
         self.core.forget_path();
         self.rounds.restart();
-        self.silenced = None;
-        let phase = Phase::Startup(Startup::new(&mut self.core));
-        let why = "another path: at half the rate of the one before";
+        (self.heard_at, self.silenced) = (None, None);
+        self.path_since = now;
+        let phase = Phase::Startup(Startup::on_another_path(before));
+        let why = "another path";
         self.enter(now, Next { phase, why });
     }
 

@@ -7,7 +7,7 @@ use haul_flow::RatePolicy;
 
 use crate::{
     cubic::Cubic,
-    flow::{Flow, FlowSpec},
+    flow::{Arrival, Flow, FlowSpec},
     host::{Random, Stalls},
 };
 
@@ -22,6 +22,8 @@ pub enum Change {
     Loss(f64),
     /// Additional forward delay in seconds.
     Delay(f64),
+    /// The ends notice that packets take another path.
+    Moved,
 }
 
 #[derive(Clone, Debug)]
@@ -33,6 +35,8 @@ pub struct Path {
     pub loss: f64,
     pub loss_before: bool,
     pub policer: Option<(f64, f64)>,
+    /// Packets that waited longer are marked "congestion experienced", seconds.
+    pub marks_above: f64,
     pub jitter: f64,
     /// Seconds between two draws of a delay that wanders; 0 = a draw for each packet.
     pub jitter_period: f64,
@@ -59,6 +63,7 @@ impl Path {
             loss,
             loss_before: false,
             policer: None,
+            marks_above: f64::MAX,
             jitter: 0.0,
             jitter_period: 0.0,
             report_loss: 0.0,
@@ -198,6 +203,7 @@ impl World {
                 Change::Rate(rate) => self.rate = rate,
                 Change::Loss(loss) => self.loss = loss,
                 Change::Delay(delay) => self.extra_delay = delay,
+                Change::Moved => self.flows.iter_mut().for_each(|flow| flow.moved(now)),
             }
         }
         for index in 0..self.flows.len() {
@@ -359,10 +365,10 @@ impl World {
                 }
                 continue;
             }
+            let wait = (done - packet.queued) as f64 / NS;
             let index = packet.flow;
             let flow = &mut self.flows[index];
             if self.thin.is_multiple_of(8) {
-                let wait = (done - packet.queued) as f64 / NS;
                 flow.waits.push((done as f64 / NS, wait as f32));
             }
             if !self.path.loss_before && self.loss > 0.0 && self.random.unit() < self.loss {
@@ -375,7 +381,12 @@ impl World {
             let receiver = &mut self.flows[index].receiver;
             at = at.max(receiver.last_arrival + 1);
             receiver.last_arrival = at;
-            receiver.line.push_back((at, packet.number, packet.sent));
+            receiver.line.push_back(Arrival {
+                at,
+                number: packet.number,
+                sent: packet.sent,
+                is_marked: wait > self.path.marks_above,
+            });
         }
     }
 

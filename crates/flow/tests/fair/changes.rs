@@ -82,3 +82,42 @@ fn outage_of_a_second_is_survived() {
         );
     }
 }
+
+/// Seconds after the move until the flow gets 95 % of what the new path carries.
+fn after_move(changes: Vec<Change>, rate: f64, seed: u64) -> (World, f64) {
+    let mut path = Path::new(100e6, 0.060, 1.0, 0.0, seed);
+    path.changes = changes.into_iter().map(|change| (10.0, change)).collect();
+    let world = World::single(path).run(25.0);
+    let after = reaches(&world, 10.0, rate, 0.95);
+    (world, after)
+}
+
+#[test]
+fn another_path_like_the_old_one_is_filled_at_once() {
+    for seed in 1..=3 {
+        let (world, after) = after_move(vec![Change::Moved], 100e6, seed);
+        assert!(after <= 0.6, "seed {seed}: {after} s");
+        assert!(world.flows[0].decided("another path"));
+    }
+}
+
+#[test]
+fn another_path_is_learned_afresh() {
+    for (rate, longer) in [(10e6, 0.0), (10e6, 0.200), (300e6, 0.0), (300e6, 0.200)] {
+        for seed in 1..=3 {
+            let changes = vec![Change::Rate(rate), Change::Delay(longer), Change::Moved];
+            let (world, after) = after_move(changes, rate, seed);
+            let round_trip = 0.060 + longer;
+            assert!(
+                after <= 20.0 * round_trip,
+                "{rate} +{longer}, seed {seed}: {after} s"
+            );
+            let queue = world.wait(15.0, 25.0, 0.95);
+            let target = 0.004 * (100e6 / rate).sqrt();
+            assert!(
+                queue < 1.5 * target + 0.004 + 0.05 * round_trip,
+                "{rate} +{longer}, seed {seed}: {queue} s"
+            );
+        }
+    }
+}

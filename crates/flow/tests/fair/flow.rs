@@ -44,6 +44,7 @@ impl Default for FlowSpec {
 
 pub struct Report {
     received: u64,
+    marked: u64,
     largest: u64,
     largest_sent: u64,
     newest_at: u64,
@@ -51,12 +52,22 @@ pub struct Report {
     min_owd: i64,
 }
 
+/// A packet that has reached the host.
+#[derive(Clone, Copy)]
+pub struct Arrival {
+    pub at: u64,
+    pub number: u64,
+    pub sent: u64,
+    pub is_marked: bool,
+}
+
 pub struct Receiver {
     pub host: Host,
-    /// (arrival at the host, number, sent), oldest first; numbers ascend.
-    pub line: VecDeque<(u64, u64, u64)>,
+    /// Oldest first; numbers ascend.
+    pub line: VecDeque<Arrival>,
     pub last_arrival: u64,
     pub received: u64,
+    pub marked: u64,
     pub largest: Option<(u64, u64)>,
     pub newest_at: u64,
     pub min_owd: i64,
@@ -78,6 +89,8 @@ pub struct Flow {
     pub reports: VecDeque<(u64, Report)>,
     pub last_feedback: u64,
     pub silence_at: u64,
+    /// Whether `srtt` has been measured.
+    pub is_measured: bool,
     pub srtt: f64,
     pub min_rtt: f64,
     pub acked: u64,
@@ -116,6 +129,7 @@ impl Flow {
                 line: VecDeque::new(),
                 last_arrival: 0,
                 received: 0,
+                marked: 0,
                 largest: None,
                 newest_at: 0,
                 min_owd: i64::MAX,
@@ -126,6 +140,7 @@ impl Flow {
             reports: VecDeque::new(),
             last_feedback: start,
             silence_at: u64::MAX,
+            is_measured: false,
             srtt: rtt,
             min_rtt: f64::MAX,
             acked: 0,
@@ -148,7 +163,8 @@ impl Flow {
 
     pub fn receive_until(&mut self, now: u64, path: &Path) {
         let receiver = &mut self.receiver;
-        while let Some(&(at, number, sent)) = receiver.line.front() {
+        while let Some(&arrival) = receiver.line.front() {
+            let Arrival { at, sent, .. } = arrival;
             if at > now {
                 break;
             }
@@ -169,7 +185,8 @@ impl Flow {
             }
             receiver.line.pop_front();
             receiver.received += 1;
-            receiver.largest = Some((number, sent));
+            receiver.marked += u64::from(arrival.is_marked);
+            receiver.largest = Some((arrival.number, sent));
             receiver.newest_at = receiver.newest_at.max(read);
             let drift = (read as f64 * path.drift_ppm * 1e-6) as i64;
             let owd = read as i64 - sent as i64 + drift + 1_000_000_000;
@@ -193,6 +210,7 @@ impl Flow {
         receiver.fresh = false;
         let report = Report {
             received: receiver.received,
+            marked: receiver.marked,
             largest,
             largest_sent,
             newest_at: receiver.newest_at,
@@ -228,11 +246,9 @@ impl Flow {
 
     fn on_report(&mut self, now: u64, report: &Report) {
         let rtt = (now - report.largest_sent - report.hold) as f64 / NS;
-        self.srtt = if self.acked == 0 {
-            rtt
-        } else {
-            self.srtt + 0.125 * (rtt - self.srtt)
-        };
+        let weight = if self.is_measured { 0.125 } else { 1.0 };
+        self.is_measured = true;
+        self.srtt += weight * (rtt - self.srtt);
         self.min_rtt = self.min_rtt.min(rtt);
         self.acked = report.largest + 1;
         self.last_feedback = now;
@@ -251,7 +267,7 @@ impl Flow {
             next_packet: PacketNo(self.next_packet),
             segment_len: SEGMENT,
             app_limited: self.limited,
-            ecn_ce: 0,
+            ecn_ce: report.marked,
         };
         self.limited = false;
         self.policy.on_sample(&sample);
@@ -260,6 +276,14 @@ impl Flow {
             self.limited = true;
             self.send_at = now;
         }
+        self.drain_trace();
+    }
+
+    /// The ends take another path, of which no round-trip time is known.
+    pub fn moved(&mut self, now: u64) {
+        self.policy.on_path_change(Time(now));
+        self.is_measured = false;
+        self.min_rtt = f64::MAX;
         self.drain_trace();
     }
 

@@ -164,7 +164,7 @@ fn absurd_samples_do_no_harm() {
             };
             honest.received_packets = packets;
             let count = if step % 50 == 0 {
-                14
+                15
             } else {
                 random.next() % 3
             };
@@ -173,6 +173,7 @@ fn absurd_samples_do_no_harm() {
             }
             match random.next() % 20 {
                 0 => fair.on_silence(report.now),
+                2 => fair.on_path_change(report.now),
                 1 => fair.set_limits(None, (absurd(&mut random) % 1_000_000) as f64, report.now),
                 _ => fair.on_sample(&report),
             }
@@ -197,7 +198,7 @@ fn absurd_samples_do_no_harm() {
 
 fn distort(report: &mut Sample, random: &mut Random) {
     let value = absurd(random);
-    match random.next() % 14 {
+    match random.next() % 15 {
         0 => report.now = Time(value),
         1 => report.srtt = Duration::from_nanos(value),
         2 => report.min_rtt = Duration::from_nanos(value),
@@ -211,6 +212,7 @@ fn distort(report: &mut Sample, random: &mut Random) {
         10 => report.min_owd_ns = Some(value as i64),
         11 => report.min_owd_ns = None,
         12 => report.next_packet = PacketNo(value),
+        13 => report.ecn_ce = value,
         _ => report.segment_len = value as usize,
     }
 }

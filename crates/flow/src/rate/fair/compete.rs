@@ -168,13 +168,17 @@ impl Compete {
         None
     }
 
-    /// Loss above the floor cuts the window; without a queue it is no congestion.
+    /// Loss above the floor cuts the window; without a queue it is no congestion. A mark of congestion
+    /// cuts it, too.
     fn on_round(&mut self, core: &mut Core, view: &View, round: &Measure) -> Option<Next> {
         let floor = core.floor.get();
         let deviation = round.deviation(floor);
         let excess = round.loss - floor;
         let lost = excess * round.packets;
-        let event = if floor < CLEAN {
+        let marked = core.marks.is_due();
+        let event = if marked {
+            true
+        } else if floor < CLEAN {
             lost >= 0.9
         } else {
             let is_high = view.queue > view.target && view.round_peak > 0.5 * core.delay.peak();
@@ -190,7 +194,7 @@ impl Compete {
         if round.first < self.cut_at {
             return None;
         }
-        if view.round_peak < low_queue(view.target) {
+        if !marked && view.round_peak < low_queue(view.target) {
             core.bandwidth = self.window / core.srtt;
             core.rate = core.bandwidth;
             return Some(Dip::begin(
@@ -211,6 +215,7 @@ impl Compete {
         self.reno = self.window;
         self.epoch = view.now;
         self.cut_at = view.next_packet;
+        core.marks.answered(view.next_packet);
         if seconds(view.now, self.yielded_at) > YIELD_EVERY.max(100.0 * core.srtt) {
             self.yielded_at = view.now;
             self.share = core.bandwidth;

@@ -144,6 +144,11 @@ impl Delay {
         }
     }
 
+    /// Whether any report has told a delay.
+    pub(super) fn is_known(&self) -> bool {
+        self.samples > 0
+    }
+
     /// Queueing delay in the last report, seconds.
     pub(super) fn latest(&self) -> f64 {
         self.queue
@@ -151,16 +156,15 @@ impl Delay {
 
     /// Queueing delay that never went away during the last half round trip, seconds.
     pub(super) fn standing(&self) -> f64 {
-        self.recent
-            .iter()
-            .map(|(_, queue)| *queue)
-            .fold(QUEUE_MAX, f64::min)
+        self.least_of(self.recent.len())
     }
 
     /// Least of the last `count` reports' queueing delays, seconds.
     pub(super) fn least_of(&self, count: usize) -> f64 {
         let last = self.recent.iter().rev().take(count);
-        last.map(|(_, queue)| *queue).fold(QUEUE_MAX, f64::min)
+        last.map(|(_, queue)| *queue)
+            .reduce(f64::min)
+            .unwrap_or(self.queue)
     }
 
     /// Longest queueing delay since the last call, seconds.

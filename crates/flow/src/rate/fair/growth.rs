@@ -35,6 +35,14 @@ impl Growth {
         }
     }
 
+    /// Another path: no ceiling is known, nothing speaks against growing.
+    pub(super) fn forget(&mut self) {
+        self.calm();
+        self.ceiling = None;
+        self.hold_until = Time::ZERO;
+        self.last_at = None;
+    }
+
     /// Relative headroom to send with now; 0 while holding.
     pub(super) fn gain(&self, now: Time) -> f64 {
         if now < self.hold_until {
@@ -79,6 +87,12 @@ impl Growth {
     /// Does not grow for that many seconds.
     pub(super) fn hold(&mut self, now: Time, seconds: f64) {
         self.hold_until = self.hold_until.max(now + duration(seconds));
+    }
+
+    /// The path showed its capacity in passing: small steps from just below it on.
+    pub(super) fn saw_ceiling(&mut self, bandwidth: f64) {
+        self.ceiling = Some(bandwidth);
+        self.calm();
     }
 
     /// An experiment found the capacity. Returns the estimate: where it is the one found before,

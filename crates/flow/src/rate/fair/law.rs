@@ -8,7 +8,7 @@ use super::{
     dip::Calendar,
     floor::LossFloor,
     growth::Growth,
-    seconds,
+    marks::Marks,
 };
 
 /// Queue target at [`REFERENCE_RATE`], seconds.
@@ -40,10 +40,6 @@ const WINDOW_INITIAL: f64 = 32.0;
 const RTT_INITIAL_MIN: f64 = 0.001;
 /// No law works on less time than this: on shorter paths processors, not queues, make the delay.
 pub(super) const PERIOD_MIN: f64 = 0.010;
-/// Share of the bandwidth that is kept when routers mark congestion,
-const MARKED: f64 = 0.85;
-/// and by a policy that yields.
-const MARKED_YIELDING: f64 = 0.7;
 /// Longer round trips than this are not believed.
 const PERIOD_MAX: f64 = 10.0;
 
@@ -80,14 +76,7 @@ pub(super) struct Core {
     pub(super) random: Random,
     /// What the path carried before, where its round trip is about the same: bits per second.
     pub(super) resumed: Option<f64>,
-    marks: Marks,
-}
-
-/// "Congestion experienced" marks: how many have been seen, and when they were last answered.
-#[derive(Debug, Default)]
-struct Marks {
-    seen: u64,
-    answered_at: Time,
+    pub(super) marks: Marks,
 }
 
 /// What one report shows, as the states need it.
@@ -155,10 +144,10 @@ impl Core {
 
     /// The path is another: its delay is unknown, its capacity perhaps what it was.
     pub(super) fn forget_path(&mut self) {
-        self.resumed = (self.bandwidth > 0.0).then_some(self.bandwidth);
         self.delay = Delay::default();
         self.deliveries.restart();
         self.floor.forget();
+        self.growth.forget();
         self.buffer_share = 1.0;
         self.overflow = f64::MAX;
         self.bandwidth = 0.0;
@@ -171,29 +160,13 @@ impl Core {
         self.limited(WINDOW_INITIAL * self.segment_bits / self.srtt.max(RTT_INITIAL_MIN))
     }
 
-    /// Congestion that a router marks, to spare packets, is answered as a loss would be: once a
-    /// round trip, and no less than TCP does (RFC 8085, section 3.1.7).
-    pub(super) fn heed_marks(&mut self, sample: &Sample, view: &View) {
-        let more = sample.ecn_ce > self.marks.seen;
-        self.marks.seen = self.marks.seen.max(sample.ecn_ce);
-        if more && seconds(view.now, self.marks.answered_at) > self.period {
-            self.marks.answered_at = view.now;
-            let kept = if self.competes {
-                MARKED
-            } else {
-                MARKED_YIELDING
-            };
-            self.settle(kept * self.bandwidth, view);
-            self.growth.hold(view.now, 2.0 * self.period);
-        }
-    }
-
     /// Takes in the delays of a report.
     pub(super) fn sense(&mut self, sample: &Sample) {
         self.srtt = sample.srtt.as_secs_f64().clamp(1e-6, PERIOD_MAX);
         self.period = self.srtt.max(PERIOD_MIN);
         self.segment_bits = sample.segment_len.max(1) as f64 * 8.0;
         self.delay.on_sample(sample);
+        self.marks.on_sample(sample);
     }
 
     /// Seconds of reports worth remembering: the longest experiment and its control.
@@ -257,9 +230,10 @@ impl Core {
         self.overflow = queue;
     }
 
-    /// A round passed with this queue and no loss to speak of: so the buffer has room for it.
+    /// A round passed with this queue and no loss to speak of: so the buffer has room for it, unless
+    /// it is one that marks instead of dropping.
     pub(super) fn buffer_held(&mut self, queue: f64) {
-        if queue > HELD_BEYOND_OVERFLOW * self.overflow {
+        if queue > HELD_BEYOND_OVERFLOW * self.overflow && !self.marks.has_any() {
             self.buffer_share = 1.0;
             self.overflow = f64::MAX;
         }
@@ -329,6 +303,6 @@ impl Core {
 }
 
 /// Whether two round trips may be the same path's (Careful Resume: between half and twice).
-fn is_like(rtt: f64, remembered: f64) -> bool {
+pub(super) fn is_like(rtt: f64, remembered: f64) -> bool {
     (0.5 * remembered..=2.0 * remembered).contains(&rtt)
 }

@@ -2,7 +2,7 @@ use super::{
     Next, Phase,
     deliveries::Measure,
     drain::{Drain, Saturated},
-    law::{Core, View},
+    law::{Core, View, is_like},
 };
 
 /// A round with fewer packets does not tell a plateau from noise.
@@ -44,6 +44,15 @@ fn growth(measure: &Measure, is_gentle: bool) -> f64 {
     }
 }
 
+/// What was known of the path before this one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moved {
+    /// Bits per second.
+    pub(super) bandwidth: f64,
+    /// Seconds.
+    pub(super) round_trip: f64,
+}
+
 /// Multiplies the rate each round trip until the path shows a queue or delivers no more.
 #[derive(Debug, Default)]
 pub(super) struct Startup {
@@ -56,6 +65,8 @@ pub(super) struct Startup {
     settled: (f64, f64),
     /// The last rounds, the newest last.
     recent: [(f64, f64); 3],
+    /// What the path before this one carried, until a report tells how long this one is.
+    before_move: Option<Moved>,
     /// What the path carried before, until it shows whether it still does.
     resumed: Option<f64>,
     /// Rounds in which to grow by little, because the end is thought to be near.
@@ -75,7 +86,22 @@ impl Startup {
         }
     }
 
+    /// Begins on another path: at half of what the one before carried as soon as a report shows about
+    /// the same round trip. Not at once: the base delay would never be seen below one's own queue.
+    pub(super) fn on_another_path(before: Moved) -> Self {
+        Self {
+            before_move: Some(before),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn step(&mut self, core: &mut Core, view: &View) -> Option<Next> {
+        if let Some(before) = self.before_move.take_if(|_| core.delay.is_known())
+            && is_like(core.srtt, before.round_trip)
+        {
+            core.rate = core.rate.max(RESUMED * before.bandwidth);
+            self.resumed = Some(before.bandwidth);
+        }
         let window = (0.2 * core.srtt).max(0.004).max(4.0 * core.delay.jitter());
         let measure = core.deliveries.last(window)?;
         core.bandwidth = core.bandwidth.max(measure.delivered);
@@ -85,7 +111,8 @@ impl Startup {
         let most = self.resumed.unwrap_or(f64::MAX);
         let grown = (growth(&measure, self.gentle_rounds > 0) * measure.sent).min(most);
         core.rate = core.rate.max(grown);
-        let queued = self.is_queueing(core, view, &measure);
+        let marked = core.marks.is_due();
+        let queued = marked || self.is_queueing(core, view, &measure);
         if let Some(round) = &view.round {
             self.on_round(core, round);
         }
@@ -108,7 +135,10 @@ impl Startup {
                 "start-up: reached the user's ceiling",
             ));
         }
-        let why = if queued {
+        core.marks.answered(view.next_packet);
+        let why = if marked {
+            "start-up: marks of congestion"
+        } else if queued {
             "start-up: queue"
         } else {
             "start-up: delivery no longer grows"

@@ -7,6 +7,7 @@ use super::{
     dip::{Dip, Reason},
     duration,
     law::{Core, PERIOD_MIN, View},
+    marks::yield_to_mark,
     probe::ProbeBase,
     seconds,
 };
@@ -70,7 +71,9 @@ impl Track {
             return Some(next);
         }
         let measure = view.measure?;
-        if measure.limited {
+        if core.marks.is_due() {
+            yield_to_mark(core, view);
+        } else if measure.limited {
             self.above = None;
             while_limited(core, view, &measure);
         } else if view.queue > view.target {
