@@ -2,8 +2,8 @@
 
 use crate::pure::datagram::SESSION;
 use haul_wire::{
-    BlockAddr, Header, Kind, Lane, PacketNo, SessionId, SuiteId,
-    path::{self, Challenge, Close, Hello, Ready, Response, Sync},
+    BlockAddr, Header, Kind, Lane, PacketNo, Part, SessionId, SuiteId,
+    path::{self, Challenge, Echo, Hello, Probe, Response, Sync},
 };
 use serde::Serialize;
 
@@ -54,6 +54,8 @@ pub fn datagram() -> Seeds {
         .collect();
     let stranger = [header(Kind::Hello, SessionId(1), 0, 1, 0), vec![0; 64]].concat();
     let address = BlockAddr::list(7).encode().to_vec();
+    let part = Part::new(2, 7).expect("a part");
+    let part = BlockAddr::content(7).with_part(part).encode().to_vec();
     let mut version = data.clone();
     version[0] = 0x21;
     let mut flags = data.clone();
@@ -84,7 +86,7 @@ pub fn datagram() -> Seeds {
             "same-number-twice",
             batch(0, 240, &[data.clone(), data.clone()]),
         ),
-        valid("no-body", batch(4, 32, &[forged(Kind::Close, 0, 1, 3, 0)])),
+        valid("no-body", batch(4, 32, &[forged(Kind::Echo, 0, 1, 3, 0)])),
         valid(
             "largest-number",
             batch(3, 48, &[forged(Kind::Sync, 255, 1, (1 << 48) - 1, 16)]),
@@ -99,6 +101,8 @@ pub fn datagram() -> Seeds {
         ),
         valid("many-tiny", batch(0, 1, &[data[..200].to_vec()])),
         hostile("block-address", batch(0, 8, &[address])),
+        hostile("block-part", batch(0, 8, &[part])),
+        hostile("no-such-part", batch(0, 8, &[vec![0, 1, 0, 0, 0, 0, 0, 7]])),
         hostile("version", batch(0, 240, &[version])),
         hostile("flags", batch(0, 240, &[flags])),
         hostile("empty", Vec::new()),
@@ -130,7 +134,7 @@ pub fn path_bodies() -> Seeds {
             body(
                 0,
                 &Hello {
-                    datagram_len: 8_952,
+                    datagram_len: 8_928,
                 },
                 40,
             ),
@@ -140,7 +144,7 @@ pub fn path_bodies() -> Seeds {
             body(
                 1,
                 &Challenge {
-                    datagram_len: 1_452,
+                    datagram_len: 1_440,
                     nonce,
                 },
                 40,
@@ -157,9 +161,19 @@ pub fn path_bodies() -> Seeds {
                 0,
             ),
         ),
-        valid("ready", body(3, &Ready {}, 0)),
+        valid(
+            "probe",
+            body(
+                3,
+                &Probe {
+                    datagram_len: 1_472,
+                    token: u64::MAX,
+                },
+                40,
+            ),
+        ),
         valid("sync", body(4, &sync, 0)),
-        valid("close", body(5, &Close {}, 16)),
+        valid("echo", body(5, &Echo { token: 1 << 60 }, 16)),
         hostile("sync-beyond-all-numbers", body(4, &far, 0)),
         hostile("hello-zero", body(0, &Hello { datagram_len: 0 }, 0)),
         hostile(

@@ -7,7 +7,7 @@ use std::fs;
 
 use haul_disk::{DiskError, FailureKind, WAITING_BYTES_MAX};
 use haul_manifest::{ChangeKind, Entry, FileNo, ListError, TORN};
-use haul_wire::BlockAddr;
+use haul_wire::{BlockAddr, Part};
 use pair::peer::{BLOCK_LEN, Peer, dir, file};
 
 fn peer() -> (tempfile::TempDir, Peer) {
@@ -25,6 +25,41 @@ fn blocks_of_another_length_end_the_transfer() {
             assert!(matches!(result, Err(DiskError::BlockLength(found)) if found == len));
         }
     }
+}
+
+#[test]
+fn parts_of_another_length_end_the_transfer() {
+    let whole = BlockAddr::content(0);
+    // Two parts of 100 bytes are 56 and 44 long, padded alike; of 128 most would be empty.
+    for (index, count, len, is_fine) in [
+        (0, 2, 56, true),
+        (1, 2, 56, true),
+        (1, 2, 44, false),
+        (0, 2, 100, false),
+        (127, 128, 8, false),
+    ] {
+        let (_into, mut peer) = peer();
+        peer.list(file(0, "f", 150)).unwrap();
+        let addr = whole.with_part(Part::new(index, count).unwrap());
+        let result = peer.send(addr, &vec![0; len]);
+        assert_eq!(result.is_ok(), is_fine, "{index} of {count}: {result:?}");
+    }
+}
+
+#[test]
+fn parts_and_the_whole_are_written_once() {
+    let (into, mut peer) = peer();
+    peer.list(file(0, "f", 100)).unwrap();
+    peer.end().unwrap();
+    let part = |index, count| BlockAddr::content(0).with_part(Part::new(index, count).unwrap());
+    assert_eq!(peer.send(part(1, 2), &[1; 56]).unwrap().written_bytes, 44);
+    assert_eq!(peer.send(part(1, 2), &[2; 56]).unwrap().duplicate_blocks, 1);
+    let placed = peer.send(part(1, 3), &[3; 40]).unwrap();
+    assert_eq!((placed.written_bytes, placed.complete), (16, false));
+    let placed = peer.content(0, 4).unwrap();
+    assert_eq!((placed.written_bytes, placed.complete), (40, true));
+    let expected = [[4; 40].as_slice(), &[3; 16], &[1; 44]].concat();
+    assert_eq!(fs::read(into.path().join("f")).unwrap(), expected);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod desk;
 mod receive;
+mod roaming;
 mod send;
 
 pub(crate) use desk::Desk;
@@ -12,6 +13,7 @@ use arrayvec::ArrayVec;
 use haul_batch::MAX_SEGMENTS;
 use haul_disk::{Available, FileEvent, Placed, Received};
 use haul_flow::{Policy, Time};
+use haul_udp::{Ecn, Route};
 use haul_wire::{PacketNo, Report, path::Sync};
 
 use crate::EngineError;
@@ -74,6 +76,18 @@ pub(crate) enum Fact {
     Report { report: Box<Report>, at: Time },
     /// Open: data packets arrived and are authentic.
     Arrived(Box<Arrived>),
+    /// Rx, feedback: the newest packets came from elsewhere than the peer.
+    Stranger {
+        route: Route,
+        bytes: usize,
+        at: Time,
+    },
+    /// Open, feedback: the other end asks for an echo, at another address than the peer's or not.
+    Probe { token: u64, to: Option<Route> },
+    /// Open, feedback: an echo came.
+    Echo { token: u64, at: Time },
+    /// Tx: the host refused to send so long datagrams.
+    TooBig { datagram_len: usize },
     /// Open: the sender's view.
     Sync { sync: Sync, at: Time },
     /// Write: blocks were taken off our hands.
@@ -94,7 +108,7 @@ pub(crate) struct Arrived {
     pub(crate) datagram_len: usize,
     pub(crate) at: Time,
     pub(crate) epoch: u8,
-    pub(crate) congestion_experienced: bool,
+    pub(crate) ecn: Option<Ecn>,
 }
 
 /// What the owner of a line may want.

@@ -59,12 +59,9 @@ pub enum EngineError {
     /// The peer went silent or misbehaved, or the circuit breaker opened.
     #[error(transparent)]
     Flow(#[from] FlowError),
-    /// A datagram that fitted the path before does not any more.
-    #[error("the path no longer carries datagrams of {datagram_len} bytes")]
-    PathShrunk {
-        /// Length that was refused by this host.
-        datagram_len: usize,
-    },
+    /// The system gave no random numbers.
+    #[error("no randomness: {0}")]
+    Randomness(#[from] getrandom::Error),
     /// An authenticated datagram that makes no sense: the peer's fault.
     #[error("the peer sent a malformed {0}")]
     Malformed(&'static str),

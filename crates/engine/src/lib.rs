@@ -22,6 +22,7 @@
 mod clock;
 mod driver;
 mod error;
+mod newest;
 mod running;
 mod setup;
 mod stage;

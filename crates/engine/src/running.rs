@@ -18,6 +18,7 @@ use crate::{
     EngineError, ReceiveSetup, SendSetup, Snapshot, Stage,
     clock::Clock,
     driver::{Ask, Desk, Fact, ReceiveDriver, SendDriver},
+    newest::Newest,
     setup::{INBOX_DEPTH, RECEIVE_BUFFERS, SEND_BUFFERS, workers},
     stage,
     stats::{Board, StageCounters},
@@ -84,7 +85,7 @@ pub fn send(setup: SendSetup) -> Result<Running, EngineError> {
         outgoing,
         flow,
     } = setup;
-    let stride = flow.segment_len;
+    let segment_len = flow.segment_len;
     let clock = Clock::start();
     let machine = haul_flow::Sender::new(flow, clock.now())?;
     let mut line = Line::new(Arc::clone(&link.path));
@@ -108,7 +109,15 @@ pub fn send(setup: SendSetup) -> Result<Running, EngineError> {
     line.spawn(Stage::Scan, move || stage::scan::run(&source, &inbox))?;
     let (inbox, source) = (line.inbox.clone(), Arc::clone(&outgoing));
     line.spawn(Stage::Read, move || {
-        stage::read::run(&source, &pool, &plan_in, &filled_out, &inbox, &read, stride)
+        stage::read::run(
+            &source,
+            &pool,
+            &plan_in,
+            &filled_out,
+            &inbox,
+            &read,
+            segment_len,
+        )
     })?;
     for _ in 0..workers() {
         let (sealer, seal) = (Arc::clone(&sealer), Arc::clone(&seal));
@@ -163,11 +172,21 @@ pub fn receive(setup: ReceiveSetup) -> Result<Running, EngineError> {
     line.spawn(Stage::Rx, move || {
         stage::rx::run(&path, &rx_pool, clock, &arrived_out, &halt, &rx)
     })?;
+    let newest = Arc::new(Newest::default());
     for _ in 0..workers() {
         let (opener, open, inbox) = (Arc::clone(&opener), Arc::clone(&open), line.inbox.clone());
         let (arrived_in, opened_out) = (arrived_in.clone(), opened_out.clone());
+        let newest = Arc::clone(&newest);
         line.spawn(Stage::Open, move || {
-            stage::open::run(&opener, clock, &arrived_in, &opened_out, &inbox, &open)
+            stage::open::run(
+                &opener,
+                clock,
+                &arrived_in,
+                &opened_out,
+                &inbox,
+                &newest,
+                &open,
+            )
         })?;
     }
     drop((arrived_in, opened_out));

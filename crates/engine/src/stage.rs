@@ -3,10 +3,12 @@
 
 pub(crate) mod feedback;
 pub(crate) mod open;
+pub(crate) mod probes;
 pub(crate) mod read;
 pub(crate) mod rx;
 pub(crate) mod scan;
 pub(crate) mod seal;
+pub(crate) mod strangers;
 pub(crate) mod tx;
 pub(crate) mod write;
 
@@ -15,6 +17,7 @@ use std::time::Duration;
 use haul_batch::Batch;
 use haul_flow::{Plan, Time};
 use haul_seal::Sealed;
+use haul_udp::{Ecn, Route};
 
 /// How long a stage waits before it looks whether it should end; waiting for datagrams is ended
 /// sooner by the socket.
@@ -33,11 +36,14 @@ pub(crate) struct Departure {
     count: usize,
     release_at: Time,
     gap: Duration,
+    ecn: bool,
 }
 
 /// A batch as it came in.
 pub(crate) struct Landed {
     batch: Batch,
     at: Time,
-    congestion_experienced: bool,
+    ecn: Option<Ecn>,
+    /// Where it came from, if not from the peer.
+    stranger: Option<Route>,
 }

@@ -1,4 +1,5 @@
 use std::{
+    net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -33,6 +34,12 @@ pub struct Snapshot {
     pub sender: Option<SenderStats>,
     /// The receiving machine, on a receiving line.
     pub receiver: Option<ReceiverStats>,
+    /// Length of the datagrams that carry data now.
+    pub datagram_len: usize,
+    /// Where the peer is.
+    pub peer: Option<SocketAddr>,
+    /// How often it has moved to another address or port.
+    pub moves: u64,
     /// Bytes of file content written, on a receiving line; the padding of the last block included.
     pub content_bytes: u64,
     /// Datagrams that were not opened, by cause.

@@ -8,7 +8,7 @@ use haul_disk::{Asked, Incoming, Landing, Outgoing, ReceiveOptions, ScanOptions}
 use haul_engine::{EngineEvent, Link, ReceiveSetup, Running, SendSetup};
 use haul_flow::{Policy, ReceiverConfig, SenderConfig};
 use haul_seal::{Direction, KeyInput, OpenOptions, Opener, Sealer, SessionSecrets};
-use haul_udp::UdpPath;
+use haul_udp::{Route, UdpPath};
 use haul_wire::{
     Header, Kind, Lane, PacketCounter, PacketNo, SessionId, SuiteId, block_len, segment_len,
 };
@@ -82,7 +82,7 @@ fn forge_datagrams(path: &UdpPath) {
             packet: PacketNo(1_000 + number as u64),
         };
         let datagram = [&header.encode()[..], &[0; 100]].concat();
-        path.send(&datagram, datagram.len()).unwrap();
+        path.send(&datagram, datagram.len(), false).unwrap();
     }
 }
 
@@ -97,8 +97,8 @@ fn start_with(
     let ip: IpAddr = ip.parse().unwrap();
     let bind = || UdpPath::bind(ip, ANY_PORT).unwrap();
     let (a, b) = (bind(), bind());
-    a.connect(b.local_addr()).unwrap();
-    b.connect(a.local_addr()).unwrap();
+    a.set_route(Route::to(b.local_addr()));
+    b.set_route(Route::to(a.local_addr()));
     let block = block_len(datagram);
     let segment = segment_len(block);
     if forge {
@@ -141,6 +141,8 @@ fn start_with(
             rate_min_bps: 0,
             initial_rtt,
             free_bytes_initial: FREE_BYTES,
+            ecn: false,
+            remembered: None,
             seed: 1,
         },
     })
@@ -167,7 +169,10 @@ fn complete(ends: Ends) -> haul_disk::Received {
         )
     });
     assert!(matches!(event, EngineEvent::Complete), "{event:?}");
-    let event = ends.sent.recv_timeout(PATIENCE).unwrap();
+    let mut event = ends.sent.recv_timeout(PATIENCE).unwrap();
+    while matches!(event, EngineEvent::Decided(_)) {
+        event = ends.sent.recv_timeout(PATIENCE).unwrap();
+    }
     assert!(matches!(event, EngineEvent::Delivered), "{event:?}");
     ends.sender.stop();
     ends.receiver.stop().received.unwrap()

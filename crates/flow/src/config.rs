@@ -10,10 +10,10 @@ pub const PLAN_BLOCKS_MAX: usize = 64;
 /// How a [`crate::Sender`] begins.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SenderConfig {
-    /// Whole datagram length in bytes, header and tag included; fixed for the session. Must exceed
-    /// [`SEGMENT_OVERHEAD`].
+    /// Length in bytes of a datagram that carries a whole block, header and tag included; the path
+    /// is known to carry it. Must exceed [`SEGMENT_OVERHEAD`].
     pub segment_len: usize,
-    /// Most segments in one plan, 1 to [`PLAN_BLOCKS_MAX`]. More cost less per packet and burst
+    /// Most such segments in one plan, 1 to [`PLAN_BLOCKS_MAX`]. More cost less per packet and burst
     /// more; the rate policy's burst limit applies in any case.
     pub segments_per_batch_max: usize,
     /// Who decides the rate.
@@ -31,6 +31,9 @@ pub struct SenderConfig {
     pub remembered: Option<Remembered>,
     /// Bytes the receiver said it can buffer.
     pub free_bytes_initial: u64,
+    /// Whether to mark datagrams as able to take marks of congestion (ECT(0), RFC 3168), as long as
+    /// the path lets the marks through. Not done under [`Policy::Fixed`], which would not answer.
+    pub ecn: bool,
     /// Seed of all randomness: the phase of the first burst, and the policy's.
     pub seed: u64,
 }

@@ -55,6 +55,6 @@ pub use rate::{
     Decision, Estimates, Policy, RateConfig, RatePolicy, Remembered, Sample, UnknownPolicy,
 };
 pub use receiver::Receiver;
-pub use sender::Sender;
+pub use sender::{EcnFault, EcnState, Sender};
 pub use stats::{ReceiverStats, SenderStats};
 pub use time::Time;

@@ -13,7 +13,10 @@ use crate::{PLAN_BLOCKS_MAX, Time};
 pub struct Plan {
     /// One fresh packet number per block, in order.
     pub run: PacketRun,
-    /// The blocks, as many as `run` has numbers, at least one.
+    /// Length of each datagram, header and tag included.
+    pub datagram_len: usize,
+    /// The blocks, or the parts of blocks, all in as many parts; as many as `run` has numbers, at
+    /// least one.
     pub blocks: ArrayVec<BlockAddr, PLAN_BLOCKS_MAX>,
     /// Not to be sent earlier. May lie in the past: at once, then.
     pub release_at: Time,
@@ -21,4 +24,6 @@ pub struct Plan {
     /// be more, `release_at` alone keeps batches apart, and follows when the rate rises again. Zero
     /// for probes, which are no part of the pace.
     pub gap: Duration,
+    /// Whether to mark the datagrams ECT(0): able to take marks of congestion.
+    pub ecn: bool,
 }

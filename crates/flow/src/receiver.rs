@@ -30,7 +30,7 @@ const NUMBERS_END: u64 = PacketNo::MAX.0 + 1;
 /// 1. [`Self::handle_packet`] for each authenticated data packet, in order of arrival;
 ///    [`Self::handle_sync`] for each synchronisation; [`Self::handle_written`] and
 ///    [`Self::handle_free`] as the writing stage goes on; [`Self::handle_ce`],
-///    [`Self::handle_epoch`] and [`Self::handle_rekey_wanted`] where they apply.
+///    [`Self::handle_ect0`], [`Self::handle_epoch`] and [`Self::handle_rekey_wanted`] where they apply.
 /// 2. [`Self::poll_report`] until `None`: one interval may need several reports.
 /// 3. Sleep until [`Self::poll_timeout`] or an input; [`Self::handle_timeout`], then 2.
 ///
@@ -151,6 +151,11 @@ impl Receiver {
         }
     }
 
+    /// So many more data packets arrived with the ECN mark ECT(0).
+    pub fn handle_ect0(&mut self, packets: u64) {
+        self.counters.ecn_ect0 += packets;
+    }
+
     /// Low eight bits of the largest key epoch seen on data.
     pub fn handle_epoch(&mut self, epoch: u8) {
         if self.epoch != epoch {
@@ -203,6 +208,7 @@ impl Receiver {
             duplicate_blocks: self.counters.duplicate_blocks,
             written_bytes: self.counters.written_bytes,
             free_bytes: self.free_bytes,
+            ecn_ect0: self.counters.ecn_ect0,
             ecn_ce: self.counters.ecn_ce,
             epoch: self.epoch,
             rekey: self.rekey,

@@ -10,11 +10,15 @@
 
 mod chase;
 mod credit;
+mod ecn;
 mod ledger;
 mod loss;
 mod meter;
 mod pacer;
+mod parts;
+mod path;
 mod plans;
+mod pmtu;
 mod reports;
 mod rtt;
 mod sync;
@@ -31,10 +35,13 @@ use crate::{
 };
 use chase::Chase;
 use credit::Credit;
+use ecn::Ecn;
+pub use ecn::{EcnFault, EcnState};
 use ledger::{Arrived, Ledger, Packet};
 use loss::{Evidence, LossDetector};
 use meter::Meter;
 use pacer::Pacer;
+use pmtu::Pmtu;
 use rtt::Rtt;
 use sync::SyncClock;
 use watch::Watch;
@@ -47,8 +54,9 @@ use work::Work;
 /// 1. [`Self::handle_available`] whenever blocks come to exist, [`Self::handle_complete`] once.
 /// 2. [`Self::poll_plan`] until `None`; each plan is sealed, sent at or after its `release_at`,
 ///    then told by [`Self::handle_sent`], in any order of plans.
-/// 3. [`Self::poll_sync`] until `None`; each is sealed and sent at once.
+/// 3. [`Self::poll_sync`] and [`Self::poll_probe`] until `None`; each is sealed and sent at once.
 /// 4. [`Self::handle_report`] for each authenticated report; an error ends the session.
+///    [`Self::handle_echo`] for each authenticated echo.
 /// 5. Sleep until [`Self::poll_timeout`] or an input; at a time-out [`Self::handle_timeout`], then
 ///    from 2. on. [`Self::failure`] says when to stop trying, [`Self::is_delivered`] when done.
 ///
@@ -68,6 +76,7 @@ pub struct Sender {
     chase: Chase,
     recovery: Recovery,
     timing: Timing,
+    path: PathState,
     credit: Credit,
     meter: Meter,
     policy: Box<dyn RatePolicy>,
@@ -88,6 +97,15 @@ struct Recovery {
     probes: ArrayVec<BlockAddr, 2>,
 }
 
+/// What is known of the path itself.
+#[derive(Debug)]
+struct PathState {
+    pmtu: Pmtu,
+    /// In how many parts blocks are planned.
+    parts: usize,
+    ecn: Ecn,
+}
+
 /// Everything that knows when.
 #[derive(Debug)]
 struct Timing {
@@ -100,7 +118,9 @@ struct Timing {
 #[derive(Debug, Default)]
 struct Totals {
     sent_packets: u64,
+    sent_bytes: u64,
     retransmitted_packets: u64,
+    retransmitted_bytes: u64,
     lost_packets: u64,
     spurious_losses: u64,
     delivered_blocks: u64,
@@ -132,7 +152,7 @@ impl Sender {
         Ok(Self {
             clock: now,
             numbers: PacketCounter::new(),
-            ledger: Ledger::new(),
+            ledger: Ledger::new(config.segment_len),
             work: Work::new(),
             chase: Chase::default(),
             recovery: Recovery {
@@ -142,10 +162,15 @@ impl Sender {
                 probes: ArrayVec::new(),
             },
             timing: Timing {
-                pacer: Pacer::new(config.segment_len, phase, burst, now),
+                pacer: Pacer::new(phase, burst, now),
                 watch: Watch::new(now),
                 sync: SyncClock::new(now),
                 rtt,
+            },
+            path: PathState {
+                pmtu: Pmtu::new(config.segment_len, random),
+                parts: 1,
+                ecn: Ecn::new(config.ecn && config.policy != Policy::Fixed),
             },
             credit: Credit::new(config.segment_len, config.free_bytes_initial, now),
             meter: Meter::new(config.segment_len, now),
@@ -202,13 +227,10 @@ impl Sender {
         let config = rate_config(&self.config, known, rtt, seed, now);
         self.policy = rate::policy(policy, config)?;
         self.config.policy = policy;
+        if policy == Policy::Fixed {
+            self.path.ecn.switch_off();
+        }
         Ok(())
-    }
-
-    /// The path has become another one: what the policy knows of its delay no longer holds.
-    pub fn handle_path_change(&mut self, now: Time) {
-        let now = self.tick(now);
-        self.policy.on_path_change(now);
     }
 
     /// All blocks of the stream below this one have arrived.
@@ -234,19 +256,18 @@ impl Sender {
     /// Copies the facts.
     pub fn stats(&self) -> SenderStats {
         let totals = &self.totals;
-        let segment_len = self.config.segment_len as u64;
-        let block_len = segment_len - haul_wire::SEGMENT_OVERHEAD as u64;
+        let block_len = (self.config.segment_len - haul_wire::SEGMENT_OVERHEAD) as u64;
         let rtt = &self.timing.rtt;
         SenderStats {
             sent_packets: totals.sent_packets,
-            sent_bytes: totals.sent_packets * segment_len,
+            sent_bytes: totals.sent_bytes,
             retransmitted_packets: totals.retransmitted_packets,
-            retransmitted_bytes: totals.retransmitted_packets * segment_len,
+            retransmitted_bytes: totals.retransmitted_bytes,
             lost_packets: totals.lost_packets,
             spurious_losses: totals.spurious_losses,
             delivered_blocks: totals.delivered_blocks,
             delivered_bytes: totals.delivered_blocks * block_len,
-            in_flight_bytes: self.ledger.in_flight() * segment_len,
+            in_flight_bytes: self.ledger.in_flight_bytes(),
             credit_bytes: self.credit.bytes(rtt.min()),
             srtt: rtt.srtt(),
             min_rtt: rtt.min(),
@@ -259,6 +280,9 @@ impl Sender {
             estimates: self.policy.estimates(),
             reports: totals.reports,
             pto_count: totals.pto_count,
+            datagram_len: self.datagram_len(),
+            path_falls: self.path.pmtu.falls(),
+            ecn: self.path.ecn.state(),
         }
     }
 

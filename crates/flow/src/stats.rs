@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::{Estimates, Policy};
+use crate::{EcnState, Estimates, Policy};
 
 /// What a [`crate::Sender`] has done and knows; a copy, taken at one moment.
 /// Bytes are of whole datagrams unless said otherwise.
@@ -48,6 +48,12 @@ pub struct SenderStats {
     pub reports: u64,
     /// Times nothing was heard of the packets in flight for a probe time-out.
     pub pto_count: u64,
+    /// Length of the datagrams sent now: of whole blocks, or of parts on a path that has shrunk.
+    pub datagram_len: usize,
+    /// Times the path shrank.
+    pub path_falls: u64,
+    /// Whether datagrams are marked for ECN.
+    pub ecn: EcnState,
 }
 
 /// What a [`crate::Receiver`] has seen; a copy, taken at one moment.
@@ -69,6 +75,8 @@ pub struct ReceiverStats {
     pub ranges: usize,
     /// Reports that were made.
     pub reports: u64,
+    /// Packets that arrived with the ECN mark ECT(0).
+    pub ecn_ect0: u64,
     /// Packets that arrived with the mark "congestion experienced".
     pub ecn_ce: u64,
 }

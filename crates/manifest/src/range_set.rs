@@ -46,6 +46,30 @@ impl RangeSet {
             .is_some_and(|(_, &end)| value < end)
     }
 
+    /// Whether all of `range` is in the set.
+    pub fn covers(&self, range: Range<u64>) -> bool {
+        self.gaps(range).next().is_none()
+    }
+
+    /// What of `range` is not in the set, ascending.
+    pub fn gaps(&self, range: Range<u64>) -> impl Iterator<Item = Range<u64>> + '_ {
+        let Range { start, end } = range;
+        let before = self.ranges.range(..=start).next_back();
+        let mut at = before.map_or(start, |(_, &high)| high.max(start));
+        let mut later = self.ranges.range(start.saturating_add(1).min(end)..end);
+        std::iter::from_fn(move || {
+            while at < end {
+                let (low, high) = later.next().map_or((end, end), |(&low, &high)| (low, high));
+                let gap = at..low;
+                at = at.max(high);
+                if !gap.is_empty() {
+                    return Some(gap);
+                }
+            }
+            None
+        })
+    }
+
     /// The smallest value that is not in the set.
     pub fn first_gap(&self) -> u64 {
         match self.ranges.first_key_value() {

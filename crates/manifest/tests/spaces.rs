@@ -23,6 +23,13 @@ proptest! {
         for value in 0..240 {
             prop_assert_eq!(set.contains(value), model.contains(&value));
         }
+        for (start, len) in [(0, 240), (50, 0), (20, 90), (199, 1)] {
+            let range = start..start + len;
+            let gaps: Vec<u64> = set.gaps(range.clone()).flatten().collect();
+            let missing: Vec<u64> = range.clone().filter(|value| !model.contains(value)).collect();
+            prop_assert_eq!(set.covers(range), missing.is_empty());
+            prop_assert_eq!(gaps, missing);
+        }
         let ranges: Vec<_> = set.ranges().collect();
         let apart = ranges.windows(2).all(|pair| pair[0].end < pair[1].start);
         prop_assert!(apart, "ranges touch: {:?}", ranges);

@@ -1,4 +1,6 @@
-use haul_wire::{BLOCK_ADDR_LEN, BlockAddr, Stream, WireError};
+use std::collections::BTreeMap;
+
+use haul_wire::{BLOCK_ADDR_LEN, BlockAddr, Part, Stream, WireError};
 
 /// How many bytes of a block travel in a simulated datagram. The rest of its length is simulated:
 /// the machines under test never see a block's bytes, so a digest-sized sample proves as much.
@@ -78,6 +80,8 @@ pub(crate) fn open_body(body: &Body) -> Result<(BlockAddr, [u8; SAMPLE_LEN]), Wi
 pub(crate) struct BlockSet {
     list: Vec<u64>,
     content: Vec<u64>,
+    /// Blocks of which parts are present, by address and number of parts.
+    parts: BTreeMap<(BlockAddr, usize), u128>,
     len: u64,
 }
 
@@ -88,12 +92,41 @@ impl BlockSet {
         Self {
             list: words(content.list_blocks),
             content: words(content.content_blocks),
+            parts: BTreeMap::new(),
             len: 0,
         }
     }
 
-    /// Adds a block and says whether it was new. A block outside the content is never new.
+    /// Adds a block, or a part of one, and says whether it was new. A block outside the content is
+    /// never new.
     pub(crate) fn insert(&mut self, addr: BlockAddr) -> bool {
+        if addr.part == Part::WHOLE {
+            return self.insert_whole(addr);
+        }
+        let whole = addr.with_part(Part::WHOLE);
+        if self.contains(whole) {
+            return false;
+        }
+        let (index, count) = (addr.part.index(), addr.part.count());
+        let parts = self.parts.entry((whole, count)).or_default();
+        let new = *parts & 1 << index == 0;
+        *parts |= 1 << index;
+        if parts.count_ones() as usize == count {
+            self.insert_whole(whole);
+        }
+        new
+    }
+
+    fn contains(&self, addr: BlockAddr) -> bool {
+        let words = match addr.stream {
+            Stream::List => &self.list,
+            Stream::Content => &self.content,
+        };
+        let word = words.get((addr.block.0 / 64) as usize);
+        word.is_some_and(|word| word & 1 << (addr.block.0 % 64) != 0)
+    }
+
+    fn insert_whole(&mut self, addr: BlockAddr) -> bool {
         let words = match addr.stream {
             Stream::List => &mut self.list,
             Stream::Content => &mut self.content,

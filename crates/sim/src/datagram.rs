@@ -1,9 +1,15 @@
-use haul_wire::{HEADER_LEN, PacketNo, TAG_LEN};
+use haul_wire::{
+    HEADER_LEN, PacketNo, TAG_LEN,
+    path::{Echo, Probe},
+};
 
 use crate::content::Body;
 
 /// Room for the encoded body of a report; a report that needs more is a violation.
 pub(crate) const REPORT_BODY_MAX: usize = 1100;
+
+/// Length of an echo.
+const ECHO_LEN: usize = 48;
 
 /// A datagram on its way. What is sealed in reality travels open here, and its length is stated.
 #[derive(Debug, Clone)]
@@ -18,6 +24,10 @@ pub(crate) enum Datagram {
     Sync(Vec<u8>),
     /// An encoded [`haul_wire::Report`].
     Report(Vec<u8>),
+    /// A [`haul_wire::path::Probe`], as long as it says.
+    Probe(Probe),
+    /// A [`haul_wire::path::Echo`].
+    Echo(Echo),
 }
 
 impl Datagram {
@@ -26,6 +36,8 @@ impl Datagram {
         match self {
             Self::Data { len, .. } => *len,
             Self::Sync(body) | Self::Report(body) => HEADER_LEN + body.len() + TAG_LEN,
+            Self::Probe(probe) => usize::from(probe.datagram_len),
+            Self::Echo(_) => ECHO_LEN,
         }
     }
 }

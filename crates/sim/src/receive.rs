@@ -1,5 +1,10 @@
+use std::collections::VecDeque;
+
 use haul_flow::{Receiver, ReceiverConfig, Time};
-use haul_wire::{PacketNo, path};
+use haul_wire::{
+    PacketNo,
+    path::{self, Echo},
+};
 
 use crate::{
     clock::ClockConfig,
@@ -24,6 +29,8 @@ pub(crate) struct ReceivingHost {
     arrived: BlockSet,
     numbers: NumberSet,
     block_len: usize,
+    /// Answers to probes, to be sent at once.
+    echoes: VecDeque<Echo>,
     held: (u64, u64),
 }
 
@@ -42,6 +49,7 @@ impl ReceivingHost {
             arrived: BlockSet::new(&scenario.content),
             numbers: NumberSet::default(),
             block_len: scenario.block_len(),
+            echoes: VecDeque::new(),
             held: (0, 0),
         }
     }
@@ -95,7 +103,8 @@ impl ReceivingHost {
                 Ok(sync) => self.machine.handle_sync(&sync, local),
                 Err(error) => observer.violated(Violation::Undecodable(error)),
             },
-            Datagram::Report(_) => (),
+            Datagram::Probe(probe) => self.echoes.push_back(Echo { token: probe.token }),
+            Datagram::Report(_) | Datagram::Echo(_) => (),
         }
         self.look(now, observer);
     }
@@ -139,6 +148,9 @@ impl ReceivingHost {
         now: Time,
         observer: &mut Observer<'_>,
     ) -> Option<Datagram> {
+        if let Some(echo) = self.echoes.pop_front() {
+            return Some(Datagram::Echo(echo));
+        }
         let report = self.machine.poll_report(self.clock.local(now))?;
         let seq = report.seq;
         let mut body = vec![0; REPORT_BODY_MAX];

@@ -44,6 +44,7 @@ impl SendingHost {
             initial_rtt: scenario.initial_rtt,
             remembered: None,
             free_bytes_initial: scenario.disk.buffer_bytes,
+            ecn: false,
             seed: rng.fork(1).bits(),
         };
         Ok(Self {
@@ -111,8 +112,13 @@ impl SendingHost {
         now: Time,
         observer: &mut Observer<'_>,
     ) {
-        let Datagram::Report(body) = datagram else {
-            return;
+        let body = match datagram {
+            Datagram::Report(body) => body,
+            Datagram::Echo(echo) => {
+                self.machine.handle_echo(echo.token, now);
+                return self.drain(now, observer);
+            }
+            _ => return,
         };
         match Report::decode(body) {
             Ok(report) => {
@@ -134,7 +140,7 @@ impl SendingHost {
     fn depart(&mut self, plan: Plan, now: Time, observer: &mut Observer<'_>) {
         let first = plan.run.first();
         for (packet, addr) in (first.0..).map(PacketNo).zip(plan.blocks.iter().copied()) {
-            let bytes = self.segment_len as u64;
+            let bytes = plan.datagram_len as u64;
             observer.note(
                 now,
                 Fact::Sent {
@@ -143,16 +149,17 @@ impl SendingHost {
                     bytes,
                 },
             );
-            self.outbox.push_back(self.data(packet, addr));
+            self.outbox
+                .push_back(self.data(packet, addr, plan.datagram_len));
         }
         self.machine.handle_sent(first, plan.run.len(), now);
     }
 
-    fn data(&self, packet: PacketNo, addr: BlockAddr) -> Datagram {
+    fn data(&self, packet: PacketNo, addr: BlockAddr, len: usize) -> Datagram {
         Datagram::Data {
             packet,
             body: self.content.body(addr),
-            len: self.segment_len,
+            len,
         }
     }
 
@@ -163,7 +170,7 @@ impl SendingHost {
             let planned = Planned {
                 first: plan.run.first(),
                 count: plan.run.len() as u64,
-                bytes: (plan.run.len() * self.segment_len) as u64,
+                bytes: (plan.run.len() * plan.datagram_len) as u64,
                 release_at: plan.release_at,
                 gap: plan.gap,
             };
@@ -176,6 +183,9 @@ impl SendingHost {
             body.truncate(len);
             observer.note(now, Fact::Synced);
             self.outbox.push_back(Datagram::Sync(body));
+        }
+        while let Some(probe) = self.machine.poll_probe(now) {
+            self.outbox.push_back(Datagram::Probe(probe));
         }
         self.gauge(now, observer);
         if self.machine.is_delivered() && !self.delivered {

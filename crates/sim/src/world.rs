@@ -231,8 +231,8 @@ impl<'a> World<'a> {
                 packet: *packet,
                 cause,
             },
-            Datagram::Sync(_) => Fact::SyncLost(cause),
-            Datagram::Report(_) => Fact::ReportLost(cause),
+            Datagram::Sync(_) | Datagram::Probe(_) => Fact::SyncLost(cause),
+            Datagram::Report(_) | Datagram::Echo(_) => Fact::ReportLost(cause),
         };
         self.observer.note(self.now, fact);
     }

@@ -266,14 +266,14 @@ fn engine_code(error: &EngineError) -> ErrorCode {
         EngineError::Seal(error) => seal_code(error),
         EngineError::Flow(
             FlowError::PeerSilent(_) | FlowError::PathBlocked(_) | FlowError::CircuitBreaker { .. },
-        )
-        | EngineError::PathShrunk { .. } => ErrorCode::PathFailed,
+        ) => ErrorCode::PathFailed,
         EngineError::Flow(FlowError::RateRequired | FlowError::Config(_)) => ErrorCode::Usage,
         EngineError::Flow(FlowError::AcknowledgedUnsent { .. }) | EngineError::Malformed(_) => {
             ErrorCode::PeerMisbehaved
         }
         EngineError::Flow(FlowError::NumbersExhausted)
         | EngineError::Udp(_)
+        | EngineError::Randomness(_)
         | EngineError::Panicked(_)
         | EngineError::Thread { .. } => ErrorCode::Internal,
     }

@@ -46,11 +46,13 @@ const PATIENCE: Duration = Duration::from_millis(50);
 const BUFFERS: usize = 2;
 /// Longest datagram of the opening.
 const DATAGRAM_LEN_MAX: usize = PROBE_SIZES[0];
+/// The shortest.
+const DATAGRAM_LEN_MIN: usize = PROBE_SIZES[PROBE_SIZES.len() - 1];
 
 /// An opened path.
 #[derive(Debug)]
 pub(crate) struct OpenedPath {
-    /// The socket, its peer fixed.
+    /// The socket, which knows its peer.
     pub(crate) path: Arc<UdpPath>,
     /// This end's numbering of the path lane, to be continued.
     pub(crate) counter: PacketCounter,
@@ -171,7 +173,7 @@ fn is_probe_size(datagram_len: u16) -> bool {
     PROBE_SIZES.contains(&usize::from(datagram_len))
 }
 
-const _: () = assert!(PROBE_SIZES[2] > HEADER_LEN + TAG_LEN);
+const _: () = assert!(DATAGRAM_LEN_MIN > HEADER_LEN + TAG_LEN);
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Batches to and from a UDP socket, with segmentation and receive offload where the kernel has them.
 //!
-//! One [`UdpPath`] is one socket with one peer. A whole [`haul_batch::Batch`] is one system call with
+//! One [`UdpPath`] is one socket with one peer, who may move. A whole [`haul_batch::Batch`] is one system call with
 //! GSO; where the kernel or a driver refuses, the same bytes go out one datagram at a time. Nothing
 //! here knows what the bytes mean, and nothing here decides when to send them.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -11,6 +11,6 @@ mod send;
 mod socket;
 
 pub use error::UdpError;
-pub use receive::{Arrival, RECEIVE_SLOTS};
+pub use receive::{Arrival, Ecn, RECEIVE_SLOTS, Received};
 pub use send::SendOutcome;
-pub use socket::{BufferSizes, UdpPath};
+pub use socket::{BufferSizes, Route, UdpPath};

@@ -1,6 +1,6 @@
 use std::{
     io::{self, IoSliceMut},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -17,13 +17,46 @@ pub const RECEIVE_SLOTS: usize = 16;
 /// A kernel receive time further back than this is a clock step, not a delay.
 const AGE_MAX: Duration = Duration::from_secs(1);
 
+/// One datagram that was received by itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Received {
+    /// Its length, as far as there was room.
+    pub len: usize,
+    /// Who sent it, or claims to.
+    pub from: SocketAddr,
+    /// The local address it was sent to, where the kernel tells.
+    pub to: Option<IpAddr>,
+}
+
 /// What one slot received.
 #[derive(Debug, Clone, Copy)]
 pub struct Arrival {
+    /// Who sent it, or claims to.
+    pub from: SocketAddr,
+    /// The local address it was sent to, where the kernel tells.
+    pub to: Option<IpAddr>,
     /// How long ago the kernel received it: what the host added is not the network's delay.
     pub age: Duration,
-    /// Whether it carries the ECN mark "congestion experienced".
-    pub congestion_experienced: bool,
+    /// Whether it carries an ECN mark (RFC 3168), and which.
+    pub ecn: Option<Ecn>,
+}
+
+/// An ECN mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ecn {
+    /// ECT(0) or ECT(1): the sender can take marks of congestion.
+    Able,
+    /// CE: congestion experienced.
+    Congestion,
+}
+
+impl Ecn {
+    fn of(meta: &RecvMeta) -> Option<Self> {
+        meta.ecn.map(|mark| match mark {
+            EcnCodepoint::Ce => Self::Congestion,
+            EcnCodepoint::Ect0 | EcnCodepoint::Ect1 => Self::Able,
+        })
+    }
 }
 
 impl UdpPath {
@@ -35,7 +68,7 @@ impl UdpPath {
         &self,
         buffer: &mut [u8],
         patience: Duration,
-    ) -> Result<Option<(usize, SocketAddr)>, UdpError> {
+    ) -> Result<Option<Received>, UdpError> {
         let mut metas = [RecvMeta::default()];
         // With receive offload on, one call may return several datagrams.
         let mut scratch = vec![0; CAPACITY];
@@ -45,7 +78,11 @@ impl UdpPath {
         }
         let len = metas[0].len.min(metas[0].stride).min(buffer.len());
         buffer[..len].copy_from_slice(&scratch[..len]);
-        Ok(Some((len, metas[0].addr)))
+        Ok(Some(Received {
+            len,
+            from: metas[0].addr,
+            to: metas[0].dst_ip,
+        }))
     }
 
     /// Receives into as many of `slots` as there are datagrams waiting, waiting up to `patience` for
@@ -79,8 +116,10 @@ impl UdpPath {
                 .timestamp
                 .map_or(Duration::ZERO, |at| now.saturating_sub(at));
             arrivals.push(Arrival {
+                from: meta.addr,
+                to: meta.dst_ip,
                 age: if age > AGE_MAX { Duration::ZERO } else { age },
-                congestion_experienced: meta.ecn == Some(EcnCodepoint::Ce),
+                ecn: Ecn::of(meta),
             });
         }
         Ok(waited)

@@ -3,8 +3,8 @@ use std::{
     net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
     sync::{
-        OnceLock,
-        atomic::{AtomicBool, AtomicU64},
+        PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -31,11 +31,32 @@ pub struct BufferSizes {
     pub recv: usize,
 }
 
+/// Where the peer is, and how to answer it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// The peer's address.
+    pub peer: SocketAddr,
+    /// The local address that the peer sends to, so that answers come from where it expects them
+    /// on a host with several; `None` leaves it to the routing table, which may change its mind.
+    pub source: Option<IpAddr>,
+}
+
+impl Route {
+    /// To this peer, from wherever the routing table says.
+    pub fn to(peer: SocketAddr) -> Self {
+        Self { peer, source: None }
+    }
+}
+
 /// One UDP socket and its peer. Threads may send and receive at the same time.
+///
+/// The socket is not connected: a peer whose address changes is still heard, and so is everybody
+/// else. Who a datagram is from says [`crate::Arrival::from`].
 pub struct UdpPath {
     pub(crate) socket: Socket,
     pub(crate) state: UdpSocketState,
-    pub(crate) peer: OnceLock<SocketAddr>,
+    /// Read once a batch, written when the peer moves.
+    route: RwLock<Option<Route>>,
     local: SocketAddr,
     buffers: BufferSizes,
     /// Readable once nobody should wait for datagrams any more.
@@ -87,7 +108,7 @@ impl UdpPath {
         Ok(Self {
             socket,
             state,
-            peer: OnceLock::new(),
+            route: RwLock::new(None),
             local,
             buffers,
             waker,
@@ -101,22 +122,25 @@ impl UdpPath {
         self.local
     }
 
-    /// Fixes the peer: from now on the kernel drops datagrams from anywhere else.
-    ///
-    /// # Errors
-    /// [`UdpError::Socket`] when there is no route, or a peer has been fixed before.
-    pub fn connect(&self, peer: SocketAddr) -> Result<(), UdpError> {
-        self.socket
-            .connect(&peer.into())
-            .map_err(UdpError::because("connect"))?;
-        self.peer
-            .set(peer)
-            .map_err(|_| UdpError::because("connect")(io::ErrorKind::AlreadyExists.into()))
+    /// Sets where the peer is from now on.
+    pub fn set_route(&self, route: Route) {
+        // Receive offload's stride, the kernel's time stamp, the mark and the local address are more
+        // than the control messages of quinn-udp 0.6.3 have room for (96 bytes): the mark would be
+        // left out. The local address is of no interest any more once the peer is known.
+        use nix::sys::socket::{setsockopt, sockopt};
+        let _ = setsockopt(&self.socket, sockopt::Ipv4PacketInfo, &false);
+        let _ = setsockopt(&self.socket, sockopt::Ipv6RecvPacketInfo, &false);
+        *self.route.write().unwrap_or_else(PoisonError::into_inner) = Some(route);
     }
 
-    /// The fixed peer.
+    /// Where the peer is.
+    pub fn route(&self) -> Option<Route> {
+        *self.route.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The peer's address.
     pub fn peer(&self) -> Option<SocketAddr> {
-        self.peer.get().copied()
+        self.route().map(|route| route.peer)
     }
 
     /// What the kernel granted of the socket buffers asked for.
@@ -126,19 +150,17 @@ impl UdpPath {
 
     /// Sends datagrams one at a time from now on, as where the kernel has no segmentation offload.
     pub fn disable_segmentation_offload(&self) {
-        self.one_by_one
-            .store(true, std::sync::atomic::Ordering::Relaxed);
+        self.one_by_one.store(true, Relaxed);
     }
 
     /// Whether whole batches still go out in one system call.
     pub fn segmentation_offload(&self) -> bool {
-        !self.one_by_one.load(std::sync::atomic::Ordering::Relaxed)
-            && self.state.max_gso_segments() > 1
+        !self.one_by_one.load(Relaxed) && self.state.max_gso_segments() > 1
     }
 
     /// Datagrams that this host itself refused to send so far (firewall, no buffers).
     pub fn refused(&self) -> u64 {
-        self.refused.load(std::sync::atomic::Ordering::Relaxed)
+        self.refused.load(Relaxed)
     }
 
     /// Ends all waiting, now and from now on: receiving returns at once with what is there.
@@ -187,7 +209,7 @@ impl std::fmt::Debug for UdpPath {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("UdpPath")
             .field("local", &self.local)
-            .field("peer", &self.peer.get())
+            .field("route", &self.route())
             .field("buffers", &self.buffers)
             .finish_non_exhaustive()
     }

@@ -21,12 +21,12 @@ pub enum Kind {
     Challenge = 4,
     /// Echo of the challenge.
     Response = 5,
-    /// Reserved: the first data or report says that the path is open.
-    Ready = 6,
+    /// Asks for an echo: padded to the length it probes, or sent to an address that is new.
+    Probe = 6,
     /// Sender to receiver: reports below this need not be repeated; also a keep-alive.
     Sync = 7,
-    /// Reserved: the end is said over control.
-    Close = 8,
+    /// Answer to a probe.
+    Echo = 8,
 }
 
 impl Kind {
@@ -37,9 +37,9 @@ impl Kind {
             3 => Self::Hello,
             4 => Self::Challenge,
             5 => Self::Response,
-            6 => Self::Ready,
+            6 => Self::Probe,
             7 => Self::Sync,
-            8 => Self::Close,
+            8 => Self::Echo,
             other => return Err(WireError::Kind(other)),
         })
     }

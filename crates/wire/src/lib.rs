@@ -8,7 +8,7 @@
 //! ```text
 //!  0               16      24                                       n-16            n
 //! ┌───────────────┬───────┬────────────────────────────────────────┬───────────────┐
-//! │ header        │ block │ block bytes                            │ tag           │
+//! │ header        │ block │ block bytes, or a part of them         │ tag           │
 //! │ (clear)       │ addr  │                                        │               │
 //! └───────────────┴───────┴────────────────────────────────────────┴───────────────┘
 //!                 ╰─────────── encrypted ─────────────────────────╯
@@ -27,7 +27,10 @@ pub mod path;
 mod report;
 mod suite;
 
-pub use block::{BLOCK_ADDR_LEN, BlockAddr, Stream, block_len, segment_len};
+pub use block::{
+    BLOCK_ADDR_LEN, BlockAddr, PARTS_MAX, Part, Stream, block_len, part_len, parts_needed,
+    segment_len,
+};
 pub use error::WireError;
 pub use header::{HEADER_LEN, Header, Kind, PROTOCOL_VERSION, TAG_LEN};
 pub use id::{BlockNo, Lane, PacketCounter, PacketNo, PacketRun, SessionId};

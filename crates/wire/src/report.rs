@@ -35,6 +35,8 @@ pub struct Report {
     pub written_bytes: u64,
     /// Bytes that the receiver can buffer now.
     pub free_bytes: u64,
+    /// Data packets that arrived with the ECN mark ECT(0), "able".
+    pub ecn_ect0: u64,
     /// Data packets that arrived with the ECN mark "congestion experienced".
     pub ecn_ce: u64,
     /// Largest key epoch seen on data (low eight bits).
@@ -62,6 +64,7 @@ struct Encoded {
     duplicate_blocks: u64,
     written_bytes: u64,
     free_bytes: u64,
+    ecn_ect0: u64,
     ecn_ce: u64,
     epoch: u8,
     rekey: bool,
@@ -96,6 +99,7 @@ impl Report {
             duplicate_blocks: self.duplicate_blocks,
             written_bytes: self.written_bytes,
             free_bytes: self.free_bytes,
+            ecn_ect0: self.ecn_ect0,
             ecn_ce: self.ecn_ce,
             epoch: self.epoch,
             rekey: self.rekey,
@@ -162,6 +166,7 @@ impl Report {
             duplicate_blocks: encoded.duplicate_blocks,
             written_bytes: encoded.written_bytes,
             free_bytes: encoded.free_bytes,
+            ecn_ect0: encoded.ecn_ect0,
             ecn_ce: encoded.ecn_ce,
             epoch: encoded.epoch,
             rekey: encoded.rekey,
@@ -188,6 +193,7 @@ mod tests {
             duplicate_blocks: 3,
             written_bytes: 1_200_000,
             free_bytes: 64 << 20,
+            ecn_ect0: 900,
             ecn_ce: 0,
             epoch: 0,
             rekey: false,

@@ -4,7 +4,7 @@
 
 use std::fmt::Debug;
 
-use haul_wire::path::{Challenge, Close, Hello, Ready, Response, Sync, decode, encode};
+use haul_wire::path::{Challenge, Echo, Hello, Probe, Response, Sync, decode, encode};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// A body that decodes is what decoding its encoding gives.
@@ -16,9 +16,9 @@ pub fn check(data: &[u8]) -> bool {
         0 => survives::<Hello>(body),
         1 => survives::<Challenge>(body),
         2 => survives::<Response>(body),
-        3 => survives::<Ready>(body),
+        3 => survives::<Probe>(body),
         4 => survives::<Sync>(body),
-        _ => survives::<Close>(body),
+        _ => survives::<Echo>(body),
     }
 }
 

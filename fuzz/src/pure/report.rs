@@ -62,6 +62,7 @@ fn sender(policy: Policy) -> Sender {
         initial_rtt: Duration::from_millis(40),
         remembered: None,
         free_bytes_initial: 1 << 20,
+        ecn: true,
         seed: 1,
     };
     let mut sender = Sender::new(config, Time::ZERO).expect("a sound configuration");
@@ -77,6 +78,7 @@ fn drive(sender: &mut Sender, now: Time) {
         sender.handle_timeout(now);
     }
     let mut plans = 0;
+    while sender.poll_probe(now).is_some() {}
     while let Some(plan) = sender.poll_plan(now) {
         sender.handle_sent(plan.run.first(), plan.run.len(), now);
         plans += 1;

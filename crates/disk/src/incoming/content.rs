@@ -1,57 +1,81 @@
-//! Content blocks into files.
+//! Content into files.
 
-use std::{io::IoSlice, ops::Range};
+use std::{cmp::Reverse, io::IoSlice, ops::Range};
 
-use haul_manifest::{ChangeKind, Piece, TORN};
+use haul_manifest::{ChangeKind, Piece};
 
 use super::{Incoming, waiting::Held};
 use crate::DiskError;
 
+/// A block of content, or a part of one, by its bytes' place in content space.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fragment<'a> {
+    pub(super) at: u64,
+    pub(super) is_torn: bool,
+    pub(super) bytes: &'a [u8],
+}
+
+impl<'a> Fragment<'a> {
+    fn range(&self) -> Range<u64> {
+        self.at..self.end()
+    }
+
+    fn end(&self) -> u64 {
+        self.at + self.bytes.len() as u64
+    }
+
+    /// The bytes of it that lie at `range`.
+    fn cut(self, range: Range<u64>) -> Self {
+        let bytes: &'a [u8] = self.bytes;
+        Self {
+            at: range.start,
+            bytes: &bytes[(range.start - self.at) as usize..(range.end - self.at) as usize],
+            ..self
+        }
+    }
+}
+
 impl Incoming {
-    /// Places what can be placed and keeps the rest; returns how many blocks had arrived before.
-    /// Numbers still carry their mark.
+    /// Places what can be placed and keeps the rest; returns how many had arrived before.
     pub(super) fn place_contents(
         &mut self,
-        blocks: &mut Vec<(u64, &[u8])>,
+        fragments: Vec<Fragment<'_>>,
     ) -> Result<u64, DiskError> {
-        let count = blocks.len();
-        blocks.sort_by_key(|(block, _)| *block & !TORN);
-        blocks.dedup_by_key(|(block, _)| *block & !TORN);
-        blocks.retain(|(block, _)| {
-            let block = *block & !TORN;
-            !self.arrived.contains(block) && !self.waiting.contains(block)
-        });
-        let duplicates = count - blocks.len();
+        let (fragments, duplicates) = self.news(fragments);
         let placeable = self.placeable();
-        let mut at = 0;
-        while let Some((first, bytes)) = blocks.get(at) {
-            let block = first & !TORN;
-            if self.total_blocks().is_some_and(|total| block >= total) {
+        let mut next = 0;
+        while let Some(fragment) = fragments.get(next) {
+            if self.total_bytes().is_some_and(|total| fragment.at >= total) {
                 return Err(DiskError::BlockBeyondEnd);
             }
-            if block >= placeable {
-                self.waiting.hold_unlisted(block, bytes, first & TORN != 0);
-                at += 1;
-            } else if first & TORN != 0 {
-                self.place_torn(block, bytes)?;
-                at += 1;
+            if fragment.end() > placeable {
+                self.waiting.hold_unlisted(fragment);
+                next += 1;
+            } else if fragment.is_torn {
+                self.place_torn(fragment)?;
+                next += 1;
             } else {
-                let run = run_len(&blocks[at..], placeable);
-                self.write_run(block, &blocks[at..at + run])?;
-                at += run;
+                let run = run_len(&fragments[next..], placeable);
+                self.write_run(&fragments[next..next + run])?;
+                next += run;
             }
         }
-        Ok(duplicates as u64)
+        Ok(duplicates)
     }
 
     /// Places what has been waiting for the list.
     pub(super) fn settle(&mut self) -> Result<(), DiskError> {
         let placeable = self.placeable();
-        while let Some((block, Held { bytes, is_torn })) = self.waiting.take_below(placeable) {
+        while let Some((at, Held { bytes, is_torn })) = self.waiting.take_below(placeable) {
+            let fragment = Fragment {
+                at,
+                is_torn,
+                bytes: &bytes,
+            };
             if is_torn {
-                self.place_torn(block, &bytes)?;
+                self.place_torn(&fragment)?;
             } else {
-                self.write_run(block, &[(block, &bytes)])?;
+                self.write_missing(&fragment)?;
             }
         }
         Ok(())
@@ -59,81 +83,134 @@ impl Incoming {
 
     /// The list has said of a torn block what is whole in it.
     pub(super) fn announce_torn(&mut self, block: u64) -> Result<(), DiskError> {
-        if self.arrived.contains(block) {
-            return Ok(());
+        let range = self.block_range(block);
+        for (at, bytes) in self.waiting.announce(block, range.clone())? {
+            self.write_missing(&Fragment {
+                at,
+                is_torn: true,
+                bytes: &bytes,
+            })?;
         }
-        match self.waiting.announce(block)? {
-            Some(bytes) => self.write_run(block, &[(block, &bytes)]),
-            None => Ok(()),
+        if self.arrived.covers(range) {
+            self.waiting.forget_announced(block);
         }
+        Ok(())
     }
 
-    /// A block with zeros in place of what could not be read.
-    fn place_torn(&mut self, block: u64, bytes: &[u8]) -> Result<(), DiskError> {
-        let range = self.range(block, 1);
+    /// What of the fragments has not arrived, in order and each byte once; and how many of them had
+    /// arrived altogether.
+    fn news<'a>(&self, mut fragments: Vec<Fragment<'a>>) -> (Vec<Fragment<'a>>, u64) {
+        // Of those that begin at the same byte the longest has it all.
+        fragments.sort_by_key(|fragment| (fragment.at, Reverse(fragment.bytes.len())));
+        let mut news = Vec::with_capacity(fragments.len());
+        let mut duplicates = 0;
+        let mut end = 0;
+        for fragment in fragments {
+            let before = news.len();
+            let range = fragment.at.max(end)..fragment.end();
+            if !range.is_empty() && !self.waiting.contains(&fragment) {
+                let gaps = self.arrived.gaps(range);
+                news.extend(gaps.map(|gap| fragment.cut(gap)));
+            }
+            duplicates += u64::from(news.len() == before);
+            end = end.max(fragment.end());
+        }
+        (news, duplicates)
+    }
+
+    /// Bytes with zeros among them, in place of what could not be read.
+    fn place_torn(&mut self, fragment: &Fragment<'_>) -> Result<(), DiskError> {
+        let block = fragment.at / self.block_len as u64;
+        let range = self.block_range(block);
+        if self.arrived.covers(fragment.range()) {
+            // An intact copy came meanwhile, and what was announced of the block is forgotten.
+            return Ok(());
+        }
         if self.map.is_shared(range.clone()) {
-            if !self.waiting.take_announced(block) {
-                self.waiting.hold_torn(block, bytes);
+            if !self.waiting.is_announced(block) {
+                self.waiting.hold_torn(fragment);
                 return Ok(());
             }
-        } else if let Some(piece) = self.map.pieces(range).next() {
+        } else if let Some(piece) = self.map.pieces(range.clone()).next() {
             let why = ChangeKind::Modified;
             self.files.spoil(&mut self.tree, piece.file, why)?;
         }
-        self.write_run(block, &[(block, bytes)])
+        self.write_missing(fragment)?;
+        if self.arrived.covers(range) {
+            self.waiting.forget_announced(block);
+        }
+        Ok(())
     }
 
-    /// Writes consecutive blocks, the first of which is `first`.
-    fn write_run(&mut self, first: u64, blocks: &[(u64, &[u8])]) -> Result<(), DiskError> {
-        let run = self.range(first, blocks.len());
-        let pieces: Vec<Piece> = self.map.pieces(run.clone()).collect();
-        let mut slices = Vec::with_capacity(blocks.len());
+    /// Writes what has not been written: parts of a block may overlap the whole of it.
+    fn write_missing(&mut self, fragment: &Fragment<'_>) -> Result<(), DiskError> {
+        let gaps: Vec<_> = self.arrived.gaps(fragment.range()).collect();
+        for gap in gaps {
+            self.write_run(&[fragment.cut(gap)])?;
+        }
+        Ok(())
+    }
+
+    /// Writes a run of fragments that follow each other, none of which has been written.
+    fn write_run(&mut self, run: &[Fragment<'_>]) -> Result<(), DiskError> {
+        let (Some(first), Some(last)) = (run.first(), run.last()) else {
+            return Ok(());
+        };
+        let range = first.at..last.end();
+        let pieces: Vec<Piece> = self.map.pieces(range.clone()).collect();
+        let mut slices = Vec::with_capacity(run.len());
         for piece in &pieces {
-            let range = piece.content.start - run.start..piece.content.end - run.start;
-            gather(blocks, self.block_len, range, &mut slices);
+            let piece_range = piece.content.start - range.start..piece.content.end - range.start;
+            gather(run, piece_range, &mut slices);
             self.files.write(&mut self.tree, piece, &mut slices)?;
             slices.clear();
         }
-        self.arrived.insert(first..first + blocks.len() as u64);
-        self.written += (blocks.len() * self.block_len) as u64;
-        let floor = self.arrived.first_gap() * self.block_len as u64;
+        self.written += self.arrived.insert(range);
+        let block_len = self.block_len as u64;
+        let floor = self.arrived.first_gap() / block_len * block_len;
         self.map.release(floor.min(self.map.end()));
         Ok(())
     }
 
-    /// Blocks below this have all their files listed.
+    /// The content before this byte has all its files listed.
     fn placeable(&self) -> u64 {
-        let whole = self.inflow.content_bytes() / self.block_len as u64;
-        self.total_blocks().unwrap_or(whole)
+        let block_len = self.block_len as u64;
+        let whole = self.inflow.content_bytes() / block_len * block_len;
+        self.total_bytes().unwrap_or(whole)
     }
 
-    fn range(&self, first: u64, count: usize) -> Range<u64> {
-        let block_len = self.block_len as u64;
-        first * block_len..(first + count as u64) * block_len
+    fn block_range(&self, block: u64) -> Range<u64> {
+        let start = block.saturating_mul(self.block_len as u64);
+        start..start.saturating_add(self.block_len as u64)
     }
 }
 
-/// How many blocks follow each other from the first on, whole and below `end`.
-fn run_len(blocks: &[(u64, &[u8])], end: u64) -> usize {
-    let pairs = blocks.windows(2);
+/// How many fragments follow each other from the first on, whole, not beyond `end`, and as long as
+/// the first but for the last of them.
+fn run_len(fragments: &[Fragment<'_>], end: u64) -> usize {
+    let len = fragments.first().map_or(0, |first| first.bytes.len());
+    let pairs = fragments.windows(2);
     1 + pairs
-        .take_while(|pair| pair[1].0 == pair[0].0 + 1 && pair[1].0 < end)
+        .take_while(|pair| {
+            let (before, next) = (&pair[0], &pair[1]);
+            before.bytes.len() == len
+                && next.at == before.end()
+                && next.bytes.len() <= len
+                && next.end() <= end
+                && !next.is_torn
+        })
         .count()
 }
 
-/// The bytes `range` of the blocks, taken as one.
-fn gather<'a>(
-    blocks: &[(u64, &'a [u8])],
-    block_len: usize,
-    range: Range<u64>,
-    slices: &mut Vec<IoSlice<'a>>,
-) {
+/// The bytes `range` of a run of fragments, taken as one.
+fn gather<'a>(run: &[Fragment<'a>], range: Range<u64>, slices: &mut Vec<IoSlice<'a>>) {
+    let len = run.first().map_or(1, |first| first.bytes.len());
     let (start, end) = (range.start as usize, range.end as usize);
-    let (first, last) = (start / block_len, (end - 1) / block_len);
-    for (index, (_, bytes)) in blocks.iter().enumerate().take(last + 1).skip(first) {
-        let base = index * block_len;
+    let (first, last) = (start / len, (end - 1) / len);
+    for (index, fragment) in run.iter().enumerate().take(last + 1).skip(first) {
+        let base = index * len;
         let from = start.saturating_sub(base);
-        let to = (end - base).min(block_len);
-        slices.push(IoSlice::new(&bytes[from..to]));
+        let to = (end - base).min(fragment.bytes.len());
+        slices.push(IoSlice::new(&fragment.bytes[from..to]));
     }
 }

@@ -2,42 +2,55 @@ use std::collections::BTreeMap;
 
 use haul_manifest::{Entry, ListError, ListReader};
 
-/// The list's blocks, put in order and decoded.
+/// The list's bytes, put in order and decoded.
 #[derive(Debug, Default)]
 pub(super) struct Inflow {
     reader: ListReader,
-    /// The block that the reader needs next.
+    /// Where the byte is that the reader needs next.
     next: u64,
+    /// What came before its turn, by the place of its first byte.
     early: BTreeMap<u64, Box<[u8]>>,
     early_bytes: u64,
 }
 
 impl Inflow {
-    /// Takes a block; `false` when it had arrived before.
-    pub(super) fn take(&mut self, block: u64, bytes: &[u8]) -> bool {
-        if block < self.next || self.early.contains_key(&block) {
+    /// Takes bytes of the list, of which the first is at `at`; `false` when they had arrived before.
+    pub(super) fn take(&mut self, at: u64, bytes: &[u8]) -> bool {
+        let end = at + bytes.len() as u64;
+        let waiting = self.early.get(&at).map_or(0, |early| early.len());
+        if end <= self.next || waiting >= bytes.len() {
             return false;
         }
-        if block > self.next {
-            self.early.insert(block, bytes.into());
-            self.early_bytes += bytes.len() as u64;
+        if at > self.next {
+            self.early.insert(at, bytes.into());
+            self.early_bytes += (bytes.len() - waiting) as u64;
             return true;
         }
-        self.reader.push(bytes);
-        self.next += 1;
-        while let Some(bytes) = self.early.remove(&self.next) {
+        self.read(at, bytes);
+        while let Some(entry) = self.early.first_entry()
+            && *entry.key() <= self.next
+        {
+            let (at, bytes) = entry.remove_entry();
             self.early_bytes -= bytes.len() as u64;
-            self.reader.push(&bytes);
-            self.next += 1;
+            self.read(at, &bytes);
         }
         true
+    }
+
+    /// Reads what has not been read of bytes that do not begin too late.
+    fn read(&mut self, at: u64, bytes: &[u8]) {
+        let known = (self.next - at) as usize;
+        if let Some(fresh) = bytes.get(known..) {
+            self.reader.push(fresh);
+            self.next += fresh.len() as u64;
+        }
     }
 
     pub(super) fn next_entry(&mut self) -> Result<Option<Entry>, ListError> {
         self.reader.next_entry()
     }
 
-    /// Bytes that wait for a block before them.
+    /// Bytes that wait for others before them.
     pub(super) fn waiting_bytes(&self) -> u64 {
         self.early_bytes
     }

@@ -24,10 +24,11 @@ use haul_batch::Batch;
 use haul_manifest::{
     ContentMap, DirId, Entry, FileNo, Layout, ListError, Meta, Name, RangeSet, SkipKind, TORN, VOID,
 };
-use haul_wire::{BLOCK_ADDR_LEN, BlockAddr, HEADER_LEN, Stream, TAG_LEN};
+use haul_wire::{BLOCK_ADDR_LEN, BlockAddr, HEADER_LEN, Part, Stream, TAG_LEN, part_len};
 
 use self::{
     attributes::Attributes,
+    content::Fragment,
     dirs::Dirs,
     files::{Files, Listed},
     inflow::Inflow,
@@ -77,7 +78,7 @@ pub struct Incoming {
     inflow: Inflow,
     map: ContentMap,
     next_file: u64,
-    /// Content blocks that have been placed.
+    /// Bytes of content that have been placed, the padding of the last block included.
     arrived: RangeSet,
     waiting: Waiting,
     /// Whether something has come to the top already.
@@ -134,7 +135,7 @@ impl Incoming {
         })
     }
 
-    /// Takes the blocks of a batch: `segments` tells which segment holds which block.
+    /// Takes the blocks of a batch, or parts of blocks: `segments` tells which segment holds which.
     ///
     /// # Errors [`DiskError`] when the peer misbehaves or the file system gives up; the transfer is
     /// over then.
@@ -148,18 +149,24 @@ impl Incoming {
         let mut duplicates = 0;
         let mut contents = Vec::with_capacity(segments.len());
         for (addr, index) in segments {
-            let bytes = self.payload(batch.segment(usize::from(*index)))?;
+            let bytes = self.payload(batch.segment(usize::from(*index)), addr.part)?;
+            let start = addr.part.range(self.block_len).start as u64;
+            let place = |block: u64| block * self.block_len as u64 + start;
             match addr.stream {
                 Stream::Content if addr.block.0 == VOID => duplicates += 1,
-                Stream::Content => contents.push((addr.block.0, bytes)),
-                Stream::List if self.inflow.take(addr.block.0, bytes) => {
+                Stream::Content => contents.push(Fragment {
+                    at: place(addr.block.0 & !TORN),
+                    is_torn: addr.block.0 & TORN != 0,
+                    bytes,
+                }),
+                Stream::List if self.inflow.take(place(addr.block.0), bytes) => {
                     list_bytes += bytes.len() as u64;
                 }
                 Stream::List => duplicates += 1,
             }
         }
         self.read_list()?;
-        duplicates += self.place_contents(&mut contents)?;
+        duplicates += self.place_contents(contents)?;
         let waiting_bytes = self.waiting.bytes() + self.inflow.waiting_bytes();
         if waiting_bytes > WAITING_BYTES_MAX {
             return Err(DiskError::TooMuchWaiting);
@@ -175,7 +182,7 @@ impl Incoming {
 
     /// Whether the list has ended and every block it speaks of has been placed.
     pub fn is_complete(&self) -> bool {
-        self.total_blocks() == Some(self.arrived.len()) && self.waiting.is_empty()
+        self.total_bytes() == Some(self.arrived.len()) && self.waiting.is_empty()
     }
 
     /// What has been received so far.
@@ -207,19 +214,24 @@ impl Incoming {
     /// Ends without finishing. Files that are whole stay; the others keep their partial names.
     pub fn abandon(self) {}
 
-    fn payload<'a>(&self, segment: &'a [u8]) -> Result<&'a [u8], DiskError> {
+    fn payload<'a>(&self, segment: &'a [u8], part: Part) -> Result<&'a [u8], DiskError> {
         let end = segment.len().saturating_sub(TAG_LEN);
+        let len = part.range(self.block_len).len();
         match segment.get(HEADER_LEN + BLOCK_ADDR_LEN..end) {
-            Some(bytes) if bytes.len() == self.block_len => Ok(bytes),
+            Some(bytes) if len > 0 && bytes.len() == part_len(self.block_len, part.count()) => {
+                Ok(&bytes[..len])
+            }
             other => Err(DiskError::BlockLength(other.map_or(0, <[u8]>::len))),
         }
     }
 
-    /// How many content blocks there are, once the list has ended.
-    fn total_blocks(&self) -> Option<u64> {
+    /// How many bytes of content there are, the last block's padding included, once the list has
+    /// ended.
+    fn total_bytes(&self) -> Option<u64> {
         let bytes = self.inflow.content_bytes();
-        let blocks = bytes.div_ceil(self.block_len as u64);
-        self.inflow.is_ended().then_some(blocks)
+        let padded = bytes.checked_next_multiple_of(self.block_len as u64);
+        // What is out of this world is refused when the list ends.
+        self.inflow.is_ended().then_some(padded.unwrap_or(u64::MAX))
     }
 
     fn read_list(&mut self) -> Result<(), DiskError> {
@@ -353,12 +365,11 @@ impl Incoming {
     }
 
     fn check_end(&self) -> Result<(), DiskError> {
-        let total = self.total_blocks().unwrap_or(0);
-        if total > TORN {
+        let total = self.total_bytes().unwrap_or(0);
+        if total.div_ceil(self.block_len as u64) > TORN {
             return Err(ListError::Overflow.into());
         }
-        let beyond = |block: Option<u64>| block.is_some_and(|block| block >= total);
-        if beyond(self.waiting.last_block()) {
+        if self.waiting.last_at().is_some_and(|at| at >= total) {
             return Err(DiskError::BlockBeyondEnd);
         }
         Ok(())

@@ -1,12 +1,16 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
+use super::content::Fragment;
 use crate::DiskError;
 
 /// Most torn blocks that may be announced before they arrive.
 const ANNOUNCED_MAX: usize = 1 << 20;
 
-/// Content blocks that cannot be placed yet. Copied out of their batches, which go back to receive
-/// more.
+/// Content that cannot be placed yet, by its first byte's place. Copied out of its batches, which go
+/// back to receive more.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     /// Those whose list entries have not arrived.
@@ -18,6 +22,9 @@ pub(super) struct Waiting {
     bytes: u64,
 }
 
+/// Bytes and the place of the first.
+type Placed = (u64, Box<[u8]>);
+
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) bytes: Box<[u8]>,
@@ -25,54 +32,78 @@ pub(super) struct Held {
 }
 
 impl Waiting {
-    pub(super) fn contains(&self, block: u64) -> bool {
-        self.unlisted.contains_key(&block) || self.torn.contains_key(&block)
+    /// Whether these bytes wait already, as themselves or as the beginning of more.
+    pub(super) fn contains(&self, fragment: &Fragment<'_>) -> bool {
+        let unlisted = self.unlisted.get(&fragment.at).map(|held| held.bytes.len());
+        let torn = self.torn.get(&fragment.at).map(|bytes| bytes.len());
+        unlisted.max(torn) >= Some(fragment.bytes.len())
     }
 
-    pub(super) fn hold_unlisted(&mut self, block: u64, bytes: &[u8], is_torn: bool) {
-        self.bytes += bytes.len() as u64;
-        let bytes = bytes.into();
-        self.unlisted.insert(block, Held { bytes, is_torn });
+    pub(super) fn hold_unlisted(&mut self, fragment: &Fragment<'_>) {
+        let held = Held {
+            bytes: fragment.bytes.into(),
+            is_torn: fragment.is_torn,
+        };
+        self.bytes += held.bytes.len() as u64;
+        if let Some(shorter) = self.unlisted.insert(fragment.at, held) {
+            self.bytes -= shorter.bytes.len() as u64;
+        }
     }
 
-    pub(super) fn hold_torn(&mut self, block: u64, bytes: &[u8]) {
-        self.bytes += bytes.len() as u64;
-        self.torn.insert(block, bytes.into());
+    pub(super) fn hold_torn(&mut self, fragment: &Fragment<'_>) {
+        self.bytes += fragment.bytes.len() as u64;
+        if let Some(shorter) = self.torn.insert(fragment.at, fragment.bytes.into()) {
+            self.bytes -= shorter.len() as u64;
+        }
     }
 
-    /// The lowest unlisted block, if it is below `end`.
+    /// The first that is unlisted, if it ends by `end`.
     pub(super) fn take_below(&mut self, end: u64) -> Option<(u64, Held)> {
         let entry = self.unlisted.first_entry()?;
-        if *entry.key() >= end {
+        if *entry.key() + entry.get().bytes.len() as u64 > end {
             return None;
         }
-        let (block, held) = entry.remove_entry();
+        let (at, held) = entry.remove_entry();
         self.bytes -= held.bytes.len() as u64;
-        Some((block, held))
+        Some((at, held))
     }
 
-    /// The list has said what is whole in a torn block: takes it if it is here, otherwise remembers
-    /// that it need not wait.
-    pub(super) fn announce(&mut self, block: u64) -> Result<Option<Box<[u8]>>, DiskError> {
-        if let Some(bytes) = self.torn.remove(&block) {
-            self.bytes -= bytes.len() as u64;
-            return Ok(Some(bytes));
-        }
+    /// The list has said what is whole in a torn block, whose bytes are `range`: takes what is here
+    /// of it, and remembers that the rest need not wait.
+    pub(super) fn announce(
+        &mut self,
+        block: u64,
+        range: Range<u64>,
+    ) -> Result<Vec<Placed>, DiskError> {
         if self.announced.len() >= ANNOUNCED_MAX {
             return Err(DiskError::TooManyUnfinished);
         }
         self.announced.insert(block);
-        Ok(None)
+        let places: Vec<u64> = self.torn.range(range).map(|(&at, _)| at).collect();
+        let mut taken = Vec::with_capacity(places.len());
+        for at in places {
+            if let Some(bytes) = self.torn.remove(&at) {
+                self.bytes -= bytes.len() as u64;
+                taken.push((at, bytes));
+            }
+        }
+        Ok(taken)
     }
 
-    /// Whether the list has spoken of this torn block; it is forgotten then.
-    pub(super) fn take_announced(&mut self, block: u64) -> bool {
-        self.announced.remove(&block)
+    /// Whether the list has spoken of this torn block.
+    pub(super) fn is_announced(&self, block: u64) -> bool {
+        self.announced.contains(&block)
     }
 
-    pub(super) fn last_block(&self) -> Option<u64> {
-        let unlisted = self.unlisted.last_key_value().map(|(block, _)| *block);
-        unlisted.max(self.torn.last_key_value().map(|(block, _)| *block))
+    /// All of the block has arrived.
+    pub(super) fn forget_announced(&mut self, block: u64) {
+        self.announced.remove(&block);
+    }
+
+    /// Where the last of it begins.
+    pub(super) fn last_at(&self) -> Option<u64> {
+        let unlisted = self.unlisted.last_key_value().map(|(at, _)| *at);
+        unlisted.max(self.torn.last_key_value().map(|(at, _)| *at))
     }
 
     pub(super) fn bytes(&self) -> u64 {

@@ -28,7 +28,9 @@ use haul_disk::{
     Asked, Available, DiskError, Incoming, Landing, Outgoing, ReceiveOptions, Received, ScanOptions,
 };
 use haul_manifest::RangeSet;
-use haul_wire::{BLOCK_ADDR_LEN, BlockAddr, BlockNo, HEADER_LEN, Stream, segment_len};
+use haul_wire::{
+    BLOCK_ADDR_LEN, BlockAddr, BlockNo, HEADER_LEN, Part, Stream, part_len, segment_len,
+};
 
 pub const BLOCK_LEN: usize = 1400;
 
@@ -78,6 +80,8 @@ impl Drop for Seed {
 pub struct Network {
     pub loss_percent: u64,
     pub repeat_percent: u64,
+    /// Blocks that travel in parts.
+    pub parts_percent: u64,
     /// Blocks under way at a time.
     pub window: usize,
     pub shuffle: bool,
@@ -86,12 +90,14 @@ pub struct Network {
 pub const CLEAN: Network = Network {
     loss_percent: 0,
     repeat_percent: 0,
+    parts_percent: 0,
     window: 4096,
     shuffle: false,
 };
 pub const ROUGH: Network = Network {
     loss_percent: 20,
     repeat_percent: 10,
+    parts_percent: 30,
     window: 2000,
     shuffle: true,
 };
@@ -220,7 +226,11 @@ impl Line {
             let next = &mut self.next[index(stream)];
             while *next < end && self.under_way.len() < self.network.window {
                 let block = BlockNo(*next);
-                self.under_way.push(BlockAddr { stream, block });
+                self.under_way.push(BlockAddr {
+                    stream,
+                    block,
+                    part: Part::WHOLE,
+                });
                 *next += 1;
             }
         }
@@ -240,11 +250,16 @@ impl Line {
             self.grow(available);
         }
         let mut segments = Vec::new();
+        let mut in_parts = Vec::new();
         for (at, segment) in batch.segments().enumerate() {
             let body = &segment[HEADER_LEN..][..BLOCK_ADDR_LEN];
             let addr = BlockAddr::decode(body).unwrap();
             if random.chance(self.network.loss_percent) {
                 self.under_way.push(blocks[at]);
+                continue;
+            }
+            if random.chance(self.network.parts_percent) {
+                in_parts.push((blocks[at], addr, segment[24..24 + BLOCK_LEN].to_vec()));
                 continue;
             }
             segments.push((addr, at as u8));
@@ -256,6 +271,13 @@ impl Line {
             }
         }
         incoming.place(batch, &segments)?;
+        for (block, addr, bytes) in in_parts {
+            if self.deliver_in_parts(incoming, random, addr, &bytes)? {
+                self.delivered[index(block.stream)].insert(block.block.0..block.block.0 + 1);
+            } else {
+                self.under_way.push(block);
+            }
+        }
         assert_eq!(self.pool.free(), 2, "no batch is held back");
         for stream in [Stream::List, Stream::Content] {
             // Copies still under way may be asked for again although they are released.
@@ -265,6 +287,30 @@ impl Line {
             }
         }
         Ok(())
+    }
+
+    /// Cuts a block in a few parts, loses some; whether all have arrived.
+    fn deliver_in_parts(
+        &mut self,
+        incoming: &mut Incoming,
+        random: &mut Random,
+        addr: BlockAddr,
+        bytes: &[u8],
+    ) -> Result<bool, DiskError> {
+        let count = 2 + random.below(7);
+        let mut batch = self.pool.try_take().unwrap();
+        batch.shape(segment_len(part_len(BLOCK_LEN, count)), count);
+        let mut segments = Vec::new();
+        for (at, segment) in batch.segments_mut().enumerate() {
+            let part = Part::new(at, count).unwrap();
+            let range = part.range(BLOCK_LEN);
+            segment[24..24 + range.len()].copy_from_slice(&bytes[range]);
+            if !random.chance(self.network.loss_percent) {
+                segments.push((addr.with_part(part), at as u8));
+            }
+        }
+        incoming.place(batch, &segments)?;
+        Ok(segments.len() == count)
     }
 
     fn pick(&mut self, random: &mut Random) -> Vec<BlockAddr> {

@@ -5,16 +5,16 @@ use std::{
 };
 
 use crossbeam_channel::Receiver;
-use haul_batch::Pool;
+use haul_batch::{Batch, Pool};
 use haul_flow::Time;
-use haul_seal::{Opener, Sealer};
-use haul_udp::UdpPath;
+use haul_seal::{Opener, Sealer, body_range};
+use haul_udp::{Route, UdpPath};
 use haul_wire::{
     HEADER_LEN, Kind, Lane, PacketCounter, PacketRun, TAG_LEN,
-    path::{self, Response},
+    path::{self, Echo, Probe, Response},
 };
 
-use super::Fact;
+use super::{Fact, roaming::Roaming};
 use crate::{
     EngineError, EngineEvent, Link, OnEvent, Snapshot, Stage, clock::Clock, setup::CONTROL_BUFFERS,
     stats::Board,
@@ -22,12 +22,25 @@ use crate::{
 
 /// Room for the largest small datagram; fits any path that was opened.
 const SMALL_DATAGRAM_LEN: usize = 1200;
+/// Length of a challenge to an address that the peer may have moved to.
+const CHALLENGE_LEN: usize = 64;
+/// Length of an echo: no longer than the shortest probe.
+const ECHO_LEN: usize = 48;
 /// How often snapshots are posted.
 const POST_INTERVAL: Duration = Duration::from_millis(50);
 /// How often the response is repeated until the peer is heard.
 const OPENING_INTERVAL: Duration = Duration::from_millis(100);
 /// Longest life of one key epoch (NIST SP 800-38B's message bound is far away; this bounds exposure).
 const EPOCH_AGE_MAX: Duration = Duration::from_secs(3600);
+
+/// How the peer has moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Move {
+    /// To another port of the same address.
+    Port,
+    /// To another address.
+    Address,
+}
 
 /// What both drivers need beside their machine: the way out for small datagrams, the inbox, the
 /// board, the clock.
@@ -38,6 +51,7 @@ pub(crate) struct Desk {
     opener: Arc<Opener>,
     path_counter: PacketCounter,
     opening: Option<Response>,
+    roaming: Roaming,
     on_event: OnEvent,
     board: Arc<Board>,
     facts: Receiver<Fact>,
@@ -57,6 +71,7 @@ impl Desk {
             opener: link.opener,
             path_counter: link.path_counter,
             opening: link.opening,
+            roaming: Roaming::default(),
             on_event: link.on_event,
             board,
             facts,
@@ -133,6 +148,8 @@ impl Desk {
         self.board.post(Snapshot {
             refused: self.opener.counters(),
             unsendable: self.path.refused(),
+            peer: self.path.peer(),
+            moves: self.roaming.moves(),
             ..snapshot
         });
     }
@@ -147,21 +164,63 @@ impl Desk {
         self.path.buffers().recv
     }
 
+    /// The newest packets came from elsewhere: asks who is there, if it is time.
+    pub(crate) fn challenge(
+        &mut self,
+        route: Route,
+        bytes: usize,
+        now: Time,
+    ) -> Result<(), EngineError> {
+        let mut random = [0; 8];
+        getrandom::fill(&mut random)?;
+        let token = || u64::from_ne_bytes(random);
+        if let Some(token) = self.roaming.hear(route, bytes, CHALLENGE_LEN, token, now) {
+            let datagram_len = CHALLENGE_LEN as u16;
+            let probe = Probe {
+                datagram_len,
+                token,
+            };
+            self.send_padded(Kind::Probe, &probe, CHALLENGE_LEN, Some(route))?;
+        }
+        Ok(())
+    }
+
+    /// Answers a probe where it came from: `to`, or the peer.
+    pub(crate) fn answer(&mut self, token: u64, to: Option<Route>) -> Result<(), EngineError> {
+        self.send_padded(Kind::Echo, &Echo { token }, ECHO_LEN, to)
+    }
+
+    /// Takes in an echo; how the peer has moved, if that is what it says.
+    pub(crate) fn peer_moved(&mut self, token: u64, now: Time) -> Option<Move> {
+        let route = self.roaming.answer(token, now)?;
+        let before = self.path.peer();
+        self.path.set_route(route);
+        let is_same_host = before.is_some_and(|before| before.ip() == route.peer.ip());
+        Some(if is_same_host {
+            Move::Port
+        } else {
+            Move::Address
+        })
+    }
+
+    /// Seals and sends a probe of the path's length.
+    pub(crate) fn send_probe(&mut self, probe: Probe) -> Result<(), EngineError> {
+        let len = usize::from(probe.datagram_len);
+        self.send_padded(Kind::Probe, &probe, len, None)
+    }
+
     /// Seals and sends one body on the path lane.
     pub(crate) fn send_path<T: serde::Serialize>(
         &mut self,
         kind: Kind,
         body: &T,
     ) -> Result<(), EngineError> {
-        let run = self
-            .path_counter
-            .take(1)
-            .ok_or(haul_flow::FlowError::NumbersExhausted)?;
+        let run = self.path_number()?;
         self.send_small(kind, Lane::PATH, run, |out| path::encode(body, out))
     }
 
-    /// Seals and sends one small datagram now, past all queues. When no buffer is free it is not
-    /// sent: whatever it says will be said again.
+    /// Seals and sends one small datagram to the peer now, past all queues. When no buffer is free
+    /// it is not sent: whatever it says will be said again.
     pub(crate) fn send_small(
         &mut self,
         kind: Kind,
@@ -177,8 +236,50 @@ impl Desk {
             return Err(EngineError::Malformed("datagram of our own"));
         };
         batch.shape(HEADER_LEN + len + TAG_LEN, 1);
+        self.send_sealed(kind, lane, run, batch, None)
+    }
+
+    /// The same with a body on the path lane that is padded to a datagram of `len` bytes, and to any
+    /// address.
+    fn send_padded<T: serde::Serialize>(
+        &mut self,
+        kind: Kind,
+        body: &T,
+        len: usize,
+        to: Option<Route>,
+    ) -> Result<(), EngineError> {
+        let Some(mut batch) = self.pool.try_take() else {
+            return Ok(());
+        };
+        batch.shape(len, 1);
+        let bytes = batch.bytes_mut();
+        bytes.fill(0);
+        if path::encode(body, &mut bytes[body_range(len)]).is_none() {
+            return Err(EngineError::Malformed("datagram of our own"));
+        }
+        let run = self.path_number()?;
+        self.send_sealed(kind, Lane::PATH, run, batch, to)
+    }
+
+    fn path_number(&mut self) -> Result<PacketRun, EngineError> {
+        let run = self.path_counter.take(1);
+        Ok(run.ok_or(haul_flow::FlowError::NumbersExhausted)?)
+    }
+
+    /// What is too long for the local interface is as good as lost.
+    fn send_sealed(
+        &self,
+        kind: Kind,
+        lane: Lane,
+        run: PacketRun,
+        batch: Batch,
+        to: Option<Route>,
+    ) -> Result<(), EngineError> {
         let sealed = self.sealer.seal_batch(kind, lane, run, batch)?;
-        self.path.send(sealed.bytes(), sealed.stride())?;
+        match to {
+            Some(route) => self.path.send_to(route, sealed.bytes())?,
+            None => self.path.send(sealed.bytes(), sealed.stride(), false)?,
+        };
         Ok(())
     }
 }

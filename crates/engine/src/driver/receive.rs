@@ -1,6 +1,7 @@
 use haul_batch::{CAPACITY, Pool};
 use haul_disk::Received;
 use haul_flow::Time;
+use haul_udp::Ecn;
 use haul_wire::{Kind, Lane, PacketCounter};
 
 use super::{Arrived, Ask, Desk, Driver, Fact, drive};
@@ -15,6 +16,8 @@ pub(crate) struct ReceiveDriver {
     /// Numbers of the reports.
     counter: PacketCounter,
     content_bytes: u64,
+    /// Length of the datagrams that came last.
+    datagram_len: usize,
     received: Option<Received>,
     stopping: bool,
 }
@@ -27,6 +30,7 @@ impl ReceiveDriver {
             pool,
             counter: PacketCounter::new(),
             content_bytes: 0,
+            datagram_len: 0,
             received: None,
             stopping: false,
         }
@@ -81,6 +85,7 @@ impl Driver for ReceiveDriver {
         match fact {
             Fact::Arrived(arrived) => {
                 self.desk.peer_heard();
+                self.datagram_len = arrived.datagram_len;
                 take_in(&mut self.machine, &arrived);
             }
             Fact::Sync { sync, at } => {
@@ -88,6 +93,11 @@ impl Driver for ReceiveDriver {
                 // an hour apart and syncs an RTT.
                 self.desk.peer_follows();
                 self.machine.handle_sync(&sync, at);
+            }
+            Fact::Stranger { route, bytes, at } => self.desk.challenge(route, bytes, at)?,
+            Fact::Probe { token, to } => self.desk.answer(token, to)?,
+            Fact::Echo { token, at } => {
+                self.desk.peer_moved(token, at);
             }
             Fact::Written(placed) => {
                 self.content_bytes += placed.content_bytes;
@@ -102,7 +112,11 @@ impl Driver for ReceiveDriver {
             Fact::Failed(error) => return Err(error),
             Fact::Ask(Ask::Stop) => self.stopping = true,
             // Facts of a sending line, and requests only a sender can follow.
-            Fact::Ask(_) | Fact::Available(_) | Fact::Sent { .. } | Fact::Report { .. } => {}
+            Fact::Ask(_)
+            | Fact::Available(_)
+            | Fact::Sent { .. }
+            | Fact::TooBig { .. }
+            | Fact::Report { .. } => {}
         }
         Ok(())
     }
@@ -113,10 +127,11 @@ impl Driver for ReceiveDriver {
 
     fn post(&mut self) {
         let receiver = Some(self.machine.stats());
-        let content_bytes = self.content_bytes;
+        let (content_bytes, datagram_len) = (self.content_bytes, self.datagram_len);
         self.desk.post(Snapshot {
             receiver,
             content_bytes,
+            datagram_len,
             ..Snapshot::default()
         });
     }
@@ -127,7 +142,10 @@ fn take_in(machine: &mut haul_flow::Receiver, arrived: &Arrived) {
         machine.handle_packet(*packet, arrived.datagram_len, arrived.at);
     }
     machine.handle_epoch(arrived.epoch);
-    if arrived.congestion_experienced {
-        machine.handle_ce(arrived.packets.len() as u64);
+    let count = arrived.packets.len() as u64;
+    match arrived.ecn {
+        Some(Ecn::Able) => machine.handle_ect0(count),
+        Some(Ecn::Congestion) => machine.handle_ce(count),
+        None => {}
     }
 }

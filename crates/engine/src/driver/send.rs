@@ -5,7 +5,7 @@ use haul_disk::{Available, Outgoing};
 use haul_flow::{Plan, Time};
 use haul_wire::{BlockNo, Kind, Stream};
 
-use super::{Ask, Desk, Driver, Fact, drive};
+use super::{Ask, Desk, Driver, Fact, desk::Move, drive};
 use crate::{EngineError, EngineEvent, Snapshot, setup::SEND_BUFFERS};
 
 /// Drives the sending machine: plans go to the reading stage, facts come back.
@@ -92,6 +92,18 @@ impl Driver for SendDriver {
                 self.desk.peer_heard();
                 self.machine.handle_report(&report, at)?;
             }
+            Fact::Stranger { route, bytes, at } => self.desk.challenge(route, bytes, at)?,
+            Fact::Probe { token, to } => self.desk.answer(token, to)?,
+            Fact::Echo { token, at } => match self.desk.peer_moved(token, at) {
+                Some(Move::Address) => self.machine.handle_path_change(at),
+                // Another port: an address translator forgot, the path is the same.
+                Some(Move::Port) => {}
+                None => self.machine.handle_echo(token, at),
+            },
+            Fact::TooBig { datagram_len } => {
+                let now = self.desk.clock.now();
+                self.machine.handle_too_big(datagram_len, now);
+            }
             Fact::Ask(Ask::Rate {
                 target_bps,
                 min_bps,
@@ -130,6 +142,9 @@ impl Driver for SendDriver {
         while let Some(sync) = self.machine.poll_sync(now) {
             self.desk.send_path(Kind::Sync, &sync)?;
         }
+        while let Some(probe) = self.machine.poll_probe(now) {
+            self.desk.send_probe(probe)?;
+        }
         if self.machine.is_delivered() && !self.delivered {
             self.delivered = true;
             self.post();
@@ -142,9 +157,11 @@ impl Driver for SendDriver {
         while let Some(decision) = self.machine.poll_trace() {
             self.desk.tell(EngineEvent::Decided(decision));
         }
-        let sender = Some(self.machine.stats());
+        let stats = self.machine.stats();
+        let (sender, datagram_len) = (Some(stats), stats.datagram_len);
         self.desk.post(Snapshot {
             sender,
+            datagram_len,
             ..Snapshot::default()
         });
     }

@@ -9,11 +9,12 @@ use haul_wire::{
     path::{self, Sync},
 };
 
-use super::Landed;
+use super::{Landed, probes};
 use crate::{
     EngineError,
     clock::Clock,
     driver::{Arrived, Fact},
+    newest::Newest,
     stats::{StageCounters, Stopwatch},
 };
 
@@ -30,6 +31,7 @@ pub(crate) fn run(
     landed: &Receiver<Landed>,
     cargo: &Sender<Cargo>,
     inbox: &Sender<Fact>,
+    newest: &Newest,
     counters: &Arc<StageCounters>,
 ) -> Result<(), EngineError> {
     let mut watch = Stopwatch::start(counters);
@@ -44,8 +46,15 @@ pub(crate) fn run(
             datagram_len: batch.stride(),
             at,
             epoch: 0,
-            congestion_experienced: landing.congestion_experienced,
+            ecn: landing.ecn,
         });
+        let is_newest = newest.note(segments.iter().map(|segment| segment.header));
+        if let (Some(route), true) = (landing.stranger, is_newest) {
+            let bytes = batch.len();
+            if inbox.send(Fact::Stranger { route, bytes, at }).is_err() {
+                return Ok(());
+            }
+        }
         let mut blocks = ArrayVec::new();
         for segment in &segments {
             match segment.header.kind {
@@ -61,8 +70,13 @@ pub(crate) fn run(
                         return Ok(());
                     }
                 }
-                // Leftovers of the path's opening.
-                _ => {}
+                // Anything else is a leftover of the path's opening.
+                kind => {
+                    let fact = probes::hear(kind, body(&batch, segment), landing.stranger, at)?;
+                    if fact.is_some_and(|fact| inbox.send(fact).is_err()) {
+                        return Ok(());
+                    }
+                }
             }
         }
         watch.was_busy(1);

@@ -6,7 +6,7 @@ use haul_batch::{Batch, CAPACITY, Pool};
 use haul_flow::Time;
 use haul_udp::{Arrival, RECEIVE_SLOTS, UdpPath};
 
-use super::{Landed, PATIENCE};
+use super::{Landed, PATIENCE, strangers::Strangers};
 use crate::{
     EngineError,
     clock::Clock,
@@ -27,6 +27,7 @@ pub(crate) fn run(
     let mut watch = Stopwatch::start(counters);
     let mut slots: Vec<Batch> = Vec::with_capacity(RECEIVE_SLOTS);
     let mut arrivals: ArrayVec<Arrival, RECEIVE_SLOTS> = ArrayVec::new();
+    let mut strangers = Strangers::new(clock.now());
     while !halt.is_set() {
         if !refill(&mut slots, pool) {
             watch.was_waiting_for_output();
@@ -39,10 +40,15 @@ pub(crate) fn run(
         let mut together: Option<Landed> = None;
         let count = arrivals.len() as u64;
         for (batch, arrival) in slots.drain(..arrivals.len()).zip(&arrivals) {
+            let stranger = Strangers::origin(path, arrival);
+            if stranger.is_some() && !strangers.admit(batch.count(), now) {
+                continue;
+            }
             let landing = Landed {
                 batch,
                 at: now - arrival.age,
-                congestion_experienced: arrival.congestion_experienced,
+                ecn: arrival.ecn,
+                stranger,
             };
             let Some(ready) = gather(&mut together, landing) else {
                 continue;
@@ -75,15 +81,14 @@ fn refill(slots: &mut Vec<Batch>, pool: &Pool) -> bool {
 
 /// Merges small landings into one. Returns what is ready to go on.
 fn gather(together: &mut Option<Landed>, landing: Landed) -> Option<Landed> {
-    if landing.batch.len() > CAPACITY / 2 {
+    if landing.batch.len() > CAPACITY / 2 || landing.stranger.is_some() {
         return Some(landing);
     }
     let Some(host) = together else {
         *together = Some(landing);
         return None;
     };
-    let apart = host.congestion_experienced != landing.congestion_experienced
-        || !push_all(&mut host.batch, &landing.batch);
+    let apart = host.ecn != landing.ecn || !push_all(&mut host.batch, &landing.batch);
     if apart {
         return together.replace(landing);
     }

@@ -23,7 +23,7 @@ pub(crate) fn run(
         let (first, count) = (plan.run.first(), plan.run.len());
         let sealed = sealer.seal_batch(Kind::Data, Lane::DATA, plan.run, batch)?;
         watch.was_busy(1);
-        let (release_at, gap) = (plan.release_at, plan.gap);
+        let (release_at, gap, ecn) = (plan.release_at, plan.gap, plan.ecn);
         if departures
             .send(Departure {
                 sealed,
@@ -31,6 +31,7 @@ pub(crate) fn run(
                 count,
                 release_at,
                 gap,
+                ecn,
             })
             .is_err()
         {

@@ -37,18 +37,19 @@ pub(crate) fn run(
             count,
             release_at,
             gap,
+            ecn,
         } = departure;
         if let Some(nap) = schedule.wait(release_at, gap, clock.now()) {
             std::thread::sleep(nap);
         }
         watch.was_waiting_for_input();
-        if path.send(sealed.bytes(), sealed.stride())? == SendOutcome::TooBig {
-            return Err(EngineError::PathShrunk {
-                datagram_len: sealed.stride(),
-            });
-        }
+        let datagram_len = sealed.stride();
+        let outcome = path.send(sealed.bytes(), datagram_len, ecn)?;
         drop(sealed);
         watch.was_busy(1);
+        if outcome == SendOutcome::TooBig && inbox.send(Fact::TooBig { datagram_len }).is_err() {
+            return Ok(());
+        }
         if inbox
             .send(Fact::Sent {
                 first,

@@ -1,4 +1,4 @@
-use haul_wire::{BlockAddr, Stream};
+use haul_wire::{BlockAddr, BlockNo, Part, SEGMENT_OVERHEAD, Stream, part_len};
 
 use crate::{
     Time,
@@ -18,13 +18,17 @@ struct Entry {
     block: PackedBlock,
 }
 
-/// Block address and whether the block had been sent before, in eight bytes.
+/// Address, and whether the same had been sent before, in eight bytes.
 #[derive(Debug, Clone, Copy)]
 struct PackedBlock(u64);
 
 impl PackedBlock {
     const LIST: u64 = 1 << 63;
     const REPEAT: u64 = 1 << 62;
+    /// Where the number of parts minus one begins, and which of them it is.
+    const COUNT_LOW: u32 = 55;
+    const INDEX_LOW: u32 = 48;
+    const PART_MASK: u64 = 0x7f;
 
     fn new(block: BlockAddr, is_repeat: bool) -> Self {
         let list = if block.stream == Stream::List {
@@ -33,21 +37,42 @@ impl PackedBlock {
             0
         };
         let repeat = if is_repeat { Self::REPEAT } else { 0 };
-        Self(list | repeat | block.block.0)
+        let count = (block.part.count() as u64 - 1) << Self::COUNT_LOW;
+        let index = (block.part.index() as u64) << Self::INDEX_LOW;
+        Self(list | repeat | count | index | block.block.0)
     }
 
     fn block(self) -> BlockAddr {
-        let number = self.0 & !(Self::LIST | Self::REPEAT);
-        if self.0 & Self::LIST == 0 {
-            BlockAddr::content(number)
+        let stream = if self.0 & Self::LIST == 0 {
+            Stream::Content
         } else {
-            BlockAddr::list(number)
+            Stream::List
+        };
+        BlockAddr {
+            stream,
+            block: BlockNo(self.0 & ((1 << Self::INDEX_LOW) - 1)),
+            part: self.part(),
         }
+    }
+
+    fn part(self) -> Part {
+        let field = |low: u32| (self.0 >> low & Self::PART_MASK) as usize;
+        let count = field(Self::COUNT_LOW) + 1;
+        Part::new(field(Self::INDEX_LOW), count).unwrap_or(Part::WHOLE)
     }
 
     fn is_repeat(self) -> bool {
         self.0 & Self::REPEAT != 0
     }
+}
+
+/// What leaving made of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Left {
+    /// Length of the datagram.
+    pub(crate) bytes: u64,
+    /// The same had been sent before.
+    pub(crate) is_repeat: bool,
 }
 
 /// A packet that has left or at least been planned.
@@ -88,12 +113,16 @@ pub(crate) struct Ledger {
     lost: BitRing,
     /// Spoken of by a report that did not have it.
     absent: BitRing,
+    block_len: usize,
     planned: u64,
+    planned_bytes: u64,
     in_flight: u64,
+    in_flight_bytes: u64,
 }
 
 impl Ledger {
-    pub(crate) fn new() -> Self {
+    /// `segment_len` is the length of a datagram that carries a whole block.
+    pub(crate) fn new(segment_len: usize) -> Self {
         let nothing = Entry {
             sent_at: Time::MAX,
             block: PackedBlock(0),
@@ -105,9 +134,17 @@ impl Ledger {
             open: BitRing::new(LEDGER_PACKETS_FIRST),
             lost: BitRing::new(LEDGER_PACKETS_FIRST),
             absent: BitRing::new(LEDGER_PACKETS_FIRST),
+            block_len: segment_len - SEGMENT_OVERHEAD,
             planned: 0,
+            planned_bytes: 0,
             in_flight: 0,
+            in_flight_bytes: 0,
         }
+    }
+
+    /// Length of the datagram that carries this much of a block.
+    pub(crate) fn datagram_len(&self, part: Part) -> u64 {
+        (part_len(self.block_len, part.count()) + SEGMENT_OVERHEAD) as u64
     }
 
     /// The number that the next transmission will get.
@@ -130,9 +167,19 @@ impl Ledger {
         self.planned
     }
 
+    /// Bytes of the packets given out and not yet sent.
+    pub(crate) fn planned_bytes(&self) -> u64 {
+        self.planned_bytes
+    }
+
     /// Packets sent whose fate is unknown.
     pub(crate) fn in_flight(&self) -> u64 {
         self.in_flight
+    }
+
+    /// Their bytes.
+    pub(crate) fn in_flight_bytes(&self) -> u64 {
+        self.in_flight_bytes
     }
 
     /// Enters the next number.
@@ -149,11 +196,11 @@ impl Ledger {
         self.open.insert(self.next);
         self.next = end;
         self.planned += 1;
+        self.planned_bytes += self.datagram_len(block.part);
     }
 
-    /// Notes that a planned packet left. Returns whether it was a repeat; `None` when it was not
-    /// planned or had left before.
-    pub(crate) fn sent(&mut self, number: u64, now: Time) -> Option<bool> {
+    /// Notes that a planned packet left; `None` when it was not planned or had left before.
+    pub(crate) fn sent(&mut self, number: u64, now: Time) -> Option<Left> {
         if !(self.base..self.next).contains(&number) {
             return None;
         }
@@ -164,11 +211,19 @@ impl Ledger {
             return None;
         }
         entry.sent_at = now;
-        let is_repeat = entry.block.is_repeat();
+        let packed = entry.block;
+        let bytes = self.datagram_len(packed.part());
         self.planned -= 1;
-        // A report may be quicker than the caller's word that the packet left.
-        self.in_flight += u64::from(is_open);
-        Some(is_repeat)
+        self.planned_bytes -= bytes;
+        if is_open {
+            // Otherwise a report was quicker than the caller's word that the packet left.
+            self.in_flight += 1;
+            self.in_flight_bytes += bytes;
+        }
+        Some(Left {
+            bytes,
+            is_repeat: packed.is_repeat(),
+        })
     }
 
     /// The packet with this number, while it is remembered.
@@ -194,7 +249,7 @@ impl Ledger {
                     continue;
                 };
                 if self.open.remove(number) && packet.sent_at.is_some() {
-                    self.in_flight -= 1;
+                    self.leave_flight(packet.block);
                 }
                 arrived.push(Arrived {
                     packet,
@@ -227,13 +282,38 @@ impl Ledger {
                 };
                 self.absent.insert(number);
                 if is_lost(number, sent_at) {
-                    self.open.remove(number);
-                    self.lost.insert(number);
-                    self.in_flight -= 1;
+                    self.declare_lost(packet);
                     lost.push(packet);
                 }
             }
         }
+    }
+
+    /// Everything in flight that is longer than `datagram_len` is lost, and appended.
+    pub(crate) fn lose_longer(&mut self, datagram_len: usize, lost: &mut Vec<Packet>) {
+        let mut from = self.base;
+        while let Some(number) = self.open.first(from, self.next) {
+            from = number + 1;
+            let Some(packet) = self.packet(number) else {
+                continue;
+            };
+            let is_longer = self.datagram_len(packet.block.part) > datagram_len as u64;
+            if packet.sent_at.is_some() && is_longer {
+                self.declare_lost(packet);
+                lost.push(packet);
+            }
+        }
+    }
+
+    fn declare_lost(&mut self, packet: Packet) {
+        self.open.remove(packet.number);
+        self.lost.insert(packet.number);
+        self.leave_flight(packet.block);
+    }
+
+    fn leave_flight(&mut self, block: BlockAddr) {
+        self.in_flight -= 1;
+        self.in_flight_bytes -= self.datagram_len(block.part);
     }
 
     /// Forgets what is settled at the old end; packets declared lost are watched until they were
@@ -318,12 +398,12 @@ mod tests {
     use super::*;
 
     fn ledger(planned: u64, sent: u64) -> Ledger {
-        let mut ledger = Ledger::new();
+        let mut ledger = Ledger::new(1_440);
         for number in 0..planned {
             ledger.plan(BlockAddr::content(number), false);
         }
         for number in 0..sent {
-            assert_eq!(ledger.sent(number, Time(number)), Some(false));
+            assert!(ledger.sent(number, Time(number)).is_some());
         }
         ledger
     }
@@ -386,7 +466,7 @@ mod tests {
         assert_eq!(arrived[0].packet.sent_at, None);
         ledger.advance(Time::ZERO);
         assert_eq!(ledger.base(), 0);
-        assert_eq!(ledger.sent(0, Time(5)), Some(false));
+        assert!(ledger.sent(0, Time(5)).is_some());
         assert_eq!(ledger.sent(0, Time(6)), None, "leaves once");
         assert_eq!((ledger.in_flight(), ledger.planned()), (0, 1));
         ledger.advance(Time::ZERO);
@@ -396,7 +476,7 @@ mod tests {
     #[test]
     fn the_ring_grows_and_keeps_what_it_holds() {
         let count = LEDGER_PACKETS_FIRST * 3;
-        let mut ledger = Ledger::new();
+        let mut ledger = Ledger::new(1_440);
         for number in 0..count {
             ledger.plan(BlockAddr::list(number * 7), number % 2 == 1);
             if number < 1_000 {
@@ -406,12 +486,29 @@ mod tests {
             }
         }
         for number in 1_000..count {
-            assert_eq!(ledger.sent(number, Time(number)), Some(number % 2 == 1));
+            let left = ledger.sent(number, Time(number)).unwrap();
+            assert_eq!((left.bytes, left.is_repeat), (1_440, number % 2 == 1));
             let packet = ledger.packet(number).unwrap();
             assert_eq!(packet.block, BlockAddr::list(number * 7));
         }
         assert_eq!(ledger.oldest_in_flight().unwrap().number, 1_000);
         assert_eq!(ledger.newest_in_flight().unwrap().number, count - 1);
         assert_eq!(ledger.room(), LEDGER_PACKETS_MAX - (count - 1_000));
+    }
+
+    #[test]
+    fn what_is_too_long_for_the_path_is_lost_and_bytes_are_counted() {
+        let mut ledger = ledger(10, 8);
+        let part = Part::new(1, 2).unwrap();
+        ledger.plan(BlockAddr::content(99).with_part(part), true);
+        let left = ledger.sent(10, Time(10)).unwrap();
+        assert_eq!((left.bytes, left.is_repeat), (752, true));
+        assert_eq!(ledger.packet(10).unwrap().block.part, part);
+        assert_eq!(ledger.in_flight_bytes(), 8 * 1_440 + 752);
+        let mut lost = Vec::new();
+        ledger.lose_longer(1_200, &mut lost);
+        assert_eq!(lost.len(), 8);
+        assert_eq!((ledger.in_flight(), ledger.in_flight_bytes()), (1, 752));
+        assert_eq!((ledger.planned(), ledger.planned_bytes()), (2, 2 * 1_440));
     }
 }

@@ -18,6 +18,7 @@ pub(crate) struct Counters {
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
     pub(crate) largest: u64,
+    pub(crate) ecn_ect0: u64,
     pub(crate) ecn_ce: u64,
 }
 
@@ -76,6 +77,7 @@ impl Meter {
                 .min(packets.saturating_mul(self.segment_len))
                 .max(before.bytes),
             largest: report.largest.0.max(before.largest),
+            ecn_ect0: report.ecn_ect0.min(packets).max(before.ecn_ect0),
             ecn_ce: report.ecn_ce.min(packets).max(before.ecn_ce),
         };
         self.measure_loss();

@@ -11,7 +11,6 @@ pub(crate) const LOOKAHEAD: Duration = Duration::from_millis(2);
 /// After a stall at most one burst's worth of time is made up for.
 #[derive(Debug)]
 pub(crate) struct Pacer {
-    segment_len: usize,
     released_at: Time,
     released_bytes: u64,
     /// Time since [`Self::take_unused`] during which the rate would have allowed to send more.
@@ -21,9 +20,8 @@ pub(crate) struct Pacer {
 impl Pacer {
     /// `phase` is 0 to 1: how much of `burst` to wait before the first release, so that sessions
     /// begun together do not burst together.
-    pub(crate) fn new(segment_len: usize, phase: f64, burst: Duration, now: Time) -> Self {
+    pub(crate) fn new(phase: f64, burst: Duration, now: Time) -> Self {
         Self {
-            segment_len,
             released_at: now + burst.mul_f64(phase),
             released_bytes: 0,
             unused: Duration::ZERO,
@@ -37,9 +35,9 @@ impl Pacer {
     }
 
     /// How many segments may leave in one burst.
-    pub(crate) fn burst_segments(&self, rate_bps: f64, burst: Duration) -> usize {
+    pub(crate) fn burst_segments(segment_len: usize, rate_bps: f64, burst: Duration) -> usize {
         let bytes = rate_bps / 8.0 * burst.as_secs_f64();
-        ((bytes / self.segment_len as f64) as usize).max(1)
+        ((bytes / segment_len as f64) as usize).max(1)
     }
 
     /// When the next batch may leave.
@@ -97,7 +95,7 @@ mod tests {
 
     #[test]
     fn releases_follow_one_another_by_airtime() {
-        let mut pacer = Pacer::new(1_250, 0.0, MS, Time::ZERO);
+        let mut pacer = Pacer::new(0.0, MS, Time::ZERO);
         // 10,000 bits at 100 Mbit/s: 100 µs.
         for index in 0..100 {
             let (release_at, gap) = pacer.release(1_250, 1e8, MS, at(index * 100));
@@ -108,7 +106,7 @@ mod tests {
 
     #[test]
     fn after_a_stall_one_burst_is_made_up_for() {
-        let mut pacer = Pacer::new(1_250, 0.0, MS, Time::ZERO);
+        let mut pacer = Pacer::new(0.0, MS, Time::ZERO);
         pacer.release(1_250, 1e8, MS, Time::ZERO);
         let now = at(50_000);
         let mut made_up = 0;
@@ -124,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_rising_rate_shortens_the_wait() {
-        let mut pacer = Pacer::new(1_250, 0.0, MS, Time::ZERO);
+        let mut pacer = Pacer::new(0.0, MS, Time::ZERO);
         pacer.release(1_250, 1e3, MS, Time::ZERO);
         assert_eq!(pacer.next_release(1e3), at(10_000_000));
         assert_eq!(pacer.next_release(1e8), at(100));
@@ -132,15 +130,14 @@ mod tests {
 
     #[test]
     fn bursts_are_bounded_by_time_and_never_empty() {
-        let pacer = Pacer::new(1_440, 0.0, MS, Time::ZERO);
-        assert_eq!(pacer.burst_segments(1e8, MS), 8);
-        assert_eq!(pacer.burst_segments(1e9, MS / 3), 28);
-        assert_eq!(pacer.burst_segments(1e4, MS), 1);
+        assert_eq!(Pacer::burst_segments(1_440, 1e8, MS), 8);
+        assert_eq!(Pacer::burst_segments(1_440, 1e9, MS / 3), 28);
+        assert_eq!(Pacer::burst_segments(1_440, 1e4, MS), 1);
     }
 
     #[test]
     fn the_first_burst_has_a_phase() {
-        let pacer = Pacer::new(1_440, 0.5, MS, Time::ZERO);
+        let pacer = Pacer::new(0.5, MS, Time::ZERO);
         assert_eq!(pacer.next_release(1e9), at(500));
     }
 }

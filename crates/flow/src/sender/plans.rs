@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
-use haul_wire::{BlockAddr, PacketNo};
+use haul_wire::{BlockAddr, PacketNo, Part};
 
 use super::{
     Sender,
@@ -42,13 +42,16 @@ impl Sender {
             let Some((block, is_repeat)) = self.take_block(now) else {
                 break;
             };
+            // The datagrams of one batch are of one length.
+            let first: Option<&BlockAddr> = blocks.first();
+            if first.is_some_and(|first| first.part.count() != block.part.count()) {
+                self.work.put_back(block, is_repeat);
+                break;
+            }
             blocks.push(block);
             again.push(is_repeat);
         }
-        if blocks.is_empty() {
-            return None;
-        }
-        let bytes = (blocks.len() * self.config.segment_len) as u64;
+        let bytes = self.bytes_of(&blocks)?;
         let (release_at, gap) = self.timing.pacer.release(bytes, rate_bps, burst, now);
         if self.work.is_exhausted() {
             self.schedule_copies(&blocks, &again, release_at.max(now));
@@ -62,9 +65,13 @@ impl Sender {
         let now = self.tick(now);
         let end = first.0.saturating_add(count as u64).min(self.ledger.next());
         for number in first.0..end {
-            if let Some(is_repeat) = self.ledger.sent(number, now) {
+            if let Some(left) = self.ledger.sent(number, now) {
                 self.totals.sent_packets += 1;
-                self.totals.retransmitted_packets += u64::from(is_repeat);
+                self.totals.sent_bytes += left.bytes;
+                if left.is_repeat {
+                    self.totals.retransmitted_packets += 1;
+                    self.totals.retransmitted_bytes += left.bytes;
+                }
             }
         }
         if self.ledger.in_flight() > 0 {
@@ -83,32 +90,48 @@ impl Sender {
 
     /// How many segments the next batch may hold by everything but the pacer's time.
     fn segments_allowed(&self) -> usize {
-        let segment_len = self.config.segment_len as u64;
+        let datagram_len = self.datagram_len();
         let rate_bps = self.rate_bps();
-        let planned = self.ledger.planned();
-        let outstanding = self.ledger.in_flight() + planned;
-        let credit = self.credit.bytes(self.timing.rtt.min()) / segment_len;
-        let room = credit.saturating_sub(outstanding).min(self.ledger.room());
+        let planned_bytes = self.ledger.planned_bytes();
+        let outstanding = self.ledger.in_flight_bytes() + planned_bytes;
+        let credit = self.credit.bytes(self.timing.rtt.min());
+        let room = credit.saturating_sub(outstanding) / datagram_len as u64;
+        let room = room.min(self.ledger.room());
         let burst = self.policy.burst_max();
-        let batch = self.timing.pacer.burst_segments(rate_bps, burst);
-        let batch = batch.min(self.config.segments_per_batch_max);
-        let backlog = Pacer::airtime(planned * segment_len, rate_bps);
-        if backlog > BACKLOG && planned >= 2 * batch as u64 {
+        let batch = Pacer::burst_segments(datagram_len, rate_bps, burst);
+        let batch = batch.min(self.segments_per_batch_max());
+        let backlog = Pacer::airtime(planned_bytes, rate_bps);
+        if backlog > BACKLOG && self.ledger.planned() >= 2 * batch as u64 {
             return 0;
         }
         batch.min(usize::try_from(room).unwrap_or(usize::MAX))
     }
 
+    /// Of shorter datagrams a batch holds more.
+    fn segments_per_batch_max(&self) -> usize {
+        let bytes = self.config.segments_per_batch_max * self.config.segment_len;
+        (bytes / self.datagram_len()).min(PLAN_BLOCKS_MAX)
+    }
+
+    /// Bytes of the datagrams that carry these, which are all of one length; `None` for none.
+    fn bytes_of(&self, blocks: &[BlockAddr]) -> Option<u64> {
+        let each = self.ledger.datagram_len(blocks.first()?.part);
+        Some(each * blocks.len() as u64)
+    }
+
     /// The most urgent block, and whether it has been sent before.
     fn take_block(&mut self, now: Time) -> Option<(BlockAddr, bool)> {
+        if let Some(begun) = self.work.take_begun() {
+            return Some(begun);
+        }
         if let Some(block) = self.work.take_queued() {
             return Some((block, true));
         }
         let allowed = self.repeats_allowed();
         let work = &self.work;
-        let copy = self
-            .chase
-            .take_due(now, allowed, |block| work.has_arrived(block));
+        let copy = self.chase.take_due(now, allowed, |block| {
+            work.has_arrived(block) || !work.fits(block)
+        });
         if let Some(block) = copy {
             self.work.add_copy(block);
             return Some((block, true));
@@ -119,7 +142,7 @@ impl Sender {
     /// Copies of last losses that may be sent over the whole session.
     fn repeats_allowed(&self) -> u64 {
         let bits = self.rate_bps() * self.timing.rtt.srtt().as_secs_f64();
-        let bandwidth_delay = bits / 8.0 / self.config.segment_len as f64;
+        let bandwidth_delay = bits / 8.0 / self.datagram_len() as f64;
         (self.totals.lost_packets / 100).max(bandwidth_delay as u64)
     }
 
@@ -140,17 +163,17 @@ impl Sender {
 
     /// Probes leave at once, whatever credit and rate say: two packets per time-out.
     fn plan_probes(&mut self, now: Time) -> Option<Plan> {
-        let mut blocks = ArrayVec::new();
+        let mut blocks = ArrayVec::<BlockAddr, PLAN_BLOCKS_MAX>::new();
         for block in std::mem::take(&mut self.recovery.probes) {
-            if self.ledger.room() > blocks.len() as u64 {
+            let is_alike = blocks
+                .first()
+                .is_none_or(|first| first.part.count() == block.part.count());
+            if is_alike && self.ledger.room() > blocks.len() as u64 {
                 self.work.add_copy(block);
                 blocks.push(block);
             }
         }
-        if blocks.is_empty() {
-            return None;
-        }
-        let bytes = (blocks.len() * self.config.segment_len) as u64;
+        let bytes = self.bytes_of(&blocks)?;
         self.timing.pacer.charge(bytes);
         self.number(blocks, |_| true, now, Duration::ZERO)
     }
@@ -170,11 +193,14 @@ impl Sender {
         for (index, block) in blocks.iter().enumerate() {
             self.ledger.plan(*block, is_repeat(index));
         }
+        let first = blocks.first().map_or(Part::WHOLE, |first| first.part);
         Some(Plan {
             run,
+            datagram_len: self.ledger.datagram_len(first) as usize,
             blocks,
             release_at,
             gap,
+            ecn: self.path.ecn.is_marking(),
         })
     }
 }

@@ -27,6 +27,7 @@ impl Sender {
         watch.on_report(is_progress, self.ledger.in_flight(), now);
         let sent = self.totals.sent_packets;
         if self.meter.on_report(report, sent, now) {
+            self.path.ecn.on_counters(self.meter.counters());
             let sample = self.sample(latest_rtt, owd_min, now);
             self.policy.on_sample(&sample);
         }
@@ -71,6 +72,13 @@ impl Sender {
         for range in &report.ranges {
             let end = range.end().saturating_add(1);
             self.ledger.arrive(*range.start(), end, &mut arrived);
+        }
+        let parts = self.path.parts;
+        if arrived
+            .iter()
+            .any(|one| one.packet.block.part.count() <= parts)
+        {
+            self.path.pmtu.on_arrival(self.clock);
         }
         for one in &arrived {
             let number = one.packet.number;
@@ -167,9 +175,9 @@ impl Sender {
             largest_sent_at,
             min_owd_ns: owd,
             next_packet: PacketNo(self.ledger.next()),
-            segment_len: self.config.segment_len,
+            segment_len: self.datagram_len(),
             app_limited: unused > since / UNUSED_PART,
-            ecn_ce: counters.ecn_ce,
+            ecn_ce: self.path.ecn.ce(),
         }
     }
 
@@ -177,7 +185,7 @@ impl Sender {
         if !self.meter.is_current(report.seq) {
             return;
         }
-        let sent_bytes = self.totals.sent_packets * self.config.segment_len as u64;
+        let sent_bytes = self.totals.sent_bytes;
         let srtt = self.timing.rtt.srtt();
         let (free, written) = (report.free_bytes, report.written_bytes);
         self.credit.on_report(free, written, sent_bytes, srtt, now);

@@ -71,6 +71,7 @@ fn config() -> SenderConfig {
         initial_rtt: MS * 10,
         remembered: None,
         free_bytes_initial: 1 << 26,
+        ecn: false,
         seed: 7,
     }
 }
@@ -345,6 +346,7 @@ fn no_further_probes_are_planned_before_the_planned_packets_have_left() {
             planned.push(plan);
         }
         while sender.poll_sync(now).is_some() {}
+        while sender.poll_probe(now).is_some() {}
         assert!(sender.poll_timeout().unwrap() > now, "no timer spins");
         now += MS;
     }

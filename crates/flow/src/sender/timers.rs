@@ -25,11 +25,19 @@ impl Sender {
         if is_silent {
             self.timing.watch.on_halved();
             self.policy.on_silence(now);
+            self.path.pmtu.doubt(now);
         }
         if self.probe_at().is_some_and(|at| at <= now) {
             self.timing.watch.on_probe(now);
+            let counters = self.meter.counters();
+            let nth = self.timing.watch.backoff();
+            self.path.ecn.on_probe_timeout(nth, counters);
+            self.path.pmtu.doubt(now);
             self.choose_probes();
         }
+        let loss = self.meter.loss();
+        self.path.pmtu.handle_timeout(&self.timing.rtt, loss, now);
+        self.reshape(now);
         self.forget(now);
     }
 
@@ -64,8 +72,14 @@ impl Sender {
             _ => None,
         };
         let probes_at = (!self.recovery.probes.is_empty()).then_some(self.clock);
+        let length_probe_at = if self.path.pmtu.has_probe() {
+            Some(self.clock)
+        } else {
+            self.path.pmtu.deadline()
+        };
         let due = [
             sync_at,
+            length_probe_at,
             plan_at,
             copy_at,
             probes_at,
@@ -125,7 +139,11 @@ impl Sender {
         ];
         let in_flight = in_flight.into_iter().flatten().map(|packet| packet.block);
         self.recovery.probes.clear();
-        for block in in_flight.chain(self.work.first_queued()) {
+        let first_queued = self.work.first_queued();
+        for block in in_flight.chain(first_queued) {
+            let Some(block) = self.work.instead_of(block) else {
+                continue;
+            };
             let probes = &mut self.recovery.probes;
             if !probes.is_full() && !probes.contains(&block) && !self.work.has_arrived(block) {
                 probes.push(block);

@@ -71,6 +71,19 @@ impl Watch {
         }
     }
 
+    /// The path is alive, and what was waited for will not come: the wait begins anew with what is
+    /// sent next.
+    pub(crate) fn restart(&mut self, in_flight: u64, now: Time) {
+        self.waiting_since = (in_flight > 0).then_some(now);
+        self.halvings = 0;
+        self.backoff = 0;
+    }
+
+    /// Probe time-outs in a row.
+    pub(crate) fn backoff(&self) -> u32 {
+        self.backoff
+    }
+
     /// Whether only probes may be sent.
     pub(crate) fn is_stopped(&self, rtt: &Rtt, now: Time) -> bool {
         self.stop_at(rtt).is_some_and(|at| at <= now)

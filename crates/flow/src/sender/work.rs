@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
-use haul_wire::{BlockAddr, BlockNo, Stream};
+use haul_wire::{BlockAddr, BlockNo, Part, Stream};
 
+use super::parts::Parts;
 use crate::bits::BitRing;
 
 /// Most blocks a stream may run ahead of its oldest block that has not arrived: 6 GB of the usual
@@ -124,6 +125,11 @@ pub(crate) struct Work {
     /// Copies in flight of blocks that have more than one; all others have one or none. Bounded by
     /// the repeats the tail chase and the probes are allowed.
     copies: BTreeMap<BlockAddr, u32>,
+    parts: Parts,
+    /// A block whose parts are being taken one after the other, and whether they go again.
+    opened: Option<(BlockAddr, bool)>,
+    /// Taken, and put back because it did not go with the others.
+    put_back: Option<(BlockAddr, bool)>,
 }
 
 impl Work {
@@ -133,7 +139,15 @@ impl Work {
             content: StreamWork::new(),
             is_complete: false,
             copies: BTreeMap::new(),
+            parts: Parts::new(),
+            opened: None,
+            put_back: None,
         }
+    }
+
+    /// From now on the path carries blocks in so many parts.
+    pub(crate) fn set_parts(&mut self, count: usize) {
+        self.parts.set_count(count);
     }
 
     /// Blocks below `blocks` exist. Never falls; content does not grow any more once complete.
@@ -153,6 +167,8 @@ impl Work {
     /// Whether everything there will ever be has been sent at least once.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.is_complete
+            && self.opened.is_none()
+            && self.put_back.is_none()
             && [&self.list, &self.content]
                 .iter()
                 .all(|work| work.fresh == work.available)
@@ -168,7 +184,8 @@ impl Work {
 
     /// Whether a block could be planned.
     pub(crate) fn has_any(&self) -> bool {
-        self.queued() > 0 || self.list.has_fresh() || self.content.has_fresh()
+        let has_begun = self.opened.is_some() || self.put_back.is_some();
+        has_begun || self.queued() > 0 || self.list.has_fresh() || self.content.has_fresh()
     }
 
     /// Blocks that wait to be sent again.
@@ -181,57 +198,143 @@ impl Work {
         BlockNo(self.stream(stream).floor)
     }
 
+    /// Takes what was begun, if anything was, and whether it goes again: what was put back, then the
+    /// other parts of a block.
+    pub(crate) fn take_begun(&mut self) -> Option<(BlockAddr, bool)> {
+        if let Some((block, is_repeat)) = self.put_back.take()
+            && !self.has_arrived(block)
+        {
+            if self.parts.fits(block) {
+                return Some((block, is_repeat));
+            }
+            if block.part == Part::WHOLE && self.parts.cut(block) {
+                self.opened = Some((block, is_repeat));
+            } else {
+                self.queue(block);
+            }
+        }
+        let (block, is_repeat) = self.opened.take()?;
+        if self.has_arrived(block) {
+            return None;
+        }
+        if !self.parts.cut(block) {
+            return Some((block.with_part(Part::WHOLE), is_repeat));
+        }
+        let (part, has_more) = self.parts.take_pending(block)?;
+        self.opened = has_more.then_some((block, is_repeat));
+        Some((part, is_repeat))
+    }
+
     /// Takes the most urgent block that must be sent again: the list before the content it
     /// describes, then the oldest, which is what the receiver waits for.
     pub(crate) fn take_queued(&mut self) -> Option<BlockAddr> {
-        let list = self.list.take_queued().map(BlockAddr::list);
-        list.or_else(|| self.content.take_queued().map(BlockAddr::content))
-    }
-
-    /// The oldest block that must be sent again, left where it is.
-    pub(crate) fn first_queued(&self) -> Option<BlockAddr> {
-        let list = self.list.first_queued().map(BlockAddr::list);
-        list.or_else(|| self.content.first_queued().map(BlockAddr::content))
-    }
-
-    /// Takes the next block that has never been sent.
-    pub(crate) fn take_fresh(&mut self) -> Option<BlockAddr> {
-        let list = self.list.take_fresh().map(BlockAddr::list);
-        list.or_else(|| self.content.take_fresh().map(BlockAddr::content))
-    }
-
-    /// Whether the block has arrived.
-    pub(crate) fn has_arrived(&self, block: BlockAddr) -> bool {
-        self.stream(block.stream).has_arrived(block.block.0)
-    }
-
-    /// A further copy of a block goes out while one is in flight or queued.
-    pub(crate) fn add_copy(&mut self, block: BlockAddr) {
-        let number = block.block.0;
-        let work = self.stream_mut(block.stream);
-        if work.queued.contains(number) {
-            // None is in flight: this one takes the queued one's place.
-            work.unqueue(number);
-        } else {
-            *self.copies.entry(block).or_insert(1) += 1;
+        loop {
+            let list = self.list.take_queued().map(BlockAddr::list);
+            let block = list.or_else(|| self.content.take_queued().map(BlockAddr::content))?;
+            if !self.parts.cut(block) {
+                return Some(block);
+            }
+            if let Some((part, has_more)) = self.parts.take_pending(block) {
+                self.opened = has_more.then_some((block, true));
+                return Some(part);
+            }
         }
     }
 
-    /// Whether more than one copy of the block is on its way.
+    /// What was begun, or else the oldest that must be sent again, left where it is.
+    pub(crate) fn first_queued(&mut self) -> Option<BlockAddr> {
+        let begun = [self.put_back, self.opened];
+        for (block, _) in begun.into_iter().flatten() {
+            if !self.has_arrived(block) {
+                return self.instead_of(block);
+            }
+        }
+        let list = self.list.first_queued().map(BlockAddr::list);
+        let block = list.or_else(|| self.content.first_queued().map(BlockAddr::content))?;
+        self.instead_of(block)
+    }
+
+    /// What to send in place of something that has been sent, on the path as it is now.
+    pub(crate) fn instead_of(&mut self, block: BlockAddr) -> Option<BlockAddr> {
+        if self.parts.fits(block) {
+            return Some(block);
+        }
+        if !self.parts.cut(block) {
+            return Some(block.with_part(Part::WHOLE));
+        }
+        let part = self.parts.any_missing(block)?;
+        if self.parts.is_pending(part) {
+            self.queue(block);
+        }
+        Some(part)
+    }
+
+    /// Takes the next block that has never been sent, or the first part of it.
+    pub(crate) fn take_fresh(&mut self) -> Option<BlockAddr> {
+        let list = self.list.take_fresh().map(BlockAddr::list);
+        let block = list.or_else(|| self.content.take_fresh().map(BlockAddr::content))?;
+        if !self.parts.cut(block) {
+            return Some(block);
+        }
+        let (part, has_more) = self.parts.take_pending(block)?;
+        self.opened = has_more.then_some((block, false));
+        Some(part)
+    }
+
+    /// Puts back what was taken last; it comes first the next time.
+    pub(crate) fn put_back(&mut self, block: BlockAddr, is_repeat: bool) {
+        self.put_back = Some((block, is_repeat));
+    }
+
+    /// Whether the path carries it.
+    pub(crate) fn fits(&self, block: BlockAddr) -> bool {
+        self.parts.fits(block)
+    }
+
+    /// Whether the block, or this part of it, has arrived.
+    pub(crate) fn has_arrived(&self, block: BlockAddr) -> bool {
+        self.stream(block.stream).has_arrived(block.block.0) || self.parts.has_arrived(block)
+    }
+
+    /// A further copy goes out while one is in flight or queued.
+    pub(crate) fn add_copy(&mut self, block: BlockAddr) {
+        let is_queued = if self.parts.is_split(block) {
+            self.parts.is_pending(block)
+        } else {
+            self.stream(block.stream).queued.contains(block.block.0)
+        };
+        if !is_queued {
+            *self.copies.entry(block).or_insert(1) += 1;
+            return;
+        }
+        // None is in flight: this one takes the queued one's place.
+        if !self.parts.unqueue(block) {
+            self.stream_mut(block.stream).unqueue(block.block.0);
+        }
+    }
+
+    /// Whether more than one copy is on its way.
     pub(crate) fn has_other_copies(&self, block: BlockAddr) -> bool {
         self.copies.contains_key(&block)
     }
 
-    /// A copy arrived; whether it is the block's first arrival.
+    /// A copy arrived; whether it completes the block for the first time.
     pub(crate) fn arrive(&mut self, block: BlockAddr) -> bool {
+        if block.part != Part::WHOLE {
+            self.copies.remove(&block);
+            if !self.parts.arrive(block) {
+                return false;
+            }
+        }
         let is_first = self.stream_mut(block.stream).arrive(block.block.0);
         if is_first {
-            self.copies.remove(&block);
+            self.copies.remove(&block.with_part(Part::WHOLE));
+            self.parts.forget(block);
         }
         is_first
     }
 
-    /// A copy was lost: queues the block unless it has arrived or another copy is on its way.
+    /// A copy was lost: queues it unless it has arrived or another copy is on its way.
     pub(crate) fn lose(&mut self, block: BlockAddr) {
         if self.has_arrived(block) {
             return;
@@ -241,7 +344,17 @@ impl Work {
             Some(_) => {
                 self.copies.remove(&block);
             }
-            None => self.stream_mut(block.stream).queue(block.block.0),
+            // A whole that has been cut since: its parts have taken over.
+            None if block.part == Part::WHOLE && self.parts.is_split(block) => {}
+            None if block.part == Part::WHOLE || self.parts.lose(block) => self.queue(block),
+            None => {}
+        }
+    }
+
+    fn queue(&mut self, block: BlockAddr) {
+        let is_same = |other: BlockAddr| other.with_part(block.part) == block;
+        if !self.opened.is_some_and(|(opened, _)| is_same(opened)) {
+            self.stream_mut(block.stream).queue(block.block.0);
         }
     }
 
@@ -369,5 +482,36 @@ mod tests {
         assert_eq!(take_all_fresh(&mut work).len(), 2);
         work.set_available(Stream::List, 2);
         assert_eq!(work.take_fresh(), Some(BlockAddr::list(1)));
+    }
+
+    #[test]
+    fn a_block_whose_parts_are_being_taken_can_be_probed_for() {
+        let mut work = work(0, 2);
+        work.set_parts(2);
+        let first = work.take_fresh().unwrap();
+        assert_eq!((first.part.index(), first.part.count()), (0, 2));
+        work.lose(first);
+        assert_eq!(work.queued(), 0, "its other part is still to be taken");
+        assert_eq!(work.first_queued(), Some(first));
+        work.add_copy(first);
+        let second = BlockAddr::content(0).with_part(Part::new(1, 2).unwrap());
+        assert_eq!(work.take_begun(), Some((second, false)));
+        assert_eq!(work.take_begun(), None);
+        assert!(!work.arrive(first) && work.arrive(second));
+        assert_eq!(work.floor(Stream::Content), BlockNo(1));
+    }
+
+    #[test]
+    fn what_is_put_back_comes_first_and_is_cut_when_the_path_has_shrunk() {
+        let mut work = work(0, 2);
+        let whole = work.take_fresh().unwrap();
+        work.put_back(whole, false);
+        assert!(!work.is_exhausted() && work.has_any());
+        work.set_parts(3);
+        let parts: Vec<_> = std::iter::from_fn(|| work.take_begun()).collect();
+        assert_eq!(parts.len(), 3);
+        assert!(parts.iter().all(|(part, is_repeat)| {
+            !is_repeat && part.part.count() == 3 && part.block == BlockNo(0)
+        }));
     }
 }

@@ -251,3 +251,63 @@ fn random_paths_deliver_everything_and_waste_little() {
         );
     }
 }
+
+/// Longest time without an arrival.
+fn longest_gap(world: &World) -> Duration {
+    let arrivals = world.tally.arrived_at.windows(2);
+    arrivals.map(|pair| pair[1] - pair[0]).max().unwrap()
+}
+
+#[test]
+fn a_path_that_shrinks_is_gone_on_with_in_parts_and_used_in_full_when_it_grows_again() {
+    for (seed, loss) in [(1, 0.0), (2, 0.05), (3, 0.1)] {
+        let path = Path {
+            loss,
+            control_loss: loss,
+            narrow: Some((seconds(2), seconds(20), 1_300)),
+            ..Path::clean(100)
+        };
+        let mut world = World::fixed(path, 4_000_000, 24_000, seed);
+        assert_eq!(world.run(seconds(30)), Ok(()), "seed {seed}");
+        let stats = world.sender.stats();
+        assert_eq!(stats.path_falls, 1, "seed {seed}");
+        assert_eq!(stats.datagram_len, 752, "half a block, seed {seed}");
+        let gap = longest_gap(&world);
+        assert!(gap < MS * 2_500, "seed {seed}: {gap:?}");
+        assert_eq!(world.run(seconds(120)), Ok(()), "seed {seed}");
+        let stats = world.sender.stats();
+        assert!(world.sender.is_delivered(), "seed {seed}: {stats:?}");
+        assert_eq!(
+            (stats.path_falls, stats.datagram_len),
+            (1, SEGMENT_LEN),
+            "seed {seed}"
+        );
+        assert_eq!(world.tally.blocks.len(), 24_002);
+        assert_eq!(stats.delivered_blocks, 24_002);
+        let parts = world.repeats() as f64 / stats.sent_packets as f64;
+        assert!(
+            parts < 0.01,
+            "seed {seed}: {parts} sent needlessly, {stats:?}"
+        );
+    }
+}
+
+#[test]
+fn loss_and_outages_are_not_taken_for_a_path_that_shrank() {
+    for seed in 0..4 {
+        let path = Path {
+            loss: 0.3,
+            control_loss: 0.3,
+            blackhole: Some((seconds(3), seconds(8))),
+            ..Path::clean(100)
+        };
+        let mut world = World::fixed(path, 4_000_000, 4_000, seed);
+        assert_eq!(world.run(seconds(120)), Ok(()), "seed {seed}");
+        let stats = world.sender.stats();
+        assert!(
+            world.sender.is_delivered() && stats.pto_count > 0,
+            "seed {seed}"
+        );
+        assert_eq!(stats.path_falls, 0, "seed {seed}: {stats:?}");
+    }
+}

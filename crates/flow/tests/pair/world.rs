@@ -7,7 +7,7 @@ use std::{
 };
 
 use haul_flow::{FlowError, Plan, Policy, Receiver, ReceiverConfig, Sender, SenderConfig, Time};
-use haul_wire::{BlockAddr, PacketNo, Report, SEGMENT_OVERHEAD, Stream, path::Sync};
+use haul_wire::{BlockAddr, PacketNo, Part, Report, SEGMENT_OVERHEAD, Stream, path::Sync};
 
 pub const SEGMENT_LEN: usize = 1_440;
 pub const BLOCK_LEN: usize = SEGMENT_LEN - SEGMENT_OVERHEAD;
@@ -33,6 +33,8 @@ pub struct Path {
     pub blackhole: Option<(Time, Time)>,
     /// No data passes.
     pub deaf: Option<(Time, Time)>,
+    /// While it lasts, no datagram longer than this passes towards the receiver.
+    pub narrow: Option<(Time, Time, usize)>,
     /// Data packets and bytes that pass no faster than this, with `buffer` bytes of queue.
     pub bottleneck: Option<(f64, u64)>,
 }
@@ -50,6 +52,7 @@ impl Path {
             duplicate: 0.0,
             blackhole: None,
             deaf: None,
+            narrow: None,
             bottleneck: None,
         }
     }
@@ -77,9 +80,10 @@ impl Dice {
 
 enum Event {
     Release(Box<Plan>),
-    Data(PacketNo, BlockAddr),
+    Data(PacketNo, BlockAddr, usize),
     Report(Vec<u8>),
     Sync(Sync),
+    Echo(u64),
 }
 
 /// What came of the data at the far end, and what it cost.
@@ -98,6 +102,7 @@ pub struct Tally {
     pub last_first_sent_at: Time,
     pub complete_at: Option<Time>,
     pub delivered_at: Option<Time>,
+    pub arrived_at: Vec<Time>,
     /// Bytes of data sent per 100 ms.
     pub sent_bytes: BTreeMap<u64, u64>,
 }
@@ -117,6 +122,8 @@ pub struct World {
     next_event: u64,
     seen: HashSet<PacketNo>,
     link_free_at: Time,
+    /// Bytes that blocks lack which have come in part.
+    missing: BTreeMap<BlockAddr, BTreeSet<usize>>,
     total: u64,
     seed: u64,
 }
@@ -131,6 +138,7 @@ pub fn config(policy: Policy, rate_bps: Option<u64>, rtt: Duration, seed: u64) -
         initial_rtt: rtt,
         remembered: None,
         free_bytes_initial: 64 << 20,
+        ecn: false,
         seed,
     }
 }
@@ -166,6 +174,7 @@ impl World {
             next_event: 0,
             seen: HashSet::new(),
             link_free_at: Time::ZERO,
+            missing: BTreeMap::new(),
             total: u64::MAX,
             seed,
         }
@@ -211,12 +220,13 @@ impl World {
             }
             match entry.remove() {
                 Event::Release(plan) => self.release(&plan),
-                Event::Data(packet, block) => self.arrive(packet, block),
+                Event::Data(packet, block, len) => self.arrive(packet, block, len),
                 Event::Report(bytes) => {
                     let report = Report::decode(&bytes).unwrap();
                     self.sender.handle_report(&report, self.now)?;
                 }
                 Event::Sync(sync) => self.receiver.handle_sync(&sync, self.now),
+                Event::Echo(token) => self.sender.handle_echo(token, self.now),
             }
         }
         self.sender.handle_timeout(self.now);
@@ -237,6 +247,13 @@ impl World {
                 self.schedule(self.now + self.path.delay, Event::Sync(sync));
             }
         }
+        while let Some(probe) = self.sender.poll_probe(self.now) {
+            let is_too_long = self.is_too_long(usize::from(probe.datagram_len));
+            if !is_too_long && !self.is_lost(self.path.control_loss) {
+                let at = self.now + self.path.delay * 2 + self.path.report_delay;
+                self.schedule(at, Event::Echo(probe.token));
+            }
+        }
         while let Some(report) = self.receiver.poll_report(self.now) {
             let mut bytes = vec![0; 1_100];
             let len = report.encode(&mut bytes).expect("fits");
@@ -254,7 +271,7 @@ impl World {
     fn release(&mut self, plan: &Plan) {
         let first = plan.run.first();
         self.sender.handle_sent(first, plan.run.len(), self.now);
-        let bytes = (plan.run.len() * SEGMENT_LEN) as u64;
+        let bytes = (plan.run.len() * plan.datagram_len) as u64;
         *self
             .tally
             .sent_bytes
@@ -267,23 +284,24 @@ impl World {
             if *sent == 1 {
                 self.tally.last_first_sent_at = self.now;
             }
-            self.forward(PacketNo(first.0 + offset as u64), *block);
+            let packet = PacketNo(first.0 + offset as u64);
+            self.forward(packet, *block, plan.datagram_len);
         }
     }
 
-    fn forward(&mut self, packet: PacketNo, block: BlockAddr) {
+    fn forward(&mut self, packet: PacketNo, block: BlockAddr, len: usize) {
         let is_deaf = self
             .path
             .deaf
             .is_some_and(|(from, to)| (from..to).contains(&self.now));
         let is_doomed = self.doomed.remove(&packet.0);
-        if is_doomed || is_deaf || self.is_lost(self.path.loss) {
+        if is_doomed || is_deaf || self.is_too_long(len) || self.is_lost(self.path.loss) {
             self.tally.lost += 1;
             return;
         }
         let mut at = self.now;
         if let Some((rate_bps, buffer)) = self.path.bottleneck {
-            let airtime = Duration::from_secs_f64(SEGMENT_LEN as f64 * 8.0 / rate_bps);
+            let airtime = Duration::from_secs_f64(len as f64 * 8.0 / rate_bps);
             let begin = self.link_free_at.max(self.now);
             if (begin - self.now).as_secs_f64() * rate_bps / 8.0 > buffer as f64 {
                 self.tally.lost += 1;
@@ -296,26 +314,59 @@ impl World {
         if self.dice.hits(self.path.late) {
             at += self.path.late_by;
         }
-        self.schedule(at, Event::Data(packet, block));
+        self.schedule(at, Event::Data(packet, block, len));
         if self.dice.hits(self.path.duplicate) {
-            self.schedule(at + Duration::from_millis(1), Event::Data(packet, block));
+            self.schedule(
+                at + Duration::from_millis(1),
+                Event::Data(packet, block, len),
+            );
         }
     }
 
-    fn arrive(&mut self, packet: PacketNo, block: BlockAddr) {
+    fn arrive(&mut self, packet: PacketNo, block: BlockAddr, len: usize) {
         // Opening would refuse the second as a replay.
         if !self.seen.insert(packet) {
             return;
         }
-        self.receiver.handle_packet(packet, SEGMENT_LEN, self.now);
-        let is_first = self.tally.blocks.insert(block);
-        let duplicate = u64::from(!is_first);
+        self.receiver.handle_packet(packet, len, self.now);
+        self.tally.arrived_at.push(self.now);
+        let fresh = self.take(block);
+        let duplicate = u64::from(fresh == 0);
         self.tally.duplicate_blocks += duplicate;
-        self.receiver.handle_written(BLOCK_LEN as u64, duplicate);
+        self.receiver.handle_written(fresh as u64, duplicate);
         self.receiver.handle_free(self.free_bytes);
         if self.tally.blocks.len() as u64 == self.total {
             self.tally.complete_at.get_or_insert(self.now);
         }
+    }
+
+    /// Enters what of the block has come; returns how many bytes of it are new.
+    fn take(&mut self, block: BlockAddr) -> usize {
+        let whole = block.with_part(Part::WHOLE);
+        if self.tally.blocks.contains(&whole) {
+            return 0;
+        }
+        let missing = self.missing.remove(&whole);
+        if block == whole {
+            self.tally.blocks.insert(whole);
+            return missing.map_or(BLOCK_LEN, |missing| missing.len());
+        }
+        let mut missing = missing.unwrap_or_else(|| (0..BLOCK_LEN).collect());
+        let before = missing.len();
+        let range = block.part.range(BLOCK_LEN);
+        missing.retain(|byte| !range.contains(byte));
+        let fresh = before - missing.len();
+        if missing.is_empty() {
+            self.tally.blocks.insert(whole);
+        } else {
+            self.missing.insert(whole, missing);
+        }
+        fresh
+    }
+
+    fn is_too_long(&self, len: usize) -> bool {
+        let narrow = self.path.narrow;
+        narrow.is_some_and(|(from, to, most)| (from..to).contains(&self.now) && len > most)
     }
 
     fn is_lost(&mut self, chance: f64) -> bool {

@@ -124,6 +124,7 @@ fn flow(
             .limits
             .receive_buffer_bytes
             .min(PEER_BUFFER_MAX),
+        ecn: false,
         seed: u64::from_ne_bytes(seed),
     })
 }
@@ -142,6 +143,7 @@ pub(crate) fn check_rate(policy: Policy, rate: Rate) -> Result<(), TransferError
         initial_rtt: Duration::from_millis(100),
         remembered: None,
         free_bytes_initial: 0,
+        ecn: false,
         seed: 0,
     };
     haul_flow::Sender::new(config, Time::ZERO)?;

@@ -1,12 +1,11 @@
 use std::{
     collections::VecDeque,
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use haul_seal::{Opener, Sealer};
-use haul_udp::UdpPath;
+use haul_udp::{Route, UdpPath};
 use haul_wire::{
     Kind,
     path::{Challenge, Hello, Response},
@@ -49,25 +48,29 @@ pub(crate) fn await_opening(
         if stopped.is_set() {
             return Err(TransferError::Cancelled { by_peer: false });
         }
-        let Some((len, from)) = doorman.path.recv_one(&mut buffer, PATIENCE)? else {
+        let Some(received) = doorman.path.recv_one(&mut buffer, PATIENCE)? else {
             continue;
         };
+        let route = Route {
+            peer: received.from,
+            source: received.to,
+        };
         // Before anything is opened: a hello replayed from elsewhere must not use up its number.
-        if !origin.allows(from) {
+        if !origin.allows(route.peer) {
             continue;
         }
-        let datagram = &buffer[..len];
+        let datagram = &buffer[..received.len];
         match claimed_kind(datagram) {
             Some(Kind::Hello) => {
-                if doorman.challenge(datagram, from)?
+                if doorman.challenge(datagram, route)?
                     && let Some(heard) = heard.take()
                 {
                     heard();
                 }
             }
             Some(Kind::Response) => {
-                if let Some((response, rtt)) = doorman.check(datagram, from) {
-                    return doorman.admit(from, response, rtt);
+                if let Some((response, rtt)) = doorman.check(datagram, route) {
+                    return doorman.admit(route, response, rtt);
                 }
             }
             // Data may overtake the response; it is repeated later.
@@ -88,7 +91,8 @@ struct Doorman {
 
 /// An address that hellos came from.
 struct Candidate {
-    from: SocketAddr,
+    /// Answers leave from the address that was addressed: this host may have several.
+    route: Route,
     nonce: [u8; 8],
     bytes_in: usize,
     bytes_out: usize,
@@ -97,7 +101,7 @@ struct Candidate {
 
 impl Doorman {
     /// Answers an authentic hello and says whether it was one.
-    fn challenge(&mut self, datagram: &[u8], from: SocketAddr) -> Result<bool, TransferError> {
+    fn challenge(&mut self, datagram: &[u8], route: Route) -> Result<bool, TransferError> {
         let Some(hello) = self.envelope.open::<Hello>(Kind::Hello, datagram) else {
             return Ok(false);
         };
@@ -105,7 +109,7 @@ impl Doorman {
         if usize::from(hello.datagram_len) != datagram.len() || !is_probe_size(hello.datagram_len) {
             return Ok(true);
         }
-        let candidate = self.candidate(from)?;
+        let candidate = self.candidate(route)?;
         candidate.bytes_in += datagram.len();
         if candidate.bytes_out + datagram.len() > AMPLIFICATION_MAX * candidate.bytes_in {
             return Ok(true);
@@ -119,15 +123,15 @@ impl Doorman {
             .envelope
             .seal(Kind::Challenge, &challenge, datagram.len())?;
         // What the local interface cannot carry is as good as lost: a smaller probe gets through.
-        self.path.send_to(from, sealed.bytes())?;
+        self.path.send_to(route, sealed.bytes())?;
         Ok(true)
     }
 
-    fn candidate(&mut self, from: SocketAddr) -> Result<&mut Candidate, TransferError> {
+    fn candidate(&mut self, route: Route) -> Result<&mut Candidate, TransferError> {
         let known = self
             .candidates
             .iter()
-            .position(|candidate| candidate.from == from);
+            .position(|candidate| candidate.route == route);
         let index = match known {
             Some(index) => index,
             None => {
@@ -137,7 +141,7 @@ impl Doorman {
                     self.candidates.pop_front();
                 }
                 self.candidates.push_back(Candidate {
-                    from,
+                    route,
                     nonce,
                     bytes_in: 0,
                     bytes_out: 0,
@@ -151,11 +155,11 @@ impl Doorman {
 
     /// The response and the round trip, if the datagram is authentic and echoes this address's
     /// nonce.
-    fn check(&self, datagram: &[u8], from: SocketAddr) -> Option<(Response, Duration)> {
+    fn check(&self, datagram: &[u8], route: Route) -> Option<(Response, Duration)> {
         let candidate = self
             .candidates
             .iter()
-            .find(|candidate| candidate.from == from)?;
+            .find(|candidate| candidate.route == route)?;
         let response = self.envelope.open::<Response>(Kind::Response, datagram)?;
         let valid = response.nonce == candidate.nonce && is_probe_size(response.datagram_len);
         valid.then(|| (response, candidate.challenged_at.elapsed()))
@@ -163,15 +167,15 @@ impl Doorman {
 
     fn admit(
         self,
-        from: SocketAddr,
+        route: Route,
         response: Response,
         rtt: Duration,
     ) -> Result<OpenedPath, TransferError> {
-        self.path.connect(from)?;
+        self.path.set_route(route);
         Ok(OpenedPath {
             path: self.path,
             counter: self.envelope.counter,
-            peer: from,
+            peer: route.peer,
             datagram_len: usize::from(response.datagram_len),
             rtt,
             opening: None,
