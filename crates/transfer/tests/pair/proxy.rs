@@ -1,4 +1,5 @@
-//! A network between both ends: loses, repeats, delays and damages datagrams, or goes dead.
+//! A network between both ends: loses, repeats, delays and damages datagrams, goes dead, carries only
+//! short ones, or makes the initiator appear elsewhere.
 //!
 //! The responder binds 127.0.0.1 and tells the initiator 127.0.0.2, where this listens on the same
 //! port.
@@ -8,8 +9,8 @@ use std::{
     net::{SocketAddr, UdpSocket},
     ops::RangeInclusive,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU16, Ordering::Relaxed},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     thread,
     time::Duration,
@@ -37,8 +38,21 @@ pub(crate) struct Weather {
 
 /// The running network; gone when dropped.
 pub(crate) struct Proxy {
-    dead: Arc<[AtomicBool; 2]>,
-    ended: Arc<AtomicBool>,
+    knobs: Arc<Knobs>,
+}
+
+/// What can be changed while it runs.
+struct Knobs {
+    dead: [AtomicBool; 2],
+    /// Longest datagram that passes.
+    longest: AtomicUsize,
+    /// Where the initiator appears from now on, if not at the network's own address.
+    outside: Mutex<Option<UdpSocket>>,
+    /// Sends, before each datagram of the initiator, a copy of it from there.
+    forger: Mutex<Option<UdpSocket>>,
+    /// Datagrams to the initiator since it appears where it does.
+    down: AtomicU64,
+    ended: AtomicBool,
 }
 
 impl Proxy {
@@ -49,8 +63,14 @@ impl Proxy {
         case.setup.udp_ports = RangeInclusive::new(port, port);
         case.setup.advertise = Some(BETWEEN.into());
         case.setup.ssh_peer = Some(BETWEEN.into());
-        let dead = Arc::new([AtomicBool::new(false), AtomicBool::new(false)]);
-        let ended = Arc::new(AtomicBool::new(false));
+        let knobs = Arc::new(Knobs {
+            dead: [AtomicBool::new(false), AtomicBool::new(false)],
+            longest: AtomicUsize::new(usize::MAX),
+            outside: Mutex::new(None),
+            forger: Mutex::new(None),
+            down: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+        });
         let network = Network {
             socket,
             server: SocketAddr::from((SERVER, port)),
@@ -58,22 +78,45 @@ impl Proxy {
             weather,
             state: seed,
             held: VecDeque::new(),
-            dead: Arc::clone(&dead),
+            knobs: Arc::clone(&knobs),
         };
-        let until = Arc::clone(&ended);
-        thread::spawn(move || network.run(&until));
-        Self { dead, ended }
+        thread::spawn(move || network.run());
+        Self { knobs }
     }
 
     /// From now on nothing passes this way.
     pub(crate) fn kill(&self, way: Way) {
-        self.dead[way as usize].store(true, Relaxed);
+        self.knobs.dead[way as usize].store(true, Relaxed);
+    }
+
+    /// From now on nothing longer passes, either way, and nobody is told.
+    pub(crate) fn narrow(&self, longest: usize) {
+        self.knobs.longest.store(longest, Relaxed);
+    }
+
+    /// From now on the initiator appears at another port of this address, and is heard there only.
+    pub(crate) fn move_to(&self, ip: [u8; 4]) {
+        let socket = UdpSocket::bind((std::net::Ipv4Addr::from(ip), 0)).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        self.knobs.down.store(0, Relaxed);
+        *self.knobs.outside.lock().unwrap() = Some(socket);
+    }
+
+    /// From now on a copy of everything the initiator sends arrives first, from elsewhere.
+    pub(crate) fn forge(&self, ip: [u8; 4]) {
+        let socket = UdpSocket::bind((std::net::Ipv4Addr::from(ip), 0)).unwrap();
+        *self.knobs.forger.lock().unwrap() = Some(socket);
+    }
+
+    /// Datagrams that have come to where the initiator appears since it moved.
+    pub(crate) fn followed(&self) -> u64 {
+        self.knobs.down.load(Relaxed)
     }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.ended.store(true, Relaxed);
+        self.knobs.ended.store(true, Relaxed);
     }
 }
 
@@ -97,24 +140,55 @@ struct Network {
     weather: Weather,
     state: u64,
     held: VecDeque<(SocketAddr, Vec<u8>)>,
-    dead: Arc<[AtomicBool; 2]>,
+    knobs: Arc<Knobs>,
 }
 
 impl Network {
-    fn run(mut self, until: &AtomicBool) {
+    fn run(mut self) {
         self.socket
-            .set_read_timeout(Some(Duration::from_millis(10)))
+            .set_read_timeout(Some(Duration::from_millis(1)))
             .unwrap();
         let mut buffer = [0; 65_536];
-        while !until.load(Relaxed) {
+        let knobs = Arc::clone(&self.knobs);
+        while !knobs.ended.load(Relaxed) {
+            while let Some((len, from)) = self.receive_outside(&mut buffer) {
+                knobs.down.fetch_add(1, Relaxed);
+                self.pass(&mut buffer[..len], from);
+            }
             match self.socket.recv_from(&mut buffer) {
+                // The server's datagrams to where the initiator was.
+                Ok((_, from)) if from == self.server && self.has_moved() => {}
                 Ok((len, from)) => self.pass(&mut buffer[..len], from),
                 Err(_) => self.release(0),
             }
         }
     }
 
+    /// What has come to where the initiator appears.
+    fn receive_outside(&self, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
+        let outside = self.knobs.outside.lock().unwrap();
+        outside.as_ref()?.recv_from(buffer).ok()
+    }
+
+    fn has_moved(&self) -> bool {
+        self.knobs.outside.lock().unwrap().is_some()
+    }
+
+    /// Sends from where the initiator appears, or from the network's own address.
+    fn send(&self, datagram: &[u8], to: SocketAddr) {
+        let outside = self.knobs.outside.lock().unwrap();
+        let socket = match outside.as_ref() {
+            Some(outside) if to == self.server => outside,
+            _ => &self.socket,
+        };
+        // A full socket buffer is loss, which is what this is for.
+        let _ = socket.send_to(datagram, to);
+    }
+
     fn pass(&mut self, datagram: &mut [u8], from: SocketAddr) {
+        if datagram.len() > self.knobs.longest.load(Relaxed) {
+            return;
+        }
         let (way, to) = if from == self.server {
             (Way::Down, self.client)
         } else {
@@ -130,7 +204,10 @@ impl Network {
             reorder,
             damage,
         } = self.weather;
-        if self.dead[way as usize].load(Relaxed) || self.chance(loss) {
+        if let (Way::Up, Some(forger)) = (way, &*self.knobs.forger.lock().unwrap()) {
+            let _ = forger.send_to(datagram, to);
+        }
+        if self.knobs.dead[way as usize].load(Relaxed) || self.chance(loss) {
             return;
         }
         if self.chance(damage) {
@@ -143,8 +220,7 @@ impl Network {
         }
         let copies = 1 + usize::from(self.chance(repeat));
         for _ in 0..copies {
-            // A full socket buffer is loss, which is what this is for.
-            let _ = self.socket.send_to(datagram, to);
+            self.send(datagram, to);
         }
         self.release(30);
     }
@@ -153,7 +229,7 @@ impl Network {
     fn release(&mut self, keep: usize) {
         while self.held.len() > keep {
             if let Some((to, datagram)) = self.held.pop_front() {
-                let _ = self.socket.send_to(&datagram, to);
+                self.send(&datagram, to);
             }
         }
     }
