@@ -29,6 +29,11 @@ impl<W: Write> JsonLines<W> {
             // For people who tune; a program would have to know the stages and the policy.
             Event::Line(_) | Event::Decision(_) => return,
             Event::Session(facts) => Record::session(facts),
+            Event::Path(facts) => Record::Path {
+                peer: facts.peer.to_string(),
+                moves: facts.moves,
+                datagram_bytes: facts.segment_len,
+            },
             Event::Progress(progress) => Record::progress(progress),
             Event::File(file) => Record::file(file),
             Event::Warning(warning) => Record::Warning {
@@ -89,6 +94,11 @@ enum Record<'a> {
         datagram_bytes: usize,
         rtt_ms: f64,
         agent: &'a str,
+    },
+    Path {
+        peer: String,
+        moves: u64,
+        datagram_bytes: usize,
     },
     Progress {
         seconds: f64,

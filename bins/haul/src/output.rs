@@ -48,6 +48,9 @@ impl Output {
             Event::Session(facts) if self.verbose >= 1 => {
                 self.note(&screen::agreement(facts));
             }
+            Event::Path(facts) if self.verbose >= 1 => {
+                self.note(&screen::change(facts));
+            }
             Event::Line(facts) if self.verbose >= 1 => {
                 for line in line::account(facts) {
                     self.note(&line);
@@ -67,7 +70,7 @@ impl Output {
                     trace.note(decision);
                 }
             }
-            Event::Session(_) | Event::File(_) | Event::Line(_) => {}
+            Event::Session(_) | Event::Path(_) | Event::File(_) | Event::Line(_) => {}
         }
     }
 

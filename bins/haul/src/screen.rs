@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use haul_transfer::{Progress, SessionFacts, Summary};
+use haul_transfer::{PathFacts, Progress, SessionFacts, Summary};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
 use crate::{args::When, human};
@@ -184,6 +184,16 @@ pub(crate) fn agreement(facts: &SessionFacts) -> String {
         human::count(facts.segment_len as u64),
         human::rtt(facts.rtt),
         facts.agent,
+    )
+}
+
+/// What has become of the path.
+pub(crate) fn change(facts: &PathFacts) -> String {
+    format!(
+        "path changed: to {}, moved {} times, datagrams of {} bytes",
+        facts.peer,
+        facts.moves,
+        human::count(facts.segment_len as u64),
     )
 }
 

@@ -17,8 +17,8 @@ use tokio::{
 };
 
 use crate::{
-    Direction, Event, Phase, Policy, TransferError, Warning, control::Control, handshake::Agreed,
-    path::OpenedPath,
+    Direction, Event, PathFacts, Phase, Policy, TransferError, Warning, control::Control,
+    handshake::Agreed, path::OpenedPath,
 };
 use line::Line;
 use meter::Meter;
@@ -101,6 +101,8 @@ struct Session<'a> {
     rate_changes: Option<watch::Receiver<Rate>>,
     meter: Meter,
     line: Line,
+    /// The path as it was told last.
+    path: Option<PathFacts>,
     ticks: Interval,
     began: Instant,
     next_status: Instant,
@@ -129,6 +131,7 @@ impl<'a> Session<'a> {
             rate_changes: setting.rate_changes,
             meter: Meter::new(now),
             line: setting.line,
+            path: None,
             ticks,
             began: now,
             next_status: now + STATUS_INTERVAL,
@@ -195,8 +198,21 @@ impl<'a> Session<'a> {
             self.next_status = now + STATUS_INTERVAL;
             self.control.send(&Message::Status(ours))?;
         }
+        self.report_path(snapshot);
         self.report_progress();
         Ok(())
+    }
+
+    fn report_path(&mut self, snapshot: &Snapshot) {
+        let now = self.line.path(snapshot);
+        if now.is_none() || now == self.path {
+            return;
+        }
+        // How it is at first says the session's own event.
+        let before = std::mem::replace(&mut self.path, now);
+        if let (Some(_), Some(facts)) = (before, now) {
+            self.emit(Event::Path(facts));
+        }
     }
 
     fn report_progress(&mut self) {

@@ -12,6 +12,8 @@ pub enum Event {
     Noise(String),
     /// Both ends are sure of each other and the path is open: data flows from here on.
     Session(SessionFacts),
+    /// The path is not what it was: another address, or other datagrams.
+    Path(PathFacts),
     /// Where the transfer is; a few times a second, and once at the end.
     Progress(Progress),
     /// A file is finished or has failed; only when asked for.
@@ -41,6 +43,17 @@ pub struct SessionFacts {
     pub rtt: Duration,
     /// Program and version at the other end.
     pub agent: String,
+}
+
+/// The path as it is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PathFacts {
+    /// The other end's UDP address.
+    pub peer: SocketAddr,
+    /// How often it has changed.
+    pub moves: u64,
+    /// Bytes of UDP payload in a datagram of data: fewer than at first where the path has shrunk.
+    pub segment_len: usize,
 }
 
 /// Where a transfer is.

@@ -37,7 +37,8 @@ mod tests;
 
 pub use error::{Misbehaviour, Phase, TransferError, UdpDirection};
 pub use event::{
-    Event, FailedFile, FileRecord, LineFacts, Progress, SessionFacts, StageFacts, Summary, Warning,
+    Event, FailedFile, FileRecord, LineFacts, PathFacts, Progress, SessionFacts, StageFacts,
+    Summary, Warning,
 };
 pub use exit::{EXIT_CODES, ExitCode, entry as exit_code};
 pub use haul_flow::{Decision, Policy};

@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, time::Duration};
 
-use haul_transfer::{Direction, ErrorCode, Policy, SuiteId, Warning};
+use haul_transfer::{Direction, ErrorCode, PathFacts, Policy, SuiteId, Warning};
 use serde_json::Value;
 
 use super::*;
@@ -16,6 +16,11 @@ pub(crate) fn one_of_each() -> Vec<Value> {
         segment_len: 1452,
         rtt: Duration::from_micros(23_104),
         agent: "haul/0.1.0".to_owned(),
+    }));
+    json.event(&Event::Path(PathFacts {
+        peer: "[2001:db8::9]:40112".parse().unwrap(),
+        moves: 1,
+        segment_len: 1472,
     }));
     json.event(&Event::Progress(progress()));
     json.event(&Event::File(FileRecord {

@@ -4,7 +4,7 @@ use haul_engine::Snapshot;
 use haul_udp::UdpPath;
 use haul_wire::{block_len, segment_len};
 
-use crate::{LineFacts, StageFacts};
+use crate::{LineFacts, PathFacts, StageFacts};
 
 /// IPv4 header (RFC 791, without options) and UDP header.
 const IPV4_OVERHEAD: usize = 20 + 8;
@@ -19,6 +19,15 @@ pub(super) struct Line {
 }
 
 impl Line {
+    /// The path as of `snapshot`; `None` while no data has passed.
+    pub(super) fn path(&self, snapshot: &Snapshot) -> Option<PathFacts> {
+        (snapshot.datagram_len > 0).then_some(PathFacts {
+            peer: snapshot.peer?,
+            moves: snapshot.moves,
+            segment_len: snapshot.datagram_len,
+        })
+    }
+
     /// How the line ran until `snapshot`.
     pub(super) fn facts(&self, snapshot: &Snapshot) -> LineFacts {
         let overhead = if self.path.local_addr().is_ipv6() {
