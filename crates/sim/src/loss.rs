@@ -45,6 +45,11 @@ impl LossProcess {
         Self { model, bad: false }
     }
 
+    /// Goes on under another model, in the state it is in.
+    pub(crate) fn set_model(&mut self, model: Loss) {
+        self.model = model;
+    }
+
     /// Whether the next datagram is lost.
     pub(crate) fn strikes(&mut self, rng: &mut Rng) -> bool {
         match self.model {

@@ -1,18 +1,27 @@
 //! Runs simulations by seed or by name and says which of them broke a promise.
 
 use std::{
-    env,
+    env, fs,
     io::{self, Write},
     process::ExitCode,
 };
 
 use haul_flow::Policy;
-use haul_sim::{Fact, Scenario, Summary, named, run, swarm};
+use haul_sim::{
+    Fact, Scenario, Summary,
+    matrix::{self, Cell, Selection},
+    named, run, swarm,
+};
+
+/// Where the matrix's figures are kept.
+const MATRIX_PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/MATRIX.md");
 
 const USAGE: &str = "\
 usage: haul-sim seeds --from A --count N    run swarm seeds A, A+1, ...
        haul-sim one SEED [--trace]          run one seed, printing every fact
        haul-sim named [PART [--trace]]      run the named scenarios whose name contains PART
+       haul-sim matrix [ROW...] [--seeds N] [--unseen] [--quick] [--write]
+                                            run the evaluation matrix, or some of its rows
 ";
 
 /// What was asked for.
@@ -21,6 +30,7 @@ enum Job {
     Seeds { from: u64, count: u64 },
     One { seed: u64, trace: bool },
     Named { part: String, trace: bool },
+    Matrix { selection: Selection, write: bool },
 }
 
 fn main() -> ExitCode {
@@ -58,8 +68,32 @@ fn parse(arguments: &[&str]) -> Option<Job> {
             part: part.to_owned(),
             trace: traced(rest)?,
         },
+        ["matrix", ref rest @ ..] => matrix_job(rest)?,
         _ => return None,
     })
+}
+
+fn matrix_job(arguments: &[&str]) -> Option<Job> {
+    let (mut count, mut unseen, mut quick, mut write) = (None, false, false, false);
+    let mut rows = Vec::new();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        match *argument {
+            "--seeds" => count = Some(rest.next()?.parse().ok().filter(|n| *n > 0)?),
+            "--unseen" => unseen = true,
+            "--quick" => quick = true,
+            "--write" => write = true,
+            row if row.starts_with('-') => return None,
+            row => rows.push(row.to_owned()),
+        }
+    }
+    let count = count.unwrap_or(if quick { 1 } else { 5 });
+    let mut seeds = Selection::seeds(count);
+    if unseen {
+        seeds.extend(Selection::unseen(count));
+    }
+    let selection = Selection { rows, quick, seeds };
+    Some(Job::Matrix { selection, write })
 }
 
 fn traced(rest: &[&str]) -> Option<bool> {
@@ -93,8 +127,25 @@ fn perform(job: Job, out: &mut impl Write) -> io::Result<u64> {
                 }
             }
         }
+        Job::Matrix { selection, write } => failed += matrix_report(&selection, write, out)?,
     }
     Ok(failed)
+}
+
+/// Runs the matrix, prints it, and keeps it in the documentation if asked to.
+fn matrix_report(selection: &Selection, write: bool, out: &mut impl Write) -> io::Result<u64> {
+    let cells = matrix::run(selection);
+    writeln!(out, "{}", matrix::table(&cells))?;
+    let failing: Vec<&Cell> = cells.iter().filter(|cell| !cell.is_kept).collect();
+    writeln!(out, "{}", matrix::tally(&cells))?;
+    writeln!(out, "{} of {} cells fail", failing.len(), cells.len())?;
+    if !failing.is_empty() {
+        writeln!(out, "\n{}", matrix::table(failing.iter().copied()))?;
+    }
+    if write {
+        fs::write(MATRIX_PAGE, matrix::page(selection, &cells))?;
+    }
+    Ok(failing.len() as u64)
 }
 
 fn report(scenario: &Scenario, trace: bool, out: &mut impl Write) -> io::Result<u64> {
