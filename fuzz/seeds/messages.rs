@@ -2,9 +2,9 @@
 
 use haul_wire::SessionId;
 use haul_wire::control::{
-    Accepted, ClientHello, Confirm, Direction, ErrorCode, Fault, Features, FileFault, HelloLimits,
-    Message, Nonce, Rate, Remembered, Request, ServerHello, Spoken, Status, Text, UdpEndpoint,
-    Verdict, frame,
+    Accepted, Cause, ClientHello, Confirm, Direction, ErrorCode, Fault, Features, FileFault,
+    HelloLimits, InForce, Message, Nonce, Rate, Remembered, Request, ServerHello, Spoken, Status,
+    Text, UdpEndpoint, Verdict, Wish, frame,
 };
 use serde_bytes::ByteBuf;
 
@@ -14,6 +14,13 @@ const RATE: Rate = Rate {
     target_bps: Some(1_000_000_000),
     min_bps: 7,
 };
+fn wish() -> Wish {
+    Wish {
+        policy: Text::new("low"),
+        rate: RATE,
+    }
+}
+
 const LIMITS: HelloLimits = HelloLimits {
     receive_buffer_bytes: 64 << 20,
 };
@@ -107,7 +114,14 @@ pub fn control_frame() -> Seeds {
             ..Status::default()
         }),
         Message::Warning(Text::new("slow disk")),
-        Message::Rate(RATE),
+        Message::Rate(wish()),
+        Message::Ceiling(None),
+        Message::Ceiling(Some(u64::MAX)),
+        Message::InForce(InForce {
+            asked: wish(),
+            ceiling_bps: Some(500_000_000),
+            cause: Cause::Ceiling,
+        }),
         Message::Ping,
         Message::Pong,
         Message::Cancel,

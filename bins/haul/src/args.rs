@@ -77,6 +77,9 @@ pub(crate) struct RateArgs {
     /// Neither begin from the rate this path carried before nor remember what it carries now
     #[arg(long, hide_short_help = true)]
     pub(crate) no_remember: bool,
+    /// Take commands that change these while the transfer runs on this UNIX socket
+    #[arg(long, value_name = "SOCKET", hide_short_help = true)]
+    pub(crate) control: Option<PathBuf>,
 }
 
 /// What is trusted, and how UDP is sealed.
@@ -155,9 +158,24 @@ pub(crate) struct OutputArgs {
     /// Print the version (--version: with protocol, ciphers and AES acceleration)
     #[arg(short = 'V', long, action = ArgAction::Version)]
     pub(crate) version: Option<bool>,
+    /// Change or watch a transfer that runs with --control, as in --ctl SOCKET rate 300M; must come
+    /// first, see docs/CLI.md
+    #[arg(long, hide_short_help = true)]
+    pub(crate) ctl: bool,
     /// Be the other end, as started over SSH; must come first, see docs/CLI.md
     #[arg(long, hide_short_help = true)]
     pub(crate) remote: bool,
+}
+
+/// Change or watch a transfer that runs with --control SOCKET
+#[derive(Debug, Parser)]
+#[command(name = "haul --ctl", version = version::short(), max_term_width = 100)]
+pub(crate) struct CtlArgs {
+    /// What --control was given
+    pub(crate) socket: PathBuf,
+    /// status, rate RATE|none, min RATE|none, policy POLICY, faster, slower, cancel or watch
+    #[arg(required = true)]
+    pub(crate) command: Vec<String>,
 }
 
 /// The other end of a transfer: `haul --remote`, run by the SSH server for the initiator.

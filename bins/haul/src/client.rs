@@ -20,9 +20,12 @@ use crate::{
     failure::Failure,
     human,
     job::{Job, Login},
+    keys::{self, Key, Keys},
     memory::Memory,
     output::Output,
     signals,
+    socket::Socket,
+    steer::Helm,
 };
 
 /// Threads of the runtime: it carries a conversation, never the data.
@@ -30,15 +33,24 @@ const RUNTIME_THREADS: usize = 2;
 
 /// Does the whole job.
 pub(crate) fn run(job: Job, output: &mut Output) -> Result<Summary, Failure> {
+    let mut socket = job.control.as_deref().map(Socket::bind).transpose()?;
     in_runtime(async {
-        let cancel = signals::cancellation()?;
+        let cancelling = signals::cancellation()?;
+        let cancel = cancelling.subscribe();
         let Job {
             target,
             login,
             remote_command,
+            control: _,
             mut transfer,
             remembers,
         } = job;
+        let helm = Helm::new(transfer.options.limits(), cancelling);
+        transfer.options.limit_changes = Some(helm.limits());
+        if let Some(socket) = &mut socket {
+            let served = socket.serve(helm.clone());
+            served.map_err(Failure::system("the control socket"))?;
+        }
         let family = login.family;
         let options = ssh_options(login);
         let connecting =
@@ -64,8 +76,10 @@ pub(crate) fn run(job: Job, output: &mut Output) -> Result<Summary, Failure> {
             Some(remembered)
         });
         let options = transfer.options.clone();
-        let result = converse(session, peer, transfer, output, cancel).await;
-        if let (Some(memory), Ok(summary)) = (memory, &result) {
+        let steered = helm.limits();
+        let result = converse(session, peer, transfer, output, (helm.clone(), cancel)).await;
+        // What a path carries shows only where the limits were the same all the time.
+        if let (Some(memory), Ok(summary), Ok(false)) = (memory, &result, steered.has_changed()) {
             memory.keep(summary, &options);
         }
         result
@@ -109,7 +123,7 @@ async fn converse(
     peer: IpAddr,
     transfer: haul_transfer::Job,
     output: &mut Output,
-    cancel: watch::Receiver<bool>,
+    (helm, cancel): (Helm, watch::Receiver<bool>),
 ) -> Result<Summary, Failure> {
     let Session {
         stream,
@@ -132,10 +146,20 @@ async fn converse(
     let transfer = haul_transfer::initiate(transfer, control, peer, events_in, cancel.clone());
     tokio::pin!(transfer);
     let mut told_cancel = false;
+    let (keys_in, mut pressed) = mpsc::unbounded_channel();
+    let mut keys = None;
     let result = loop {
         tokio::select! {
             biased;
-            Some(event) = events.recv() => output.event(&event),
+            Some(event) = events.recv() => {
+                helm.note(&event);
+                output.event(&event);
+                // From here on nobody is asked anything on the terminal any more.
+                if matches!(event, Event::Session(_)) && output.is_live() {
+                    keys = Keys::listen(keys_in.clone());
+                }
+            }
+            Some(key) = pressed.recv() => press(key, &helm, output),
             () = signals::cancelled(cancel.clone()), if !told_cancel => {
                 told_cancel = true;
                 output.note("cancelling; press Ctrl-C again to end at once");
@@ -143,7 +167,9 @@ async fn converse(
             result = &mut transfer => break result,
         }
     };
+    drop(keys);
     while let Ok(event) = events.try_recv() {
+        helm.note(&event);
         output.event(&event);
     }
     let cancelled = *cancel.borrow();
@@ -151,6 +177,18 @@ async fn converse(
     ending
         .await
         .unwrap_or(Err(Failure::Login(SshError::WorkerDied)))
+}
+
+fn press(key: Key, helm: &Helm, output: &Output) {
+    match key {
+        Key::Help => output.note(keys::HELP),
+        // What comes of it is an event.
+        Key::Order(order) => {
+            if let Err(error) = helm.give(order) {
+                output.note(&error.to_string());
+            }
+        }
+    }
 }
 
 /// Where to send UDP: the address SSH is connected to, or what the host's name means here when an

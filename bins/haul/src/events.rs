@@ -2,7 +2,9 @@
 
 use std::io::{self, Write};
 
-use haul_transfer::{Event, FailedFile, FileRecord, Progress, SessionFacts, Summary, exit_code};
+use haul_transfer::{
+    Cause, Event, FailedFile, FileRecord, InForce, Progress, SessionFacts, Summary, exit_code,
+};
 use serde::Serialize;
 
 use crate::{failure::Failure, name};
@@ -25,24 +27,9 @@ impl<W: Write> JsonLines<W> {
 
     /// An event of the running transfer.
     pub(crate) fn event(&mut self, event: &Event) {
-        let record = match event {
-            // For people who tune; a program would have to know the stages and the policy.
-            Event::Line(_) | Event::Decision(_) => return,
-            Event::Session(facts) => Record::session(facts),
-            Event::Path(facts) => Record::Path {
-                peer: facts.peer.to_string(),
-                moves: facts.moves,
-                datagram_bytes: facts.segment_len,
-            },
-            Event::Progress(progress) => Record::progress(progress),
-            Event::File(file) => Record::file(file),
-            Event::Warning(warning) => Record::Warning {
-                text: &warning.text,
-                remote: warning.remote,
-            },
-            Event::Noise(text) => Record::Warning { text, remote: true },
-        };
-        self.write(&record);
+        if let Some(record) = Record::of(event) {
+            self.write(&record);
+        }
     }
 
     /// The account at the end; `failures` name the first files that failed, if any did.
@@ -75,6 +62,17 @@ impl<W: Write> JsonLines<W> {
     }
 }
 
+/// The line of an event, without its end; `None` for what is no program's business.
+pub(crate) fn line(event: &Event) -> Option<String> {
+    let record = &Record::of(event)?;
+    serde_json::to_string(&Line { v: SCHEMA, record }).ok()
+}
+
+/// The fields of a progress event.
+pub(crate) fn progress(progress: &Progress) -> serde_json::Value {
+    serde_json::to_value(Record::progress(progress)).unwrap_or_default()
+}
+
 #[derive(Serialize)]
 struct Line<'a> {
     v: u8,
@@ -100,6 +98,14 @@ enum Record<'a> {
         moves: u64,
         datagram_bytes: usize,
     },
+    Rate {
+        asked_by: &'static str,
+        policy: &'static str,
+        target_bps: Option<u64>,
+        min_bps: u64,
+        ceiling_bps: Option<u64>,
+        in_force_bps: Option<u64>,
+    },
     Progress {
         seconds: f64,
         bytes: u64,
@@ -108,6 +114,7 @@ enum Record<'a> {
         files_total: u64,
         scanned: bool,
         rate_bps: u64,
+        mode: Option<&'static str>,
         goodput_bps: u64,
         loss: f64,
         rtt_ms: f64,
@@ -161,6 +168,42 @@ struct NamedFailure<'a> {
 }
 
 impl<'a> Record<'a> {
+    fn of(event: &'a Event) -> Option<Self> {
+        Some(match event {
+            // For people who tune; a program would have to know the stages and the policy.
+            Event::Line(_) | Event::Decision(_) => return None,
+            Event::Session(facts) => Self::session(facts),
+            Event::Limits(told) => Self::rate(told),
+            Event::Path(facts) => Self::Path {
+                peer: facts.peer.to_string(),
+                moves: facts.moves,
+                datagram_bytes: facts.segment_len,
+            },
+            Event::Progress(progress) => Self::progress(progress),
+            Event::File(file) => Self::file(file),
+            Event::Warning(warning) => Self::Warning {
+                text: &warning.text,
+                remote: warning.remote,
+            },
+            Event::Noise(text) => Self::Warning { text, remote: true },
+        })
+    }
+
+    fn rate(told: &InForce) -> Self {
+        Self::Rate {
+            asked_by: match told.cause {
+                Cause::Start => "start",
+                Cause::Asked => "user",
+                Cause::Ceiling => "server",
+            },
+            policy: told.asked.policy.name(),
+            target_bps: told.asked.target_bps,
+            min_bps: told.asked.min_bps,
+            ceiling_bps: told.ceiling_bps,
+            in_force_bps: told.limits().target_bps,
+        }
+    }
+
     fn session(facts: &'a SessionFacts) -> Self {
         Self::Session {
             direction: direction(facts.direction),
@@ -182,6 +225,7 @@ impl<'a> Record<'a> {
             files_total: progress.files_total,
             scanned: progress.scanned,
             rate_bps: progress.rate_bps,
+            mode: progress.mode,
             goodput_bps: progress.goodput_bps,
             loss: progress.loss,
             rtt_ms: millis(progress.rtt),

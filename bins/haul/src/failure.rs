@@ -8,7 +8,9 @@ use std::{
 use haul_ssh::SshError;
 use haul_transfer::{ErrorCode, TransferError, escaped, exit_code};
 
-use crate::{job::JobError, remote::RemoteError, trace::TraceError};
+use crate::{
+    ctl::CtlError, job::JobError, remote::RemoteError, socket::SocketError, trace::TraceError,
+};
 
 /// Why a run did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +24,12 @@ pub(crate) enum Failure {
     /// The trace that was asked for cannot be written.
     #[error(transparent)]
     Trace(#[from] TraceError),
+    /// There can be no control socket.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// A running transfer could not be steered.
+    #[error(transparent)]
+    Ctl(#[from] CtlError),
     /// No way into the other machine.
     #[error(transparent)]
     Login(#[from] SshError),
@@ -71,7 +79,8 @@ impl Failure {
     /// Its line in the table of exit statuses.
     pub(crate) fn code(&self) -> ErrorCode {
         match self {
-            Self::CommandLine(_) | Self::Trace(_) => ErrorCode::Usage,
+            Self::CommandLine(_) | Self::Trace(_) | Self::Socket(_) => ErrorCode::Usage,
+            Self::Ctl(error) => error.code(),
             Self::Job(error) => error.code(),
             Self::Login(error) => login_code(error),
             Self::NoAddress { .. } => ErrorCode::Unreachable,
@@ -93,6 +102,8 @@ impl Failure {
             | Self::Cancelled => Some(exit_code(self.code()).hint),
             Self::Job(_)
             | Self::Trace(_)
+            | Self::Socket(_)
+            | Self::Ctl(_)
             | Self::Login(_)
             | Self::Remote(_)
             | Self::System { .. } => None,

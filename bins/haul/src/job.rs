@@ -9,7 +9,7 @@ use std::{
 };
 
 use haul_ssh::{Family, Target};
-use haul_transfer::{Direction, ErrorCode, JobOptions, Policy, SuiteId, escaped};
+use haul_transfer::{Direction, ErrorCode, JobOptions, Limits, Policy, SuiteId, escaped};
 use haul_wire::control::PREAMBLE;
 
 use crate::{
@@ -31,6 +31,8 @@ pub(crate) struct Job {
     pub(crate) login: Login,
     /// What to run there, quoted for its shell.
     pub(crate) remote_command: String,
+    /// Where to take commands.
+    pub(crate) control: Option<PathBuf>,
     /// What to move.
     pub(crate) transfer: haul_transfer::Job,
     /// Whether to make use of what paths have carried before, and to keep what this one does.
@@ -137,6 +139,7 @@ impl Job {
             target,
             login: login(&args.ssh, &args.security)?,
             remote_command,
+            control: args.rate.control.clone(),
             transfer: haul_transfer::Job {
                 direction: route.direction,
                 sources: route.sources,
@@ -248,14 +251,14 @@ fn with_port(mut target: Target, typed: Option<u16>) -> Result<Target, JobError>
 }
 
 fn job_options(args: &Args) -> Result<JobOptions, JobError> {
-    let (policy, target, min) = rates(&args.rate)?;
+    let limits = rates(&args.rate)?;
     let mut options = JobOptions::default();
     if let Some(suites) = offered_suites(&args.security, version::aes().is_some()) {
         options.suites = suites;
     }
-    options.policy = policy;
-    options.rate_target_bps = target;
-    options.rate_min_bps = min;
+    options.policy = limits.policy;
+    options.rate_target_bps = limits.target_bps;
+    options.rate_min_bps = limits.min_bps;
     options.recursive = true;
     options.preserve = args.transfer.preserve;
     options.create_dir = args.transfer.create_dir;
@@ -272,7 +275,7 @@ fn wants_files(output: &OutputArgs) -> bool {
     output.json || output.verbose >= 2
 }
 
-fn rates(args: &RateArgs) -> Result<(Policy, Option<u64>, u64), JobError> {
+fn rates(args: &RateArgs) -> Result<Limits, JobError> {
     let policy = match args.policy {
         PolicyName::Fair => Policy::Fair,
         PolicyName::Fixed => Policy::Fixed,
@@ -287,7 +290,11 @@ fn rates(args: &RateArgs) -> Result<(Policy, Option<u64>, u64), JobError> {
     if target.is_some_and(|target| min > target) {
         return Err(JobError::MinAboveTarget);
     }
-    Ok((policy, target, min))
+    Ok(Limits {
+        policy,
+        target_bps: target,
+        min_bps: min,
+    })
 }
 
 /// Suites to offer, preferred first; `None` for the usual ones.

@@ -16,11 +16,13 @@ mod amount;
 mod args;
 mod ask;
 mod client;
+mod ctl;
 mod ending;
 mod events;
 mod failure;
 mod human;
 mod job;
+mod keys;
 mod line;
 mod memory;
 mod name;
@@ -29,6 +31,8 @@ mod place;
 mod remote;
 mod screen;
 mod signals;
+mod socket;
+mod steer;
 mod trace;
 mod url;
 mod version;
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
     let typed: Vec<OsString> = std::env::args_os().collect();
     let result = match typed.get(1) {
         Some(first) if first == "--remote" => remote::run(&typed[2..]),
+        Some(first) if first == "--ctl" => ctl::run(&typed[2..]),
         _ => transfer(typed),
     };
     match result {

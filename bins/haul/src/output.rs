@@ -2,7 +2,7 @@
 
 use std::io::{self, Stdout};
 
-use haul_transfer::{Event, FailedFile, Summary, TransferError, Warning, escaped};
+use haul_transfer::{Cause, Event, FailedFile, Summary, TransferError, Warning, escaped};
 
 use crate::{
     args::OutputArgs,
@@ -45,6 +45,12 @@ impl Output {
         }
         match event {
             Event::Progress(progress) => self.screen.progress(progress),
+            Event::Limits(told) => {
+                self.screen.limits(told);
+                if told.cause == Cause::Asked {
+                    self.note(&screen::in_force(told));
+                }
+            }
             Event::Session(facts) if self.verbose >= 1 => {
                 self.note(&screen::agreement(facts));
             }
@@ -79,6 +85,11 @@ impl Output {
         if self.verbose >= 1 {
             self.note(line);
         }
+    }
+
+    /// Whether a person watches a terminal.
+    pub(crate) fn is_live(&self) -> bool {
+        self.screen.is_live()
     }
 
     /// Says something to a person only.

@@ -55,7 +55,7 @@ pub(crate) fn run(words: &[OsString]) -> Result<(), Failure> {
     let setup = setup(&args, home, connection);
     client::in_runtime(async {
         let setup = RespondSetup {
-            cancel: Some(signals::cancellation()?),
+            cancel: Some(signals::cancellation()?.subscribe()),
             ..setup
         };
         haul_transfer::respond(tokio::io::stdin(), tokio::io::stdout(), setup).await?;

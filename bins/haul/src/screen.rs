@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use haul_transfer::{PathFacts, Progress, SessionFacts, Summary};
+use haul_transfer::{InForce, PathFacts, Progress, SessionFacts, Summary};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
 use crate::{args::When, human};
@@ -22,7 +22,7 @@ const REDRAW_HZ: u8 = 10;
 #[derive(Debug)]
 pub(crate) enum Screen {
     /// One line, redrawn; dark until there is progress, for questions to the user come before.
-    Live(ProgressBar, Surface),
+    Live(ProgressBar, Surface, Option<InForce>),
     /// A line every [`LOG_INTERVAL`].
     Log {
         /// When the last one was written.
@@ -55,7 +55,7 @@ impl Screen {
         if let Ok(style) = ProgressStyle::with_template("[{bar:20}] {wide_msg}") {
             bar.set_style(style.progress_chars("=> "));
         }
-        Self::Live(bar, surface)
+        Self::Live(bar, surface, None)
     }
 
     /// Whether anything of the transfer is shown at all.
@@ -63,22 +63,34 @@ impl Screen {
         matches!(self, Self::Dark)
     }
 
+    /// Whether a live line is drawn on a terminal.
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self, Self::Live(_, Surface::Terminal, _))
+    }
+
+    /// Keeps in mind what the sender keeps to.
+    pub(crate) fn limits(&mut self, told: &InForce) {
+        if let Self::Live(_, _, in_force) = self {
+            *in_force = Some(*told);
+        }
+    }
+
     /// Shows where the transfer is.
     pub(crate) fn progress(&mut self, progress: &Progress) {
         match self {
-            Self::Live(bar, surface) => {
+            Self::Live(bar, surface, in_force) => {
                 if progress.scanned {
                     bar.set_length(progress.bytes_total.max(1));
                     bar.set_position(progress.bytes);
                 }
-                bar.set_message(status(progress));
+                bar.set_message(status(progress, in_force.as_ref()));
                 if bar.is_hidden() {
                     bar.set_draw_target(surface.target());
                 }
             }
             Self::Log { last } if last.elapsed() >= LOG_INTERVAL => {
                 *last = Instant::now();
-                self.say(&status(progress));
+                self.say(&status(progress, None));
             }
             Self::Log { .. } | Self::Dark => {}
         }
@@ -89,14 +101,14 @@ impl Screen {
         // Nobody is left to tell when standard error is gone.
         let write = || drop(writeln!(io::stderr(), "{line}"));
         match self {
-            Self::Live(bar, _) => bar.suspend(write),
+            Self::Live(bar, ..) => bar.suspend(write),
             Self::Log { .. } | Self::Dark => write(),
         }
     }
 
     /// Takes the live line away.
     pub(crate) fn clear(&self) {
-        if let Self::Live(bar, _) = self {
+        if let Self::Live(bar, ..) = self {
             bar.finish_and_clear();
         }
     }
@@ -122,8 +134,8 @@ impl Surface {
 
 /// `1.2 GB of 5.0 GB, 24.0 %, 6.9 Gbit/s, ETA 44.0 s, …`: the most wanted first, for a narrow
 /// window cuts the end off.
-fn status(progress: &Progress) -> String {
-    let mut parts = Vec::with_capacity(8);
+fn status(progress: &Progress, in_force: Option<&InForce>) -> String {
+    let mut parts = Vec::with_capacity(9);
     if progress.scanned {
         parts.push(format!(
             "{} of {}",
@@ -140,6 +152,9 @@ fn status(progress: &Progress) -> String {
     parts.push(human::rate(progress.goodput_bps as f64));
     if let Some(eta) = progress.eta {
         parts.push(format!("ETA {}", human::duration(eta)));
+    }
+    if let Some(told) = in_force {
+        parts.push(policy(told, progress.mode));
     }
     parts.push(if progress.files > 0 {
         format!(
@@ -159,6 +174,38 @@ fn status(progress: &Progress) -> String {
         ));
     }
     parts.join(", ")
+}
+
+/// `fair (track), at most 300 Mbit/s`.
+fn policy(told: &InForce, mode: Option<&str>) -> String {
+    let limits = told.limits();
+    let mut words = limits.policy.to_string();
+    if let Some(mode) = mode.filter(|mode| *mode != words) {
+        words.push_str(&format!(" ({mode})"));
+    }
+    if let Some(target) = limits.target_bps {
+        words.push_str(&format!(", at most {}", human::rate(target as f64)));
+    }
+    words
+}
+
+/// `now policy fair, target 300 Mbit/s (400 Mbit/s asked for, the server allows no more)`.
+pub(crate) fn in_force(told: &InForce) -> String {
+    let limits = told.limits();
+    let mut words = format!("now policy {}", limits.policy);
+    match limits.target_bps {
+        Some(target) => words.push_str(&format!(", target {}", human::rate(target as f64))),
+        None => words.push_str(", no target"),
+    }
+    if limits.min_bps > 0 {
+        words.push_str(&format!(", minimum {}", human::rate(limits.min_bps as f64)));
+    }
+    if limits != told.asked {
+        let asked = told.asked.target_bps;
+        let asked = asked.map_or_else(|| "none".to_owned(), |bps| human::rate(bps as f64));
+        words.push_str(&format!(" ({asked} asked for, the server allows no more)"));
+    }
+    words
 }
 
 /// `12.3 GB, 20,000 files in 14.2 s: 6.9 Gbit/s, 0.02 % loss, RTT 23 ms`.
@@ -268,7 +315,7 @@ impl TermLike for AnyStderr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::tests::{progress, summary};
+    use crate::events::tests::{in_force as told, progress, summary};
 
     #[test]
     fn the_last_line_says_it_all() {
@@ -281,8 +328,8 @@ mod tests {
     #[test]
     fn a_status_begins_with_the_most_wanted() {
         assert_eq!(
-            status(&progress()),
-            "1.2 GB of 5.0 GB, 24.0 %, 6.9 Gbit/s, ETA 44.0 s, 12 of 20,000 files, loss 0.02 %, \
+            status(&progress(), Some(&told())),
+            "1.2 GB of 5.0 GB, 24.0 %, 6.9 Gbit/s, ETA 44.0 s, fair (track), at most 300 Mbit/s, 12 of 20,000 files, loss 0.02 %, \
              RTT 23 ms, 1.2 MB sent again"
         );
         let early = Progress {
@@ -292,10 +339,23 @@ mod tests {
             ..progress()
         };
         assert_eq!(
-            status(&early),
+            status(&early, None),
             "1.2 GB (still listing), 6.9 Gbit/s, 20,000 files, loss 0.02 %, RTT 23 ms, \
              1.2 MB sent again"
         );
+    }
+
+    #[test]
+    fn a_wish_that_is_cut_is_told_as_cut() {
+        assert_eq!(
+            in_force(&told()),
+            "now policy fair, target 300 Mbit/s (400 Mbit/s asked for, the server allows no more)"
+        );
+        let free = InForce {
+            ceiling_bps: None,
+            ..told()
+        };
+        assert_eq!(in_force(&free), "now policy fair, target 400 Mbit/s");
     }
 
     #[test]
@@ -306,7 +366,7 @@ mod tests {
             goodput_bps: 0,
             ..progress()
         };
-        let status = status(&idle);
+        let status = status(&idle, None);
         assert!(
             status.starts_with("0 bytes of 0 bytes, 0 bit/s, "),
             "{status}"

@@ -13,18 +13,19 @@ use tokio::{
     sync::watch,
 };
 
-use crate::{ask, failure::Failure};
+use crate::{ask, failure::Failure, keys, socket};
 
 /// A wish often comes twice: timeout(1) signals its child and then its group, and a parent passes
 /// on what the terminal has sent already. Signals this close to the first are that wish again.
 const SAME_WISH: Duration = Duration::from_millis(250);
 
-/// Turns true at the first signal that asks this process to end; a second one ends it. A signal
+/// Turns true at the first signal that asks this process to end, or when others say so; a second
+/// signal ends it. A signal
 /// that was ignored when the program began (`nohup`, a background job) stays ignored.
 ///
 /// Must be called within a runtime.
-pub(crate) fn cancellation() -> Result<watch::Receiver<bool>, Failure> {
-    let ignored = ignored_signals();
+pub(crate) fn cancellation() -> Result<watch::Sender<bool>, Failure> {
+    let ignored = ignored();
     let listen = |kind: SignalKind| {
         let bit = 1_u64 << (kind.as_raw_value() - 1);
         (ignored & bit == 0).then(|| signal(kind)).transpose()
@@ -38,11 +39,11 @@ pub(crate) fn cancellation() -> Result<watch::Receiver<bool>, Failure> {
         })
     })();
     let mut signals = signals.map_err(refuse)?;
-    let (cancel, cancelled) = watch::channel(false);
+    let cancel = watch::Sender::new(false);
+    let told = cancel.clone();
     tokio::spawn(async move {
         signals.any().await;
-        // Nobody listening means that the end has come already.
-        let _ = cancel.send(true);
+        told.send_replace(true);
         let first = Instant::now();
         loop {
             signals.any().await;
@@ -51,7 +52,7 @@ pub(crate) fn cancellation() -> Result<watch::Receiver<bool>, Failure> {
             }
         }
     });
-    Ok(cancelled)
+    Ok(cancel)
 }
 
 /// Ends without unwinding: the user has asked twice, and whatever is stuck may stay stuck.
@@ -61,6 +62,8 @@ pub(crate) fn cancellation() -> Result<watch::Receiver<bool>, Failure> {
 )]
 fn end_at_once() -> ! {
     ask::restore_terminal();
+    keys::restore();
+    socket::remove();
     let over = if io::stderr().is_terminal() {
         "\r\x1b[K"
     } else {
@@ -97,7 +100,8 @@ impl Signals {
     }
 }
 
-async fn next(signal: &mut Option<Signal>) {
+/// Completes when the signal comes; never without one.
+pub(crate) async fn next(signal: &mut Option<Signal>) {
     let came = match signal {
         Some(signal) => signal.recv().await,
         None => None,
@@ -108,7 +112,7 @@ async fn next(signal: &mut Option<Signal>) {
 }
 
 /// The signals this process was started to ignore, signal N as bit N-1 (proc(5), `SigIgn`).
-fn ignored_signals() -> u64 {
+pub(crate) fn ignored() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     status
         .lines()

@@ -8,6 +8,8 @@
 mod capture;
 #[path = "sshd/faults.rs"]
 mod faults;
+#[path = "sshd/live.rs"]
+mod live;
 #[path = "sshd/server.rs"]
 mod server;
 #[path = "sshd/trees.rs"]

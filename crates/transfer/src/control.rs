@@ -7,6 +7,7 @@ mod read;
 mod write;
 
 use std::{
+    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -30,6 +31,8 @@ use read::Arrived;
 const QUEUE_DEPTH: usize = 64;
 /// Messages read ahead of the conversation.
 const READ_AHEAD: usize = 8;
+/// Messages about the flow of data that may come before it does; of more, the latest count.
+const EARLY_MAX: usize = 16;
 /// Until both hellos have been exchanged.
 pub(crate) const HELLO_PATIENCE: Duration = Duration::from_secs(10);
 /// Until data flows.
@@ -40,6 +43,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// One end of the control conversation.
 pub(crate) struct Control {
     arrived: mpsc::Receiver<Arrived>,
+    /// What came before its time.
+    early: VecDeque<Message>,
     /// `None` once the last words have been said.
     queue: Option<mpsc::Sender<Zeroizing<Vec<u8>>>>,
     reader: JoinHandle<()>,
@@ -93,6 +98,7 @@ impl Control {
         let bytes = Arc::new(AtomicU64::new(0));
         Self {
             arrived,
+            early: VecDeque::new(),
             queue: Some(queue),
             reader: tokio::spawn(read::run(reader, preamble, arrived_out, Arc::clone(&bytes))),
             writer: tokio::spawn(write::run(writer, queue_in, Arc::clone(&bytes))),
@@ -182,12 +188,24 @@ impl Control {
         }
     }
 
+    /// Keeps a message that the other end, which is further on, said too early; the next
+    /// [`Self::receive`] gives it back.
+    pub(crate) fn postpone(&mut self, message: Message) {
+        if self.early.len() == EARLY_MAX {
+            self.early.pop_front();
+        }
+        self.early.push_back(message);
+    }
+
     /// The next message, whatever it is. Cancel-safe.
     ///
     /// # Errors
     /// [`TransferError::ConnectionLost`] at the end of the stream and
     /// [`TransferError::PeerMisbehaved`] for what does not parse.
     pub(crate) async fn receive(&mut self) -> Result<Message, TransferError> {
+        if let Some(message) = self.early.pop_front() {
+            return Ok(message);
+        }
         let arrived = self.arrived.recv().await;
         self.heard_at = Instant::now();
         match arrived {

@@ -4,12 +4,13 @@
 mod line;
 mod meter;
 mod receiving;
+mod seated;
 mod sending;
 
 use std::{sync::Arc, time::Duration};
 
 use haul_engine::{EngineEvent, Link, OnEvent, Running, Snapshot, Stopped};
-use haul_wire::control::{Message, Rate, Status, Text, Verdict};
+use haul_wire::control::{Message, Status, Text, Verdict};
 use tokio::{
     sync::{mpsc, watch},
     task::spawn_blocking,
@@ -17,14 +18,15 @@ use tokio::{
 };
 
 use crate::{
-    Direction, Event, PathFacts, Phase, Policy, TransferError, Warning, control::Control,
+    Direction, Event, Limits, PathFacts, Phase, Seat, TransferError, Warning, control::Control,
     handshake::Agreed, path::OpenedPath,
 };
 use line::Line;
 use meter::Meter;
+use seated::Seated;
 
 pub(crate) use receiving::ReceiveParameters;
-pub(crate) use sending::{SendParameters, check_rate};
+pub(crate) use sending::SendParameters;
 
 /// How often the other end hears where this one is.
 const STATUS_INTERVAL: Duration = Duration::from_millis(500);
@@ -41,14 +43,19 @@ pub(crate) struct Setting {
     pub(crate) direction: Direction,
     pub(crate) agreed: Agreed,
     pub(crate) path: OpenedPath,
-    pub(crate) policy: Policy,
+    /// What was asked of the sending rate.
+    pub(crate) limits: Limits,
+    /// The most the responder allows whatever is asked for.
+    pub(crate) rate_max_bps: Option<u64>,
+    /// Where this session shares a cap with others.
+    pub(crate) seat: Option<Seat>,
     /// Where events go, on the initiator.
     pub(crate) events: Option<mpsc::UnboundedSender<Event>>,
     pub(crate) file_events: bool,
     pub(crate) progress_interval: Duration,
     pub(crate) cancel: watch::Receiver<bool>,
-    /// Rates to change to.
-    pub(crate) rate_changes: Option<watch::Receiver<Rate>>,
+    /// Limits to change to.
+    pub(crate) limit_changes: Option<watch::Receiver<Limits>>,
 }
 
 /// This end's part of the data.
@@ -86,7 +93,10 @@ pub(crate) struct Account {
 enum Wake {
     Message(Message),
     Engine(EngineEvent),
-    Rate(Rate),
+    /// The user wants these from now on.
+    Limits(Limits),
+    /// The share of a common cap has changed.
+    Ceiling(Option<u64>),
     Tick,
 }
 
@@ -98,7 +108,9 @@ struct Session<'a> {
     engine: mpsc::UnboundedReceiver<EngineEvent>,
     events: Option<mpsc::UnboundedSender<Event>>,
     cancel: watch::Receiver<bool>,
-    rate_changes: Option<watch::Receiver<Rate>>,
+    limits: Limits,
+    limit_changes: Option<watch::Receiver<Limits>>,
+    seated: Option<Seated>,
     meter: Meter,
     line: Line,
     /// The path as it was told last.
@@ -128,7 +140,9 @@ impl<'a> Session<'a> {
             engine,
             events: setting.events,
             cancel: setting.cancel,
-            rate_changes: setting.rate_changes,
+            limits: setting.limits,
+            limit_changes: setting.limit_changes,
+            seated: setting.seat.map(|seat| Seated::new(seat, now)),
             meter: Meter::new(now),
             line: setting.line,
             path: None,
@@ -157,7 +171,8 @@ impl<'a> Session<'a> {
                 () = cancelled(&mut self.cancel) => {
                     return Err(TransferError::Cancelled { by_peer: false });
                 }
-                rate = changed(&mut self.rate_changes) => return Ok(Wake::Rate(rate)),
+                limits = changed(&mut self.limit_changes) => return Ok(Wake::Limits(limits)),
+                ceiling = moved(&mut self.seated) => return Ok(Wake::Ceiling(ceiling)),
                 _ = self.ticks.tick() => return Ok(Wake::Tick),
             }
         }
@@ -199,6 +214,9 @@ impl<'a> Session<'a> {
             self.control.send(&Message::Status(ours))?;
         }
         self.report_path(snapshot);
+        if let Some(seated) = &mut self.seated {
+            seated.note(self.limits, udp_bytes(snapshot), now)?;
+        }
         self.report_progress();
         Ok(())
     }
@@ -268,7 +286,9 @@ struct SessionSetting {
     events: Option<mpsc::UnboundedSender<Event>>,
     progress_interval: Duration,
     cancel: watch::Receiver<bool>,
-    rate_changes: Option<watch::Receiver<Rate>>,
+    limits: Limits,
+    limit_changes: Option<watch::Receiver<Limits>>,
+    seat: Option<Seat>,
     line: Line,
 }
 
@@ -301,7 +321,9 @@ fn connect(
         events: setting.events,
         progress_interval: setting.progress_interval,
         cancel: setting.cancel,
-        rate_changes: setting.rate_changes,
+        limits: setting.limits,
+        limit_changes: setting.limit_changes,
+        seat: setting.seat,
         line,
     };
     (link, events_in, session)
@@ -314,14 +336,35 @@ pub(crate) async fn cancelled(cancel: &mut watch::Receiver<bool>) {
     }
 }
 
-/// The next rate to change to; never resolves when none can come any more.
-async fn changed(rates: &mut Option<watch::Receiver<Rate>>) -> Rate {
-    if let Some(rates) = rates
-        && rates.changed().await.is_ok()
+/// The next limits to change to; never resolves when none can come any more.
+async fn changed(limits: &mut Option<watch::Receiver<Limits>>) -> Limits {
+    if let Some(limits) = limits
+        && limits.changed().await.is_ok()
     {
-        return *rates.borrow_and_update();
+        return *limits.borrow_and_update();
     }
     std::future::pending().await
+}
+
+/// The next share of a common cap; never resolves without one.
+async fn moved(seated: &mut Option<Seated>) -> Option<u64> {
+    match seated {
+        Some(seated) => seated.moved().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// UDP payload that was sent, or that has arrived.
+fn udp_bytes(snapshot: &Snapshot) -> u64 {
+    let sent = snapshot
+        .sender
+        .as_ref()
+        .map_or(0, |sender| sender.sent_bytes);
+    let received = snapshot
+        .receiver
+        .as_ref()
+        .map_or(0, |receiver| receiver.received_bytes);
+    sent + received
 }
 
 /// Grows whenever the other end is heard over UDP.

@@ -3,7 +3,7 @@ use std::{net::SocketAddr, time::Duration};
 use haul_flow::{Decision, Policy};
 use haul_wire::SuiteId;
 
-use crate::Direction;
+use crate::{Direction, InForce};
 
 /// What a running transfer tells its owner. Every text in it is safe to show.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +14,8 @@ pub enum Event {
     Session(SessionFacts),
     /// The path is not what it was: another address, or other datagrams.
     Path(PathFacts),
+    /// What the sender of data keeps to: once when data begins to flow, and whenever it changes.
+    Limits(InForce),
     /// Where the transfer is; a few times a second, and once at the end.
     Progress(Progress),
     /// A file is finished or has failed; only when asked for.
@@ -73,6 +75,8 @@ pub struct Progress {
     pub scanned: bool,
     /// Sending rate now, in bits per second of UDP payload.
     pub rate_bps: u64,
+    /// State of the rate policy, for people; `None` where the other end sends.
+    pub mode: Option<&'static str>,
     /// File bytes that arrived since the last event, in bits per second, smoothed over a second.
     pub goodput_bps: u64,
     /// Smoothed share of datagrams lost, 0 to 1.

@@ -9,7 +9,7 @@ use haul_disk::{Asked, Expected, Landing, ReceiveOptions, ScanOptions};
 use haul_udp::UdpPath;
 use haul_wire::{
     block_len,
-    control::{Accepted, Message, Rate, Request, Text, UdpEndpoint, escaped},
+    control::{Accepted, Message, Request, UdpEndpoint, escaped},
     segment_len,
 };
 use serde_bytes::ByteBuf;
@@ -23,9 +23,7 @@ use tokio::{
 use crate::{
     Direction, Event, Job, Phase, SessionFacts, Summary, TransferError, UdpDirection, Warning,
     control::{Control, HELLO_PATIENCE, SETUP_PATIENCE},
-    data::{
-        self, Account, Part, ReceiveParameters, SendParameters, Setting, cancelled, check_rate,
-    },
+    data::{self, Account, Part, ReceiveParameters, SendParameters, Setting, cancelled},
     handshake::{ClientOffer, Greeted, greet},
     path::{self, OpenedPath, Origin, Stop},
     place::{in_background, local_sources},
@@ -81,6 +79,7 @@ struct Ready {
     greeted: Greeted,
     path: OpenedPath,
     part: Part,
+    rate_max_bps: Option<u64>,
 }
 
 impl Initiator {
@@ -120,6 +119,7 @@ impl Initiator {
             greeted,
             path,
             part,
+            rate_max_bps: accepted.rate_max_bps,
         })
     }
 
@@ -134,7 +134,7 @@ impl Initiator {
         if *direction == Direction::Download {
             return Ok(Vec::new());
         }
-        check_rate(self.job.options.policy, self.rate())?;
+        self.job.options.limits().check()?;
         let (sources, scan) = (sources.clone(), self.scan());
         in_background("sources", move || local_sources(&sources, scan)).await
     }
@@ -151,8 +151,6 @@ impl Initiator {
             return Ok(Part::Send(SendParameters {
                 sources,
                 scan: self.scan(),
-                rate: self.rate(),
-                rate_max_bps: accepted.rate_max_bps,
                 remembered: self.job.options.remembered,
             }));
         }
@@ -201,6 +199,7 @@ impl Initiator {
             Direction::Download => (sources.clone(), Vec::new()),
         };
         let asked = Asked::of(sources);
+        let wish = options.limits().to_wire();
         Request {
             direction: *direction,
             sources: asked_for.into_iter().map(ByteBuf::from).collect(),
@@ -210,8 +209,8 @@ impl Initiator {
             recursive: options.recursive,
             preserve: options.preserve,
             create_dir: options.create_dir,
-            policy: Text::new(options.policy.to_string()),
-            rate: self.rate(),
+            policy: wish.policy,
+            rate: wish.rate,
             remembered: options.remembered,
         }
     }
@@ -273,6 +272,9 @@ impl Initiator {
                         Message::Warning(text) => self.warn(text.to_string()),
                         Message::Ping => control.send(&Message::Pong)?,
                         Message::Pong | Message::Status(_) => {}
+                        early @ (Message::InForce(_) | Message::Ceiling(_)) => {
+                            control.postpone(early);
+                        }
                         other => return Err(control.unexpected(&other)),
                     }
                 }
@@ -294,12 +296,14 @@ impl Initiator {
             direction: self.job.direction,
             agreed: ready.greeted.agreed,
             path: ready.path,
-            policy: options.policy,
+            limits: options.limits(),
+            rate_max_bps: ready.rate_max_bps,
+            seat: None,
             events: Some(self.events.clone()),
             file_events: options.file_events,
             progress_interval: options.progress_interval,
             cancel: self.cancel.clone(),
-            rate_changes: options.rate_changes.clone(),
+            limit_changes: options.limit_changes.clone(),
         };
         data::run(control, setting, ready.part).await
     }
@@ -309,14 +313,6 @@ impl Initiator {
         ScanOptions {
             recursive: options.recursive,
             times: options.preserve,
-        }
-    }
-
-    fn rate(&self) -> Rate {
-        let options = &self.job.options;
-        Rate {
-            target_bps: options.rate_target_bps,
-            min_bps: options.rate_min_bps,
         }
     }
 

@@ -2,8 +2,10 @@ use std::{net::IpAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use haul_flow::Policy;
 use haul_wire::SuiteId;
-pub use haul_wire::control::{Direction, Rate, Remembered};
+pub use haul_wire::control::{Direction, Remembered};
 use tokio::sync::watch;
+
+use crate::{Limits, Seat};
 
 /// UDP ports a responder uses unless told otherwise.
 pub const DEFAULT_UDP_PORTS: RangeInclusive<u16> = 33001..=33100;
@@ -43,8 +45,8 @@ pub struct JobOptions {
     pub remembered: Option<Remembered>,
     /// Go into directories. Default: no; a source that is a directory is then an error.
     pub recursive: bool,
-    /// Rates to change to while data flows, at whichever end sends. Default: none ever come.
-    pub rate_changes: Option<watch::Receiver<Rate>>,
+    /// Limits to change to while data flows, at whichever end sends. Default: none ever come.
+    pub limit_changes: Option<watch::Receiver<Limits>>,
     /// Carry modes and times over. Default: no.
     pub preserve: bool,
     /// Create the destination directory when it is missing. Default: no.
@@ -72,7 +74,7 @@ impl Default for JobOptions {
             rate_min_bps: 0,
             remembered: None,
             recursive: false,
-            rate_changes: None,
+            limit_changes: None,
             preserve: false,
             create_dir: false,
             udp_ports: ANY_UDP_PORT,
@@ -81,6 +83,17 @@ impl Default for JobOptions {
             file_events: false,
             progress_interval: Duration::from_millis(200),
             receive_buffer_bytes: DEFAULT_RECEIVE_BUFFER_BYTES,
+        }
+    }
+}
+
+impl JobOptions {
+    /// The limits to begin with.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            policy: self.policy,
+            target_bps: self.rate_target_bps,
+            min_bps: self.rate_min_bps,
         }
     }
 }
@@ -102,6 +115,10 @@ pub struct RespondSetup {
     pub allow_download: bool,
     /// Ceiling of the sending rate in bits per second, whatever is asked for. Default: none.
     pub rate_max_bps: Option<u64>,
+    /// Where uploads share a cap with other sessions. Default: nowhere.
+    pub upload_seat: Option<Seat>,
+    /// Where downloads do.
+    pub download_seat: Option<Seat>,
     /// UDP ports that may be used. Default [`DEFAULT_UDP_PORTS`].
     pub udp_ports: RangeInclusive<u16>,
     /// Address for UDP. Default: any of the family the initiator names.
@@ -129,6 +146,8 @@ impl RespondSetup {
             allow_upload: true,
             allow_download: true,
             rate_max_bps: None,
+            upload_seat: None,
+            download_seat: None,
             udp_ports: DEFAULT_UDP_PORTS,
             bind: None,
             advertise: None,

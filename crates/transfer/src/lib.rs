@@ -28,9 +28,11 @@ mod exit;
 mod handshake;
 mod initiate;
 mod job;
+mod limits;
 mod path;
 mod place;
 mod respond;
+mod seat;
 mod summary;
 #[cfg(test)]
 mod tests;
@@ -49,6 +51,8 @@ pub use haul_wire::{
 pub use initiate::initiate;
 pub use job::{
     ANY_UDP_PORT, DEFAULT_RECEIVE_BUFFER_BYTES, DEFAULT_UDP_PORTS, Direction, Job, JobOptions,
-    Rate, Remembered, RespondSetup,
+    Remembered, RespondSetup,
 };
+pub use limits::{Cause, InForce, Limits};
 pub use respond::respond;
+pub use seat::{Demand, Seat};

@@ -16,11 +16,9 @@ use tokio::{
 };
 
 use crate::{
-    Direction, Phase, Policy, RespondSetup, Summary, TransferError,
+    Direction, Limits, Phase, RespondSetup, Summary, TransferError,
     control::{Control, HELLO_PATIENCE, SETUP_PATIENCE},
-    data::{
-        self, Account, Part, ReceiveParameters, SendParameters, Setting, cancelled, check_rate,
-    },
+    data::{self, Account, Part, ReceiveParameters, SendParameters, Setting, cancelled},
     handshake::{Agreed, ServerPolicy, answer, hear},
     path::{self, OpenedPath, Origin, Stop},
     place::{Ground, in_background},
@@ -29,6 +27,8 @@ use crate::{
 
 /// Between two looks at a session that nobody watches.
 const TICK: Duration = Duration::from_millis(500);
+/// Between two looks at one that shares a cap with others.
+const SHARING_TICK: Duration = Duration::from_millis(100);
 
 /// Serves one job over the other end of a control channel: the standard streams of `haul --remote`,
 /// or a channel of hauld.
@@ -68,7 +68,7 @@ struct Ready {
     agreed: Agreed,
     path: OpenedPath,
     request: Request,
-    policy: Policy,
+    limits: Limits,
     part: Part,
 }
 
@@ -82,8 +82,11 @@ impl Responder {
                 return Err(TransferError::Cancelled { by_peer: false });
             }
         };
-        let (direction, suite, policy) =
-            (ready.request.direction, ready.agreed.suite, ready.policy);
+        let (direction, suite, policy) = (
+            ready.request.direction,
+            ready.agreed.suite,
+            ready.limits.policy,
+        );
         let account = self.move_data(control, ready).await?;
         let control_bytes = control.bytes();
         conclude(
@@ -119,7 +122,7 @@ impl Responder {
             Message::Request(request) => request,
             other => return Err(control.unexpected(&other)),
         };
-        let (policy, part) = self.consider(&request).await?;
+        let (limits, part) = self.consider(&request).await?;
         let source_count = match &part {
             Part::Send(parameters) => parameters.sources.len() as u64,
             Part::Receive(_) => request.source_count,
@@ -136,7 +139,7 @@ impl Responder {
             agreed,
             path,
             request,
-            policy,
+            limits,
             part,
         })
     }
@@ -180,7 +183,7 @@ impl Responder {
     }
 
     /// Whether the request can and may be served, and what it means on this machine.
-    async fn consider(&self, request: &Request) -> Result<(Policy, Part), TransferError> {
+    async fn consider(&self, request: &Request) -> Result<(Limits, Part), TransferError> {
         let RespondSetup {
             allow_upload,
             allow_download,
@@ -198,25 +201,19 @@ impl Responder {
             }
             _ => {}
         }
-        let policy = std::str::from_utf8(request.policy.as_bytes())
-            .ok()
-            .and_then(|name| name.parse::<Policy>().ok())
-            .ok_or(TransferError::Usage("unknown rate policy"))?;
+        let limits = Limits::from_wire(&request.policy, request.rate)?;
         let ground = Ground::new(self.setup.home.clone(), self.setup.jail.clone());
         if request.direction == Direction::Download {
-            check_rate(policy, request.rate)?;
+            limits.check()?;
         }
         let request = request.clone();
-        let (rate_max_bps, receive_buffer_bytes) =
-            (self.setup.rate_max_bps, self.setup.receive_buffer_bytes);
+        let receive_buffer_bytes = self.setup.receive_buffer_bytes;
         let look = move || match request.direction {
             Direction::Download => {
                 let scan = scan(&request);
                 Ok(Part::Send(SendParameters {
                     sources: ground.sources(&request.sources, scan)?,
                     scan,
-                    rate: request.rate,
-                    rate_max_bps,
                     remembered: request.remembered,
                 }))
             }
@@ -231,7 +228,7 @@ impl Responder {
                 }))
             }
         };
-        Ok((policy, in_background("request", look).await?))
+        Ok((limits, in_background("request", look).await?))
     }
 
     async fn move_data(
@@ -239,16 +236,24 @@ impl Responder {
         control: &mut Control,
         ready: Ready,
     ) -> Result<Account, TransferError> {
+        let direction = ready.request.direction;
+        let seat = match direction {
+            Direction::Upload => self.setup.upload_seat.clone(),
+            Direction::Download => self.setup.download_seat.clone(),
+        };
+        let tick = if seat.is_some() { SHARING_TICK } else { TICK };
         let setting = Setting {
-            direction: ready.request.direction,
+            direction,
             agreed: ready.agreed,
             path: ready.path,
-            policy: ready.policy,
+            limits: ready.limits,
+            rate_max_bps: self.setup.rate_max_bps,
+            seat,
             events: None,
             file_events: false,
-            progress_interval: TICK,
+            progress_interval: tick,
             cancel: self.cancel.clone(),
-            rate_changes: None,
+            limit_changes: None,
         };
         data::run(control, setting, ready.part).await
     }
@@ -300,7 +305,8 @@ async fn await_path(
             }
             message = control.expect(deadline, "UDP path") => match message?.message {
                 Message::Ping => control.send(&Message::Pong)?,
-                Message::Pong | Message::Status(_) | Message::Rate(_) => {}
+                Message::Pong | Message::Status(_) => {}
+                early @ (Message::Rate(_) | Message::InForce(_)) => control.postpone(early),
                 other => return Err(control.unexpected(&other)),
             }
         }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use haul_transfer::{Direction, ErrorCode, Policy, Rate, TransferError, UdpDirection};
+use haul_transfer::{Direction, ErrorCode, Limits, Policy, TransferError, UdpDirection};
 use pair::{
     Case,
     proxy::{Proxy, Way, Weather},
@@ -170,19 +170,21 @@ async fn silence_everywhere_counts_as_lost() {
 async fn the_rate_can_be_changed_while_data_flows() {
     let (_dir, source, destination) = place(16 << 20);
     for direction in BOTH {
-        let slow = Rate {
+        let slow = Limits {
+            policy: Policy::Fixed,
             target_bps: Some(4_000_000),
             min_bps: 0,
         };
-        let (rates, rate_changes) = watch::channel(slow);
+        let (limits, limit_changes) = watch::channel(slow);
         let mut case = Case::new(direction, &source, &destination);
         case.job.options.policy = Policy::Fixed;
         case.job.options.rate_target_bps = slow.target_bps;
-        case.job.options.rate_changes = Some(rate_changes);
+        case.job.options.limit_changes = Some(limit_changes);
         let mut under = case.start();
         under.until_bytes(200_000).await;
-        rates
-            .send(Rate {
+        limits
+            .send(Limits {
+                policy: Policy::Fixed,
                 target_bps: Some(400_000_000),
                 min_bps: 0,
             })

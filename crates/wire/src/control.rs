@@ -8,7 +8,9 @@
 //! Confirm, Request {direction, paths}   ──► (and the UDP path is opened)
 //!                                       ◄── HelloSeen (the first datagram came)
 //!                                       ◄── Accepted | Refused
-//! Status | Warning | Rate | Ping | Pong ◄─► Status | Warning | Ping | Pong
+//! Status | Warning | Ping | Pong        ◄─► Status | Warning | Ping | Pong
+//! the receiver of data: Rate, Ceiling   ──►
+//!                                       ◄── the sender of data: InForce
 //! the receiver of data: Verdict         ──►
 //!                                       ◄── the sender of data: Done
 //! ```
@@ -71,8 +73,14 @@ pub enum Message {
     Status(Status),
     /// Something the other end's user should know; the transfer goes on.
     Warning(Text),
-    /// The receiver of data asks for another rate.
-    Rate(Rate),
+    /// The receiver of data asks for other limits.
+    Rate(Wish),
+    /// The responder receives data and changes the most that the sender may send, in bits per
+    /// second of UDP payload; `None` lifts it.
+    Ceiling(Option<u64>),
+    /// The sender of data says what it keeps to: once when data begins to flow, and after every
+    /// [`Self::Rate`], [`Self::Ceiling`] and change of its own.
+    InForce(InForce),
     /// Are you there?
     Ping,
     /// Yes.
@@ -158,6 +166,38 @@ pub struct Rate {
     pub target_bps: Option<u64>,
     /// Floor; 0 for none.
     pub min_bps: u64,
+}
+
+/// How fast, and who decides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wish {
+    /// Name of the rate policy, in lower case.
+    pub policy: Text,
+    /// How fast.
+    pub rate: Rate,
+}
+
+/// What the sender of data keeps to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InForce {
+    /// What was asked for last.
+    pub asked: Wish,
+    /// The most that is allowed whatever was asked for, in bits per second; `None` when nothing is
+    /// forbidden.
+    pub ceiling_bps: Option<u64>,
+    /// Why it is said now.
+    pub cause: Cause,
+}
+
+/// Why limits are as they are now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// Data begins to flow.
+    Start,
+    /// Somebody asked for it.
+    Asked,
+    /// The ceiling moved.
+    Ceiling,
 }
 
 /// Where an end is: the sender of data fills what it knows, the receiver `files`.
@@ -279,6 +319,8 @@ impl Message {
             Self::Status(_) => "status",
             Self::Warning(_) => "warning",
             Self::Rate(_) => "rate",
+            Self::Ceiling(_) => "ceiling",
+            Self::InForce(_) => "limits in force",
             Self::Ping => "ping",
             Self::Pong => "pong",
             Self::Cancel => "cancel",

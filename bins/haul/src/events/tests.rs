@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, time::Duration};
 
-use haul_transfer::{Direction, ErrorCode, PathFacts, Policy, SuiteId, Warning};
+use haul_transfer::{Direction, ErrorCode, Limits, PathFacts, Policy, SuiteId, Warning};
 use serde_json::Value;
 
 use super::*;
@@ -22,6 +22,7 @@ pub(crate) fn one_of_each() -> Vec<Value> {
         moves: 1,
         segment_len: 1472,
     }));
+    json.event(&Event::Limits(in_force()));
     json.event(&Event::Progress(progress()));
     json.event(&Event::File(FileRecord {
         path: b"run7/\xff.bam".to_vec(),
@@ -43,6 +44,18 @@ pub(crate) fn one_of_each() -> Vec<Value> {
     lines(json)
 }
 
+pub(crate) fn in_force() -> InForce {
+    InForce {
+        asked: Limits {
+            policy: Policy::Fair,
+            target_bps: Some(400_000_000),
+            min_bps: 0,
+        },
+        ceiling_bps: Some(300_000_000),
+        cause: Cause::Asked,
+    }
+}
+
 pub(crate) fn progress() -> Progress {
     Progress {
         elapsed: Duration::from_millis(1500),
@@ -52,6 +65,7 @@ pub(crate) fn progress() -> Progress {
         files_total: 20_000,
         scanned: true,
         rate_bps: 7_000_000_000,
+        mode: Some("track"),
         goodput_bps: 6_900_000_000,
         loss: 0.0002,
         rtt: Duration::from_millis(23),

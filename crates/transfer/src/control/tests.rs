@@ -139,7 +139,7 @@ async fn a_trickle_does_not_outlast_the_deadline() {
 async fn the_peers_error_is_shown_cut_and_escaped() {
     let (mut control, mut peer) = greeted().await;
     let text = format!("\x1b]0;owned\x07\n{}", "A".repeat(500_000));
-    let mut body = vec![16];
+    let mut body = vec![18];
     body.extend(postcard_fault(ErrorCode::DiskFull, text.as_bytes()));
     peer.write_all(&(body.len() as u32).to_be_bytes())
         .await
@@ -177,7 +177,7 @@ fn the_handmade_fault_is_the_real_encoding() {
     let real = Message::Error(Fault::new(ErrorCode::DiskFull, "x"))
         .encode()
         .unwrap();
-    assert_eq!(real[0], 16);
+    assert_eq!(real[0], 18);
     assert_eq!(real[1..], postcard_fault(ErrorCode::DiskFull, b"x"));
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Meter {
     /// Files finished: our own count, or what the peer says.
     files: u64,
     sending: bool,
+    /// State of our own rate policy.
+    mode: Option<&'static str>,
     last: (Instant, u64),
     goodput_bps: f64,
 }
@@ -31,6 +33,7 @@ impl Meter {
             sender: Status::default(),
             files: 0,
             sending: false,
+            mode: None,
             last: (now, 0),
             goodput_bps: 0.0,
         }
@@ -45,8 +48,14 @@ impl Meter {
         }
     }
 
-    pub(super) fn note_sending(&mut self, status: Status, delivered_bytes: u64) {
+    pub(super) fn note_sending(
+        &mut self,
+        status: Status,
+        delivered_bytes: u64,
+        mode: Option<&'static str>,
+    ) {
         self.sending = true;
+        self.mode = mode;
         self.sender = status;
         self.bytes = delivered_bytes;
     }
@@ -89,6 +98,7 @@ impl Meter {
             files_total: self.sender.files_total,
             scanned: self.sender.scanned,
             rate_bps: self.sender.rate_bps,
+            mode: self.mode,
             goodput_bps: self.goodput_bps as u64,
             loss: f64::from(self.sender.loss_ppm) / 1e6,
             rtt: Duration::from_micros(self.sender.rtt_us.into()),
@@ -148,7 +158,7 @@ mod tests {
         let mut meter = Meter::new(start);
         let mut progress = meter.progress(start);
         for tenth in 1..=50u64 {
-            meter.note_sending(status(10_000_000, true), tenth * 100_000);
+            meter.note_sending(status(10_000_000, true), tenth * 100_000, None);
             progress = meter.progress(start + Duration::from_millis(tenth * 100));
         }
         assert_eq!(progress.bytes, 5_000_000);
@@ -164,10 +174,10 @@ mod tests {
     fn nobody_guesses_the_end_before_the_scan_has_ended() {
         let start = Instant::now();
         let mut meter = Meter::new(start);
-        meter.note_sending(status(10, false), 50);
+        meter.note_sending(status(10, false), 50, None);
         let progress = meter.progress(start + Duration::from_secs(1));
         assert_eq!((progress.bytes, progress.eta), (50, None));
-        meter.note_sending(status(40, true), 50);
+        meter.note_sending(status(40, true), 50, None);
         assert_eq!(meter.progress(start + Duration::from_secs(2)).bytes, 40);
     }
 
@@ -182,7 +192,7 @@ mod tests {
             failed: 1,
             failures: Vec::new(),
         };
-        meter.note_sending(status(40, true), 35);
+        meter.note_sending(status(40, true), 35, None);
         meter.note_verdict(&verdict);
         let progress = meter.progress(start);
         assert_eq!((progress.files, progress.bytes), (2, 35));
@@ -199,7 +209,7 @@ mod tests {
             ..status(77, true)
         };
         let mut sending = Meter::new(start);
-        sending.note_sending(status(10, true), 5);
+        sending.note_sending(status(10, true), 5, None);
         sending.note_peer(peer);
         let progress = sending.progress(start);
         assert_eq!((progress.files, progress.bytes_total), (3, 10));

@@ -12,14 +12,14 @@ use haul_flow::ReceiverConfig;
 use haul_manifest::SkipKind;
 use haul_wire::{
     block_len,
-    control::{FAILURES_MAX, FileFault, Message, PATH_LEN_MAX, Status, Text, Verdict},
+    control::{self, FAILURES_MAX, FileFault, Message, PATH_LEN_MAX, Status, Text, Verdict},
     segment_len,
 };
 use serde_bytes::ByteBuf;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Account, Session, Setting, Wake, connect};
-use crate::{Event, FileRecord, Phase, TransferError, control::Control};
+use crate::{Event, FileRecord, InForce, Phase, TransferError, control::Control};
 
 /// How long the sender may take to say that it has seen the verdict. The data is safe by then.
 const DONE_PATIENCE: Duration = Duration::from_secs(10);
@@ -102,8 +102,13 @@ struct Receiving<'a> {
 
 impl Receiving<'_> {
     async fn until_complete(&mut self) -> Result<(), TransferError> {
+        if let Some(seated) = &self.session.seated {
+            let ceiling = seated.ceiling();
+            self.session.control.send(&Message::Ceiling(ceiling))?;
+        }
         loop {
             match self.session.wake().await? {
+                Wake::Message(Message::InForce(told)) => self.note_limits(&told)?,
                 Wake::Message(other) => return Err(self.session.control.unexpected(&other)),
                 Wake::Engine(EngineEvent::Complete) => return Ok(()),
                 Wake::Engine(EngineEvent::Failed(error)) => return Err(error.into()),
@@ -115,7 +120,13 @@ impl Receiving<'_> {
                         failure: file.outcome.err().map(|why| why.to_string()),
                     }));
                 }
-                Wake::Rate(rate) => self.session.control.send(&Message::Rate(rate))?,
+                Wake::Limits(limits) => {
+                    let wish = Message::Rate(limits.to_wire());
+                    self.session.control.send(&wish)?;
+                }
+                Wake::Ceiling(ceiling) => {
+                    self.session.control.send(&Message::Ceiling(ceiling))?;
+                }
                 Wake::Tick => {
                     let snapshot = self.session.snapshot();
                     self.note(&snapshot);
@@ -130,6 +141,14 @@ impl Receiving<'_> {
                 }
             }
         }
+    }
+
+    /// What the sender says that it keeps to.
+    fn note_limits(&mut self, told: &control::InForce) -> Result<(), TransferError> {
+        let in_force = InForce::from_wire(told)?;
+        self.session.limits = in_force.asked;
+        self.session.emit(Event::Limits(in_force));
+        Ok(())
     }
 
     fn note(&mut self, snapshot: &Snapshot) {
@@ -150,8 +169,9 @@ impl Receiving<'_> {
             };
             match woken {
                 Ok(Wake::Message(Message::Done(status))) => break status,
+                Ok(Wake::Message(Message::InForce(told))) => self.note_limits(&told)?,
                 Ok(Wake::Message(other)) => return Err(self.session.control.unexpected(&other)),
-                Ok(Wake::Engine(_) | Wake::Rate(_) | Wake::Tick) => {}
+                Ok(Wake::Engine(_) | Wake::Limits(_) | Wake::Ceiling(_) | Wake::Tick) => {}
                 Err(TransferError::ConnectionLost { .. } | TransferError::Cancelled { .. }) => {
                     break self.session.meter.sender();
                 }

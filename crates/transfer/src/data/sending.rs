@@ -2,23 +2,22 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{Account, Session, Setting, Wake, connect, meter};
 use crate::{
-    Direction, Event, Misbehaviour, Phase, Policy, TransferError, UdpDirection, control::Control,
+    Cause, Direction, Event, InForce, Limits, Misbehaviour, Phase, TransferError, UdpDirection,
+    control::Control,
 };
 use haul_batch::{MAX_BATCH_BYTES, MAX_SEGMENTS};
 use haul_disk::{FailureKind, Outgoing, ScanOptions};
 use haul_engine::{EngineError, EngineEvent, SendSetup, Snapshot};
-use haul_flow::{FlowError, SenderConfig, Time};
+use haul_flow::{FlowError, SenderConfig};
 use haul_manifest::SkipKind;
 use haul_wire::{
     block_len,
-    control::{Message, Rate, Remembered, Status, Verdict},
+    control::{Message, Remembered, Status, Verdict},
     segment_len,
 };
 
 /// Most special files that are named one by one; the others are only counted.
 const WARNINGS_MAX: usize = 20;
-/// A segment length that any policy can work with.
-const SEGMENT_LEN_USUAL: usize = 1440;
 /// Most that a receiver's word about its buffer counts for.
 const PEER_BUFFER_MAX: u64 = 1 << 30;
 
@@ -26,28 +25,21 @@ const PEER_BUFFER_MAX: u64 = 1 << 30;
 pub(crate) struct SendParameters {
     pub(crate) sources: Vec<PathBuf>,
     pub(crate) scan: ScanOptions,
-    /// What was asked for.
-    pub(crate) rate: Rate,
-    /// What is allowed at most.
-    pub(crate) rate_max_bps: Option<u64>,
     /// What the path carried before.
     pub(crate) remembered: Option<Remembered>,
 }
 
-/// A limit of the sending rate that no request can raise, in bits per second.
-struct Ceiling(Option<u64>);
+/// Limits of the sending rate that no request can raise, in bits per second.
+struct Ceiling {
+    /// The responder's for every session.
+    fixed: Option<u64>,
+    /// This session's share of what several have in common.
+    share: Option<u64>,
+}
 
 impl Ceiling {
-    /// The rate that was asked for, as far as it is allowed.
-    fn lower(&self, rate: Rate) -> Rate {
-        let Some(max) = self.0 else {
-            return rate;
-        };
-        let target_bps = Some(rate.target_bps.map_or(max, |target| target.min(max)));
-        Rate {
-            target_bps,
-            min_bps: rate.min_bps.min(max),
-        }
+    fn bps(&self) -> Option<u64> {
+        [self.fixed, self.share].into_iter().flatten().min()
     }
 }
 
@@ -62,11 +54,18 @@ pub(super) async fn send(
 ) -> Result<Account, TransferError> {
     let block_len = block_len(setting.path.datagram_len);
     let outgoing = Outgoing::new(block_len, parameters.sources, parameters.scan);
-    let ceiling = Ceiling(parameters.rate_max_bps);
+    let ceiling = Ceiling {
+        fixed: setting.rate_max_bps,
+        share: setting
+            .seat
+            .as_ref()
+            .and_then(|seat| *seat.ceiling.borrow()),
+    };
+    let limits = setting.limits.under(ceiling.bps());
     let flow = flow(
         &setting,
         segment_len(block_len),
-        ceiling.lower(parameters.rate),
+        limits,
         parameters.remembered,
     )?;
     let direction = setting.direction;
@@ -81,6 +80,7 @@ pub(super) async fn send(
         session: Session::new(control, running, engine, setting),
         outgoing,
         ceiling,
+        applied: limits,
         direction,
     };
     let outcome = sending.until_verdict().await;
@@ -103,7 +103,7 @@ pub(super) async fn send(
 fn flow(
     setting: &Setting,
     segment_len: usize,
-    rate: Rate,
+    limits: Limits,
     remembered: Option<Remembered>,
 ) -> Result<SenderConfig, TransferError> {
     let mut seed = [0; 8];
@@ -111,9 +111,9 @@ fn flow(
     Ok(SenderConfig {
         segment_len,
         segments_per_batch_max: (MAX_BATCH_BYTES / segment_len).clamp(1, MAX_SEGMENTS),
-        policy: setting.policy,
-        rate_target_bps: rate.target_bps,
-        rate_min_bps: rate.min_bps,
+        policy: limits.policy,
+        rate_target_bps: limits.target_bps,
+        rate_min_bps: limits.min_bps,
         initial_rtt: setting.path.rtt,
         remembered: remembered.map(|path| haul_flow::Remembered {
             rate_bps: path.rate_bps as f64,
@@ -129,40 +129,36 @@ fn flow(
     })
 }
 
-/// Whether a sender could work at this rate under this policy.
-///
-/// # Errors
-/// [`TransferError::Engine`] naming what is wrong with the wish.
-pub(crate) fn check_rate(policy: Policy, rate: Rate) -> Result<(), TransferError> {
-    let config = SenderConfig {
-        segment_len: SEGMENT_LEN_USUAL,
-        segments_per_batch_max: 1,
-        policy,
-        rate_target_bps: rate.target_bps,
-        rate_min_bps: rate.min_bps,
-        initial_rtt: Duration::from_millis(100),
-        remembered: None,
-        free_bytes_initial: 0,
-        ecn: false,
-        seed: 0,
-    };
-    haul_flow::Sender::new(config, Time::ZERO)?;
-    Ok(())
+fn allowed(limits: Limits) -> Result<Limits, TransferError> {
+    limits.check()?;
+    Ok(limits)
 }
 
 struct Sending<'a> {
     session: Session<'a>,
     outgoing: Arc<Outgoing>,
     ceiling: Ceiling,
+    /// What the engine was told last.
+    applied: Limits,
     direction: Direction,
 }
 
 impl Sending<'_> {
     async fn until_verdict(&mut self) -> Result<Verdict, TransferError> {
+        self.say_limits(Cause::Start)?;
         loop {
             match self.session.wake().await? {
                 Wake::Message(Message::Verdict(verdict)) => return self.check(verdict),
-                Wake::Message(Message::Rate(rate)) | Wake::Rate(rate) => self.set_rate(rate),
+                Wake::Message(Message::Rate(wish)) => {
+                    let limits = Limits::from_wire(&wish.policy, wish.rate);
+                    self.change(limits.and_then(allowed))?;
+                }
+                Wake::Limits(limits) => self.change(allowed(limits))?,
+                // Only a responder has anything to forbid.
+                Wake::Message(Message::Ceiling(share)) if self.direction == Direction::Upload => {
+                    self.move_ceiling(share)?;
+                }
+                Wake::Ceiling(share) => self.move_ceiling(share)?,
                 Wake::Message(other) => return Err(self.session.control.unexpected(&other)),
                 Wake::Engine(EngineEvent::Delivered) => {
                     self.session.control.phase = Phase::Verdict;
@@ -209,11 +205,46 @@ impl Sending<'_> {
         }
     }
 
-    fn set_rate(&self, rate: Rate) {
-        let rate = self.ceiling.lower(rate);
-        if let Some(running) = &self.session.running {
-            running.set_rate(rate.target_bps, rate.min_bps);
+    /// Takes over what was asked for; a wish that cannot be met changes nothing.
+    fn change(&mut self, wish: Result<Limits, TransferError>) -> Result<(), TransferError> {
+        match wish {
+            Ok(limits) => self.session.limits = limits,
+            Err(error) => self.session.warn_both(format!("limits stay: {error}"))?,
         }
+        self.apply();
+        self.say_limits(Cause::Asked)
+    }
+
+    fn move_ceiling(&mut self, share: Option<u64>) -> Result<(), TransferError> {
+        self.ceiling.share = share;
+        self.apply();
+        self.say_limits(Cause::Ceiling)
+    }
+
+    fn apply(&mut self) {
+        let limits = self.session.limits.under(self.ceiling.bps());
+        if let Some(running) = &self.session.running {
+            running.set_rate(limits.target_bps, limits.min_bps);
+            if limits.policy != self.applied.policy {
+                running.set_policy(limits.policy);
+                // "No target" is nothing that the fixed policy could have kept to.
+                running.set_rate(limits.target_bps, limits.min_bps);
+            }
+        }
+        self.applied = limits;
+    }
+
+    /// Tells both ends what is kept to.
+    fn say_limits(&self, cause: Cause) -> Result<(), TransferError> {
+        let in_force = InForce {
+            asked: self.session.limits,
+            ceiling_bps: self.ceiling.bps(),
+            cause,
+        };
+        let message = Message::InForce(in_force.to_wire());
+        self.session.control.send(&message)?;
+        self.session.emit(Event::Limits(in_force));
+        Ok(())
     }
 
     /// Special files are no failures, but nobody should miss them unawares.
@@ -249,7 +280,8 @@ impl Sending<'_> {
             .sender
             .as_ref()
             .map_or(0, |sender| sender.delivered_bytes);
-        self.session.meter.note_sending(status, delivered);
+        let mode = snapshot.sender.as_ref().map(|sender| sender.mode);
+        self.session.meter.note_sending(status, delivered, mode);
         status
     }
 }

@@ -19,6 +19,16 @@ fn client_hello() -> ClientHello {
     }
 }
 
+fn wish() -> Wish {
+    Wish {
+        policy: Text::new("high"),
+        rate: Rate {
+            target_bps: None,
+            min_bps: 1,
+        },
+    }
+}
+
 fn every_message() -> Vec<Message> {
     let rate = Rate {
         target_bps: Some(1_000_000_000),
@@ -70,7 +80,13 @@ fn every_message() -> Vec<Message> {
         Message::HelloSeen,
         Message::Status(Status::default()),
         Message::Warning(Text::new("slow disk")),
-        Message::Rate(rate),
+        Message::Rate(wish()),
+        Message::Ceiling(Some(1)),
+        Message::InForce(InForce {
+            asked: wish(),
+            ceiling_bps: Some(300_000_000),
+            cause: Cause::Ceiling,
+        }),
         Message::Ping,
         Message::Pong,
         Message::Cancel,

@@ -1,0 +1,23 @@
+use tokio::sync::watch;
+
+use crate::Limits;
+
+/// A session's place among those that share a cap; whoever owns the cap holds the other ends of
+/// both channels. The session is over when `demand` is closed.
+#[derive(Debug, Clone)]
+pub struct Seat {
+    /// The most that this session may be sent at, in bits per second of UDP payload; `None` for no
+    /// limit. Holds from the beginning, whatever the initiator asks for.
+    pub ceiling: watch::Receiver<Option<u64>>,
+    /// What the session asks for and uses; `None` until data flows.
+    pub demand: watch::Sender<Option<Demand>>,
+}
+
+/// What a session that shares a cap asks for and uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Demand {
+    /// What its user asked for.
+    pub limits: Limits,
+    /// What it was sent lately, in bits per second of UDP payload.
+    pub used_bps: u64,
+}
