@@ -60,6 +60,7 @@ impl Haul {
         };
         let segment_len = segment_len(block_len(datagram_len));
         let config = SenderConfig {
+            ecn: false,
             segment_len,
             segments_per_batch_max: 45,
             policy,
