@@ -7,7 +7,7 @@ use haul_disk::{Asked, Incoming, Landing, Outgoing, ReceiveOptions, ScanOptions}
 use haul_engine::{EngineEvent, Link, ReceiveSetup, Running, SendSetup, Snapshot};
 use haul_flow::{Policy, ReceiverConfig, SenderConfig};
 use haul_seal::{Direction, KeyInput, Opener, Sealer, SessionSecrets};
-use haul_udp::UdpPath;
+use haul_udp::{Route, UdpPath};
 use haul_wire::{PacketCounter, SessionId, SuiteId, block_len, segment_len};
 
 /// What is measured.
@@ -43,8 +43,8 @@ impl Pair {
     pub fn start(setup: &Setup<'_>) -> Result<Self, Box<dyn Error>> {
         let ip: IpAddr = [127, 0, 0, 1].into();
         let (a, b) = (UdpPath::bind(ip, 0..=0)?, UdpPath::bind(ip, 0..=0)?);
-        a.connect(b.local_addr())?;
-        b.connect(a.local_addr())?;
+        a.set_route(Route::to(b.local_addr()));
+        b.set_route(Route::to(a.local_addr()));
         let block = block_len(setup.datagram_len);
         let segment = segment_len(block);
         let initial_rtt = Duration::from_micros(100);
@@ -78,7 +78,9 @@ impl Pair {
                 rate_target_bps: setup.rate_target_bps,
                 rate_min_bps: 0,
                 initial_rtt,
+                remembered: None,
                 free_bytes_initial,
+                ecn: false,
                 seed: 1,
             },
         })?;

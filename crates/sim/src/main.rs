@@ -1,7 +1,7 @@
 //! Runs simulations by seed or by name and says which of them broke a promise.
 
 use std::{
-    env, fs,
+    env,
     io::{self, Write},
     process::ExitCode,
 };
@@ -13,14 +13,11 @@ use haul_sim::{
     named, run, swarm,
 };
 
-/// Where the matrix's figures are kept.
-const MATRIX_PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/MATRIX.md");
-
 const USAGE: &str = "\
 usage: haul-sim seeds --from A --count N    run swarm seeds A, A+1, ...
        haul-sim one SEED [--trace]          run one seed, printing every fact
        haul-sim named [PART [--trace]]      run the named scenarios whose name contains PART
-       haul-sim matrix [ROW...] [--seeds N] [--unseen] [--quick] [--write]
+       haul-sim matrix [ROW...] [--seeds N] [--unseen] [--quick] [--page]
                                             run the evaluation matrix, or some of its rows
 ";
 
@@ -30,7 +27,7 @@ enum Job {
     Seeds { from: u64, count: u64 },
     One { seed: u64, trace: bool },
     Named { part: String, trace: bool },
-    Matrix { selection: Selection, write: bool },
+    Matrix { selection: Selection, page: bool },
 }
 
 fn main() -> ExitCode {
@@ -74,7 +71,7 @@ fn parse(arguments: &[&str]) -> Option<Job> {
 }
 
 fn matrix_job(arguments: &[&str]) -> Option<Job> {
-    let (mut count, mut unseen, mut quick, mut write) = (None, false, false, false);
+    let (mut count, mut unseen, mut quick, mut page) = (None, false, false, false);
     let mut rows = Vec::new();
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
@@ -82,7 +79,7 @@ fn matrix_job(arguments: &[&str]) -> Option<Job> {
             "--seeds" => count = Some(rest.next()?.parse().ok().filter(|n| *n > 0)?),
             "--unseen" => unseen = true,
             "--quick" => quick = true,
-            "--write" => write = true,
+            "--page" => page = true,
             row if row.starts_with('-') => return None,
             row => rows.push(row.to_owned()),
         }
@@ -93,7 +90,7 @@ fn matrix_job(arguments: &[&str]) -> Option<Job> {
         seeds.extend(Selection::unseen(count));
     }
     let selection = Selection { rows, quick, seeds };
-    Some(Job::Matrix { selection, write })
+    Some(Job::Matrix { selection, page })
 }
 
 fn traced(rest: &[&str]) -> Option<bool> {
@@ -127,23 +124,24 @@ fn perform(job: Job, out: &mut impl Write) -> io::Result<u64> {
                 }
             }
         }
-        Job::Matrix { selection, write } => failed += matrix_report(&selection, write, out)?,
+        Job::Matrix { selection, page } => failed += matrix_report(&selection, page, out)?,
     }
     Ok(failed)
 }
 
-/// Runs the matrix, prints it, and keeps it in the documentation if asked to.
-fn matrix_report(selection: &Selection, write: bool, out: &mut impl Write) -> io::Result<u64> {
+/// Runs the matrix and prints it, for a terminal or as a page of the documentation.
+fn matrix_report(selection: &Selection, page: bool, out: &mut impl Write) -> io::Result<u64> {
     let cells = matrix::run(selection);
+    if page {
+        writeln!(out, "{}", matrix::page(selection, &cells))?;
+        return Ok(0);
+    }
     writeln!(out, "{}", matrix::table(&cells))?;
     let failing: Vec<&Cell> = cells.iter().filter(|cell| !cell.is_kept).collect();
     writeln!(out, "{}", matrix::tally(&cells))?;
     writeln!(out, "{} of {} cells fail", failing.len(), cells.len())?;
     if !failing.is_empty() {
         writeln!(out, "\n{}", matrix::table(failing.iter().copied()))?;
-    }
-    if write {
-        fs::write(MATRIX_PAGE, matrix::page(selection, &cells))?;
     }
     Ok(failing.len() as u64)
 }
