@@ -227,7 +227,7 @@ mod tests {
         assert!(age < 10);
         let elsewhere = Memory {
             local: "198.51.100.1".parse().unwrap(),
-            ..super::Memory {
+            ..Memory {
                 file: memory.file.clone(),
                 ..memory
             }
