@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use rustix::net::sockopt;
 use ssh2::{BlockDirections, ErrorCode, MethodType};
 
 use crate::clock::timespec;
@@ -86,6 +87,7 @@ impl Link {
             if left.is_zero() {
                 return Err(SshError::Timeout(stage));
             }
+            self.acknowledge();
             let began = Instant::now();
             let mut fds = [PollFd::new(&self.socket, self.wanted(PollFlags::IN))];
             match poll(&mut fds, Some(&timespec(left))) {
@@ -94,6 +96,14 @@ impl Link {
             }
             left = left.saturating_sub(began.elapsed());
         }
+    }
+
+    /// Tells the server at once what has arrived. Servers that leave Nagle's algorithm on while they
+    /// log a user in hold back a message until the one before it is acknowledged, which this host
+    /// would otherwise put off for some 40 ms.
+    fn acknowledge(&self) {
+        // Without it the login only takes longer.
+        let _ = sockopt::set_tcp_quickack(&*self.socket, true);
     }
 
     /// The socket, for poll(2).
