@@ -22,6 +22,9 @@ use key_file::KeyFile;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a passphrase or password may be mistyped.
 const ANSWERS_MAX: usize = 3;
+/// With more keys than these the server is asked first whether it takes keys at all. Once a key has
+/// been refused, asking counts as another failure, and servers hang up after some six.
+const UNASKED_KEYS_MAX: usize = 3;
 /// Rounds of questions a server may ask in one keyboard-interactive attempt.
 const ROUNDS_MAX: usize = 10;
 /// `LIBSSH2_ERROR_AUTHENTICATION_FAILED`: the server does not want this key or answer.
@@ -48,6 +51,16 @@ enum Candidate {
     File(KeyFile),
 }
 
+impl Candidate {
+    /// Whether it can be offered without asking the user for anything.
+    fn is_ready(&self) -> bool {
+        match self {
+            Self::Agent(_) => true,
+            Self::File(key) => !key.encrypted,
+        }
+    }
+}
+
 /// What has been tried so far, for the user to learn why it was in vain.
 #[derive(Debug, Default)]
 struct Account {
@@ -65,21 +78,39 @@ pub(crate) fn authenticate(
     login: &Login,
     options: &mut Options,
 ) -> Result<(), SshError> {
-    let methods = link.drive(PATIENCE, Stage::Authentication, || {
-        link.session.auth_methods(&login.user).map(str::to_owned)
-    })?;
-    if link.session.authenticated() {
-        return Ok(());
-    }
-    let accepted = methods.map_err(|e| SshError::lost(e.message()))?;
-    let offers = |method: &str| accepted.split(',').any(|m| m == method);
     let mut attempt = Attempt {
         link,
         login,
         options,
         account: Account::default(),
     };
-    let in_now = (offers("publickey") && attempt.keys()?)
+    let mut keys = attempt.candidates()?.into_iter().peekable();
+    // The usual key saves the round trip that asking what the server accepts would cost.
+    if keys.len() <= UNASKED_KEYS_MAX
+        && let Some(first) = keys.next_if(Candidate::is_ready)
+    {
+        match attempt.candidate(&first)? {
+            Some(Outcome::In) => return Ok(()),
+            Some(Outcome::Refused | Outcome::Unsigned) => {}
+            None => return Err(attempt.account.failure(login, "publickey")),
+        }
+    }
+    let methods = link.drive(PATIENCE, Stage::Authentication, || {
+        link.session.auth_methods(&login.user).map(str::to_owned)
+    })?;
+    if link.session.authenticated() {
+        return Ok(());
+    }
+    let accepted = match methods {
+        Ok(methods) => methods,
+        Err(_) if !attempt.account.tried.is_empty() => {
+            attempt.account.note_hang_up();
+            return Err(attempt.account.failure(login, "publickey"));
+        }
+        Err(e) => return Err(SshError::lost(e.message())),
+    };
+    let offers = |method: &str| accepted.split(',').any(|m| m == method);
+    let in_now = (offers("publickey") && attempt.keys(keys)?)
         || (offers("keyboard-interactive") && attempt.keyboard()?)
         || (offers("password") && !offers("keyboard-interactive") && attempt.password()?);
     if in_now {
@@ -90,6 +121,11 @@ pub(crate) fn authenticate(
 }
 
 impl Account {
+    fn note_hang_up(&mut self) {
+        let note = "the server hung up: too many keys? choose one with -i and IdentitiesOnly";
+        self.notes.push(note.to_owned());
+    }
+
     fn failure(self, login: &Login, accepted: &str) -> SshError {
         let (user, host) = (login.user.clone(), login.host.clone());
         let accepted = escaped(accepted).replace(',', ", ");
@@ -136,10 +172,7 @@ impl Attempt<'_> {
             Ok(()) => Some(Outcome::In),
             Err(e) if e.code() == REFUSED => Some(Outcome::Refused),
             Err(e) if says_gone(&e) || self.server_is_gone() => {
-                self.account.notes.push(
-                    "the server hung up: too many keys? choose one with -i and IdentitiesOnly"
-                        .to_owned(),
-                );
+                self.account.note_hang_up();
                 None
             }
             Err(_) => Some(Outcome::Unsigned),
@@ -154,20 +187,23 @@ impl Attempt<'_> {
         }
     }
 
-    /// Tries every key there is; whether one let us in.
-    fn keys(&mut self) -> Result<bool, SshError> {
-        for candidate in self.candidates()? {
-            let outcome = match &candidate {
-                Candidate::Agent(blob) => self.agent_key(blob)?,
-                Candidate::File(key) => self.key_file(key)?,
-            };
-            match outcome {
+    /// Tries one key after another; whether one let us in.
+    fn keys(&mut self, candidates: impl Iterator<Item = Candidate>) -> Result<bool, SshError> {
+        for candidate in candidates {
+            match self.candidate(&candidate)? {
                 Some(Outcome::In) => return Ok(true),
                 Some(Outcome::Refused | Outcome::Unsigned) => {}
                 None => break,
             }
         }
         Ok(false)
+    }
+
+    fn candidate(&mut self, candidate: &Candidate) -> Result<Option<Outcome>, SshError> {
+        match candidate {
+            Candidate::Agent(blob) => self.agent_key(blob),
+            Candidate::File(key) => self.key_file(key),
+        }
     }
 
     /// What to try, in order: keys of the agent that stand in a key file; key files the user named;

@@ -48,6 +48,28 @@ fn every_kind_of_key_lets_in() {
 }
 
 #[test]
+fn a_key_that_fits_is_offered_without_asking_what_would() {
+    let server = Server::with(&["host-ed25519"], "LogLevel DEBUG1");
+    let asking = "service ssh-connection method none";
+    server.output(server.options(), "true");
+    let log = server.log_until("Accepted publickey");
+    assert!(!log.contains(asking), "{log}");
+    server.error(with_key(&server, "stranger"));
+    server.log_until(asking);
+}
+
+#[test]
+fn a_server_that_allows_a_single_attempt_is_told_apart() {
+    let server = Server::with(&["host-ed25519"], "MaxAuthTries 1");
+    let error = server.error(with_key(&server, "stranger"));
+    assert!(error.to_string().contains("hung up"), "{error}");
+    assert!(
+        matches!(error, SshError::AuthenticationFailed { .. }),
+        "{error}"
+    );
+}
+
+#[test]
 fn older_formats_of_keys_let_in() {
     let server = Server::new();
     for (name, format) in [

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use haul_ssh::{Options, Session, SshError, Target};
 
@@ -143,10 +143,11 @@ impl Server {
             .iter()
             .map(|name| format!("HostKey {}\n", key(name).display()))
             .collect();
+        // sshd takes the first value that it finds.
         text += &format!(
-            "ListenAddress 127.0.0.1\nListenAddress ::1\nPort {port}\nPidFile none\n\
+            "{extra}\nListenAddress 127.0.0.1\nListenAddress ::1\nPort {port}\nPidFile none\n\
              AuthorizedKeysFile {}\nUsePAM no\nStrictModes no\nPermitRootLogin yes\n\
-             PasswordAuthentication no\nLogLevel VERBOSE\nMaxStartups 100\n{extra}\n",
+             PasswordAuthentication no\nLogLevel VERBOSE\nMaxStartups 100\n",
             directory.path().join("authorized").display(),
         );
         std::fs::write(&config, text).unwrap();
@@ -182,6 +183,19 @@ impl Server {
 
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
+    }
+
+    /// What sshd has said once `text` is in it: it gets here a little later than its answers.
+    pub fn log_until(&self, text: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let log = self.log();
+            if log.contains(text) {
+                return log;
+            }
+            assert!(Instant::now() < deadline, "never said {text}:\n{log}");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub fn target(&self) -> Target {
