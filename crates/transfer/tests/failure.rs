@@ -279,7 +279,6 @@ async fn what_makes_no_sense_is_refused_before_anything_moves() {
     for direction in BOTH {
         for change in [
             (|case| case.job.options.policy = Policy::Fixed) as fn(&mut Case),
-            |case| case.job.options.policy = Policy::Low,
             |case| case.job.sources.clear(),
         ] {
             let mut case = Case::new(direction, &source, &destination);
