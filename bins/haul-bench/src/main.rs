@@ -6,6 +6,8 @@
 
 mod amount;
 mod contender;
+mod crypto;
+mod disk;
 mod lab;
 mod ladder;
 mod link;
@@ -32,6 +34,10 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measure how fast a directory is read and written the way haul does it
+    Disk(disk::Args),
+    /// Measure how fast this machine seals and opens, by suite
+    Crypto(crypto::Args),
     /// Run haul over an emulated wide-area network: the named links, or a grid of your own
     Wan(wan::Args),
     /// Put haul beside TCP, or beside itself, on one bottleneck and tell who gets what
@@ -49,6 +55,8 @@ fn main() -> anyhow::Result<std::process::ExitCode> {
     let args = Args::parse();
     signals::watch()?;
     let report = match args.command {
+        Command::Disk(disk) => disk::run(&disk)?,
+        Command::Crypto(crypto) => crypto::run(&crypto)?,
         Command::Wan(wan) => wan::run(&wan)?,
         Command::Peers(peers) => peers::run(&peers)?,
         Command::Share(share) => share::run(&share)?,

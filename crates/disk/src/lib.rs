@@ -8,7 +8,8 @@
 //!  files ──preadv──► batch slots ═══► batch slots ──pwritev──► partial files → rename
 //! ```
 //!
-//! The sending half is [`Outgoing`], the receiving half [`Incoming`]. What a user typed becomes
+//! The sending half is [`Outgoing`], the receiving half [`Incoming`]; [`Synthetic`] and [`Discard`]
+//! take their places where only the path between them is to be measured. What a user typed becomes
 //! paths through [`expand_source`] and [`Landing::resolve`]; what the peer says becomes files only
 //! through [`Root`], one checked name at a time, by held directory descriptors, never following a
 //! symbolic link.
@@ -23,13 +24,15 @@ mod outgoing;
 mod pattern;
 mod root;
 mod source;
+mod supply;
 
 pub use error::{DiskError, FailureKind, FileFailure};
-pub use incoming::{FileEvent, Incoming, Placed, ReceiveOptions, Received};
+pub use incoming::{Discard, FileEvent, Incoming, Placed, ReceiveOptions, Received};
 pub use landing::{Asked, Expected, Landing};
-pub use outgoing::{Available, Outgoing, ScanOptions, Totals};
+pub use outgoing::{Available, Outgoing, ScanOptions, Synthetic, Totals, Until};
 pub use root::Root;
 pub use source::expand_source;
+pub use supply::{Sink, Supply};
 
 /// How far content may run ahead of the part of the list that has been delivered. The receiver
 /// keeps what it cannot place yet in memory.

@@ -89,7 +89,7 @@ impl RangeSet {
     }
 
     /// The ranges, ascending.
-    pub fn ranges(&self) -> impl ExactSizeIterator<Item = Range<u64>> + '_ {
+    pub fn ranges(&self) -> impl ExactSizeIterator<Item = Range<u64>> + DoubleEndedIterator + '_ {
         self.ranges.iter().map(|(&start, &end)| start..end)
     }
 }

@@ -49,7 +49,13 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("hauld", &["haul-wire", "haul-transfer"]),
     (
         "haul-bench",
-        &["haul-wan", "haul-seal", "haul-wire", "haul-batch"],
+        &[
+            "haul-wan",
+            "haul-seal",
+            "haul-wire",
+            "haul-batch",
+            "haul-disk",
+        ],
     ),
 ];
 

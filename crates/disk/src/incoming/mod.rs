@@ -9,6 +9,7 @@
 mod attributes;
 mod content;
 mod dirs;
+mod discard;
 mod files;
 mod inflow;
 mod ledger;
@@ -37,6 +38,7 @@ use self::{
     waiting::Waiting,
 };
 pub use self::{
+    discard::Discard,
     ledger::{FileEvent, Received},
     options::ReceiveOptions,
 };
@@ -149,7 +151,11 @@ impl Incoming {
         let mut duplicates = 0;
         let mut contents = Vec::with_capacity(segments.len());
         for (addr, index) in segments {
-            let bytes = self.payload(batch.segment(usize::from(*index)), addr.part)?;
+            let bytes = payload(
+                batch.segment(usize::from(*index)),
+                addr.part,
+                self.block_len,
+            )?;
             let start = addr.part.range(self.block_len).start as u64;
             let place = |block: u64| block * self.block_len as u64 + start;
             match addr.stream {
@@ -213,17 +219,6 @@ impl Incoming {
 
     /// Ends without finishing. Files that are whole stay; the others keep their partial names.
     pub fn abandon(self) {}
-
-    fn payload<'a>(&self, segment: &'a [u8], part: Part) -> Result<&'a [u8], DiskError> {
-        let end = segment.len().saturating_sub(TAG_LEN);
-        let len = part.range(self.block_len).len();
-        match segment.get(HEADER_LEN + BLOCK_ADDR_LEN..end) {
-            Some(bytes) if len > 0 && bytes.len() == part_len(self.block_len, part.count()) => {
-                Ok(&bytes[..len])
-            }
-            other => Err(DiskError::BlockLength(other.map_or(0, <[u8]>::len))),
-        }
-    }
 
     /// How many bytes of content there are, the last block's padding included, once the list has
     /// ended.
@@ -397,5 +392,17 @@ impl Tree {
         }
         self.ledger.failed(path, size, why);
         Ok(())
+    }
+}
+
+/// The block in a segment, or the part of one.
+fn payload(segment: &[u8], part: Part, block_len: usize) -> Result<&[u8], DiskError> {
+    let end = segment.len().saturating_sub(TAG_LEN);
+    let len = part.range(block_len).len();
+    match segment.get(HEADER_LEN + BLOCK_ADDR_LEN..end) {
+        Some(bytes) if len > 0 && bytes.len() == part_len(block_len, part.count()) => {
+            Ok(&bytes[..len])
+        }
+        other => Err(DiskError::BlockLength(other.map_or(0, <[u8]>::len))),
     }
 }

@@ -14,6 +14,7 @@ mod listing;
 mod places;
 mod reader;
 mod scan;
+mod synthetic;
 
 use std::{
     path::PathBuf,
@@ -23,6 +24,7 @@ use std::{
 use haul_manifest::FileNo;
 use haul_wire::{BlockNo, Stream};
 
+pub use self::synthetic::{Synthetic, Until};
 use self::{damage::Damage, files::Files, listing::Listing, places::Places, reader::Reader};
 use crate::{DiskError, FAILURES_KEPT, FailureKind, FileFailure, source};
 

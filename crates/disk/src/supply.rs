@@ -1,0 +1,100 @@
+use std::fmt;
+
+use haul_batch::Batch;
+use haul_wire::{BlockAddr, BlockNo, Stream};
+
+use crate::{
+    Available, DiskError, FileEvent, FileFailure, Incoming, Outgoing, Placed, Received, Totals,
+};
+
+/// Where a sending line takes its blocks from; shared by its threads.
+pub trait Supply: Send + Sync + fmt::Debug {
+    /// Finds what there is to send and says each time that more may go. Returns when all is found.
+    ///
+    /// # Errors
+    /// [`DiskError`] when what was asked for cannot be sent at all.
+    fn scan(&self, listed: &mut dyn FnMut(Available)) -> Result<(), DiskError>;
+
+    /// Fills the segments of a shaped batch with the blocks asked for. Returns what may be sent
+    /// now, when that is more than before.
+    ///
+    /// # Errors
+    /// [`DiskError::NotAvailable`] when a block was never made available.
+    fn fill(&self, blocks: &[BlockAddr], batch: &mut Batch)
+    -> Result<Option<Available>, DiskError>;
+
+    /// The blocks of `stream` below `floor` have been delivered. Returns what may be sent now, when
+    /// that is more than before.
+    fn release(&self, stream: Stream, floor: BlockNo) -> Option<Available>;
+
+    /// What has been found so far.
+    fn totals(&self) -> Totals;
+
+    /// The first of what was found and cannot be sent.
+    fn failures(&self) -> Vec<FileFailure>;
+
+    /// Ends the scan early.
+    fn stop(&self);
+}
+
+/// Where a receiving line puts its blocks.
+pub trait Sink: Send {
+    /// Takes the blocks of a batch: `segments` tells which segment holds which block.
+    ///
+    /// # Errors
+    /// [`DiskError`] when the peer misbehaves or nothing more can be taken.
+    fn place(&mut self, batch: Batch, segments: &[(BlockAddr, u8)]) -> Result<Placed, DiskError>;
+
+    /// What happened to a file.
+    fn poll_event(&mut self) -> Option<FileEvent>;
+
+    /// The account, once everything has been placed.
+    ///
+    /// # Errors
+    /// [`DiskError::Storage`] when the file system gives up.
+    fn finish(self: Box<Self>) -> Result<Received, DiskError>;
+}
+
+impl Supply for Outgoing {
+    fn scan(&self, listed: &mut dyn FnMut(Available)) -> Result<(), DiskError> {
+        self.scan(listed).map(drop)
+    }
+
+    fn fill(
+        &self,
+        blocks: &[BlockAddr],
+        batch: &mut Batch,
+    ) -> Result<Option<Available>, DiskError> {
+        self.fill(blocks, batch)
+    }
+
+    fn release(&self, stream: Stream, floor: BlockNo) -> Option<Available> {
+        self.release(stream, floor)
+    }
+
+    fn totals(&self) -> Totals {
+        self.totals()
+    }
+
+    fn failures(&self) -> Vec<FileFailure> {
+        self.failures()
+    }
+
+    fn stop(&self) {
+        self.stop();
+    }
+}
+
+impl Sink for Incoming {
+    fn place(&mut self, batch: Batch, segments: &[(BlockAddr, u8)]) -> Result<Placed, DiskError> {
+        self.place(batch, segments)
+    }
+
+    fn poll_event(&mut self) -> Option<FileEvent> {
+        self.poll_event()
+    }
+
+    fn finish(self: Box<Self>) -> Result<Received, DiskError> {
+        (*self).finish()
+    }
+}
