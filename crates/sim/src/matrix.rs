@@ -62,11 +62,14 @@ impl Bound {
 
 impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Least(median, worst) => write!(f, "≥ {median} / {worst}"),
-            Self::Most(median, worst) => write!(f, "≤ {median} / {worst}"),
-            Self::Within((low, high), all) => {
-                write!(f, "{low} to {high} / {} to {}", all.0, all.1)
+        // Bounds that are computed would show the digits of their rounding.
+        let short = |value: f64| (value * 1000.0).round() / 1000.0;
+        match *self {
+            Self::Least(median, worst) => write!(f, "≥ {} / {}", short(median), short(worst)),
+            Self::Most(median, worst) => write!(f, "≤ {} / {}", short(median), short(worst)),
+            Self::Within((low, high), (least, most)) => {
+                let [low, high, least, most] = [low, high, least, most].map(short);
+                write!(f, "{low} to {high} / {least} to {most}")
             }
         }
     }
@@ -114,11 +117,13 @@ impl Selection {
         (1..=count).map(|n| 7_919 * n + 1_000_003).collect()
     }
 
+    fn names(&self, row: &str) -> bool {
+        self.rows.is_empty() || self.rows.iter().any(|name| row.starts_with(name.as_str()))
+    }
+
     fn has(&self, case: &Case) -> bool {
-        let is_named = |row: &str| {
-            self.rows.is_empty() || self.rows.iter().any(|name| row.starts_with(name.as_str()))
-        };
-        (case.is_quick || !self.quick) && case.claims.iter().any(|claim| is_named(claim.row))
+        let is_named = case.claims.iter().any(|claim| self.names(claim.row));
+        (case.is_quick || !self.quick) && is_named
     }
 }
 
@@ -169,6 +174,7 @@ pub fn run(selection: &Selection) -> Vec<Cell> {
     let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     let all = cases.iter().zip(&results);
     let mut cells: Vec<Cell> = all.flat_map(|(case, values)| judge(case, values)).collect();
+    cells.retain(|cell| selection.names(cell.row));
     cells.sort_by_key(|cell| cell.row);
     cells
 }
@@ -234,7 +240,7 @@ pub fn page(selection: &Selection, cells: &[Cell]) -> String {
     let failing: Vec<&Cell> = cells.iter().filter(|cell| !cell.is_kept).collect();
     format!(
         "# The rate matrix\n\n\
-         Written by `cargo run --release -p haul-sim -- matrix --write`; not edited by hand. Both \
+         Written by `cargo run --release -p haul-sim -- matrix --page`; not edited by hand. Both \
          machines of `haul-flow` in virtual time through one bottleneck, alone or beside models of \
          CUBIC (RFC 9438) and BBR version 1. {} seeds per cell. Rates count bytes of IP; T is the \
          queue that `fair` aims at. Rows and bounds: `crates/sim/src/matrix/rows`. `INF`: never \
