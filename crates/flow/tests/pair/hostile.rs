@@ -212,7 +212,10 @@ fn a_wish_for_new_keys_is_told_soon_and_repeated_until_taken_back() {
         now = receiver.poll_timeout().unwrap().max(now);
         receiver.poll_report(now).unwrap().rekey
     };
-    assert!(!hear(receiver));
+    // Until keep-alives have become rare.
+    for _ in 0..20 {
+        assert!(!hear(receiver));
+    }
     let before = receiver.poll_timeout();
     receiver.handle_rekey_wanted(true);
     assert!(receiver.poll_timeout() < before, "no keep-alive's wait");

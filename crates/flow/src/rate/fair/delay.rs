@@ -199,7 +199,7 @@ impl Delay {
 
     /// Whether delays jump about as those of queues do not.
     pub(super) fn is_noisy(&self) -> bool {
-        self.jitter > NOISY && self.jitter > 0.1 * self.standing()
+        self.jitter > NOISY && self.jitter > 0.08 * self.standing()
     }
 
     /// Delay to be put up with because the path is noisy, seconds. Bounded by the jitter: noise

@@ -37,6 +37,8 @@ pub(super) struct Measure {
     pub(super) delivered: f64,
     /// Bits per second at which the same packets were sent, by the sender's clock.
     pub(super) sent: f64,
+    /// When half of that time had passed.
+    pub(super) middle: Time,
     /// Share of them that did not arrive, 0 to 1.
     pub(super) loss: f64,
     /// How many were sent.
@@ -69,6 +71,7 @@ impl Measure {
             first: self.first.min(other.first),
             delivered: mean(self.delivered, other.delivered),
             sent: mean(self.sent, other.sent),
+            middle: self.middle.max(other.middle),
             loss: mean(self.loss, other.loss),
             packets,
             used: mean(self.used, other.used),
@@ -263,6 +266,7 @@ impl Deliveries {
             first: first.largest(),
             delivered: received * self.segment_bits / arriving * scale,
             sent: packets * self.segment_bits / sending * scale,
+            middle: first.sent_at + (last.sent_at - first.sent_at) / 2,
             loss: (1.0 - received / packets).clamp(0.0, 1.0),
             packets,
             used,

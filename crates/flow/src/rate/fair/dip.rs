@@ -35,7 +35,7 @@ const CERTAIN: f64 = 2.3;
 /// Seconds after which a suspicion is forgotten.
 const COMPANY_MEMORY: f64 = 30.0;
 /// Standing delay above this is never taken for noise, seconds.
-const NOISE_MAX: f64 = 0.030;
+const NOISE_MAX: f64 = 0.040;
 /// Excess loss that shrank to this share of itself at unchanged rate is over.
 const TRANSIENT: f64 = 0.25;
 /// An audit must tell two loss rates apart that differ by three times this.
@@ -438,6 +438,10 @@ impl Dip {
             && self.queue < NOISE_MAX
         {
             core.delay.learn_noise(0.5);
+            if core.target_queue() < view.queue {
+                // Most packets are late by about as much, so that it hardly shows as jitter.
+                core.delay.rebase(view.now);
+            }
             core.settle(core.bandwidth.max(before), view);
             return Verdict::Track("noise: the delay jumps about and did not follow the rate");
         }

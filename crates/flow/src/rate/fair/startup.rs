@@ -3,6 +3,7 @@ use super::{
     deliveries::Measure,
     drain::{Drain, Saturated},
     law::{Core, View, is_like},
+    seconds,
 };
 
 /// A round with fewer packets does not tell a plateau from noise.
@@ -29,18 +30,34 @@ const TRIPLED_BELOW: f64 = 50e6;
 /// the delay of both; on shorter paths it takes four.
 const LONG_ROUND_TRIP: f64 = 0.050;
 
+/// Shortest stretch of reports to judge growth by, round trips: two reports apart.
+const WINDOW: f64 = 0.2;
+
 /// Delays may jump by this many times their mean difference without being a queue.
 const NOISE: f64 = 8.0;
 
-/// Rate to send with, relative to what was sent a round trip ago. A host that often has something
-/// else to do sends less than it may; doubling what it sent would then not grow at all.
-fn growth(measure: &Measure, is_gentle: bool) -> f64 {
+/// Longest time that growth is reckoned over, round trips: where reports are rare, a plateau is seen
+/// late.
+const GROWTH_TIME_MAX: f64 = 1.25;
+
+/// Rate to send with, relative to what was sent when the measure was, which is a round trip ago and
+/// half its own length. A host that often has something else to do sends less than it may; doubling
+/// what it sent would then not grow at all.
+fn growth(measure: &Measure, view: &View, core: &Core, is_gentle: bool) -> f64 {
     if is_gentle {
         1.25
-    } else if measure.limited || measure.sent < TRIPLED_BELOW {
+    } else if measure.limited {
         3.0
     } else {
-        2.0
+        let age = seconds(view.now, measure.middle)
+            - NOISE * (core.delay.jitter() + core.delay.wildness());
+        let round_trips = age / core.srtt;
+        let each: f64 = if measure.sent < TRIPLED_BELOW {
+            3.0
+        } else {
+            2.0
+        };
+        each.powf(round_trips.clamp(1.0, GROWTH_TIME_MAX))
     }
 }
 
@@ -102,14 +119,16 @@ impl Startup {
             core.rate = core.rate.max(RESUMED * before.bandwidth);
             self.resumed = Some(before.bandwidth);
         }
-        let window = (0.2 * core.srtt).max(0.004).max(4.0 * core.delay.jitter());
+        let window = (WINDOW * core.srtt)
+            .max(0.004)
+            .max(4.0 * core.delay.jitter());
         let measure = core.deliveries.last(window)?;
         core.bandwidth = core.bandwidth.max(measure.delivered);
         if let Some(next) = self.resume(core, view, &measure) {
             return Some(next);
         }
         let most = self.resumed.unwrap_or(f64::MAX);
-        let grown = (growth(&measure, self.gentle_rounds > 0) * measure.sent).min(most);
+        let grown = (growth(&measure, view, core, self.gentle_rounds > 0) * measure.sent).min(most);
         core.rate = core.rate.max(grown);
         let marked = core.marks.is_due();
         let queued = marked || self.is_queueing(core, view, &measure);
