@@ -57,7 +57,12 @@ impl Pair {
             link: link(b, setup.suite, Direction::ServerToClient, move |event| {
                 let _ = events_out.send(event);
             })?,
-            incoming: Incoming::new(root, landing, ReceiveOptions::new(false), block)?,
+            incoming: Box::new(Incoming::new(
+                root,
+                landing,
+                ReceiveOptions::new(false),
+                block,
+            )?),
             flow: ReceiverConfig {
                 segment_len: segment,
                 initial_rtt,

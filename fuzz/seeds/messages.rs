@@ -3,8 +3,8 @@
 use haul_wire::SessionId;
 use haul_wire::control::{
     Accepted, Cause, ClientHello, Confirm, Direction, ErrorCode, Fault, Features, FileFault,
-    HelloLimits, InForce, Message, Nonce, Rate, Remembered, Request, ServerHello, Spoken, Status,
-    Text, UdpEndpoint, Verdict, Wish, frame,
+    HelloLimits, InForce, Measure, Message, Nonce, Rate, Remembered, Request, ServerHello, Spoken,
+    Status, Text, UdpEndpoint, Verdict, Wish, frame,
 };
 use serde_bytes::ByteBuf;
 
@@ -81,6 +81,7 @@ fn request() -> Message {
             rate_bps: 295_000_000,
             min_rtt_us: 100_000,
         }),
+        measure: Some(Measure::Millis(10_000)),
     })
 }
 

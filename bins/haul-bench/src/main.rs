@@ -10,13 +10,17 @@ mod crypto;
 mod disk;
 mod lab;
 mod ladder;
+mod limits;
 mod link;
+mod measure;
 mod peers;
 mod report;
 mod run;
 mod share;
 mod signals;
 mod wan;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -34,6 +38,8 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measure the path to a host, memory to memory, in both directions, and tell what limits it
+    Link(measure::Args),
     /// Measure how fast a directory is read and written the way haul does it
     Disk(disk::Args),
     /// Measure how fast this machine seals and opens, by suite
@@ -51,10 +57,22 @@ enum Command {
     Prove(wan::ProveArgs),
 }
 
-fn main() -> anyhow::Result<std::process::ExitCode> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("haul-bench: error: {error:#}");
+            // What haul ended with says more than that it failed.
+            let status = error.downcast_ref::<measure::HaulFailed>();
+            ExitCode::from(status.map_or(1, |failed| failed.status))
+        }
+    }
+}
+
+fn run(args: Args) -> anyhow::Result<ExitCode> {
     signals::watch()?;
     let report = match args.command {
+        Command::Link(link) => measure::run(&link)?,
         Command::Disk(disk) => disk::run(&disk)?,
         Command::Crypto(crypto) => crypto::run(&crypto)?,
         Command::Wan(wan) => wan::run(&wan)?,
@@ -65,8 +83,8 @@ fn main() -> anyhow::Result<std::process::ExitCode> {
     };
     args.outputs.write(&report)?;
     Ok(if report.passes() {
-        std::process::ExitCode::SUCCESS
+        ExitCode::SUCCESS
     } else {
-        std::process::ExitCode::FAILURE
+        ExitCode::FAILURE
     })
 }

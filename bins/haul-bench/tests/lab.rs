@@ -93,3 +93,47 @@ fn a_signal_leaves_nothing_behind() {
     // The child's output ends with the child, which the kernel kills with its parent.
     assert!(lines.next().is_none());
 }
+
+#[test]
+fn a_path_is_measured_in_both_directions() {
+    let link = format!(
+        "{} link far --time 2s --json - -- -F $LAB/config",
+        env!("CARGO_BIN_EXE_haul-bench")
+    );
+    let mut command = bench("shell --rate 40M --rtt 20ms -- bash -c");
+    let report = report(&command.arg(link).output().unwrap());
+    let runs = report["runs"].as_array().unwrap();
+    let names: Vec<_> = runs
+        .iter()
+        .map(|run| run["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["upload", "download"]);
+    for run in runs {
+        let goodput = figure(run, "goodput");
+        assert!(goodput > 10.0 && goodput < 40.0, "{run}");
+        assert!((20.0..30.0).contains(&figure(run, "RTT least")), "{run}");
+        assert!(
+            (1400.0..=1500.0).contains(&figure(run, "path MTU")),
+            "{run}"
+        );
+        for end in ["CPU sending", "CPU receiving"] {
+            assert!(figure(run, end) > 0.0, "{run}");
+        }
+        assert_eq!(run["series"].as_array().unwrap().len(), 3);
+    }
+    let notes = report["notes"].to_string();
+    for name in ["upload", "download"] {
+        assert!(notes.contains(&format!("{name}: limited by ")), "{notes}");
+    }
+}
+
+#[test]
+fn a_host_that_cannot_be_measured_is_told_in_one_line_with_hauls_status() {
+    let output = bench("link 127.0.0.1 --way up -- -F none -P 1")
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let last = stderr.lines().last().unwrap();
+    assert!(last.starts_with("haul-bench: error: "), "{stderr}");
+    assert_eq!(output.status.code(), Some(10), "{stderr}");
+}

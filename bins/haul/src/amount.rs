@@ -2,6 +2,8 @@
 
 use std::{fmt, ops::RangeInclusive, str::FromStr};
 
+use haul_transfer::Measure;
+
 /// Bits per second of file data on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rate(pub(crate) u64);
@@ -55,6 +57,42 @@ impl FromStr for Rate {
             return Err(RateError::TooSlow(bps));
         }
         Ok(Self(bps))
+    }
+}
+
+/// How long, or how much, to measure: seconds as `10` or `2.5s`, bytes as `500M` or `2G`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent(pub(crate) Measure);
+
+/// Why an extent was not understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("write seconds from 0.1 to 3600, such as 10 or 2.5s, or bytes up to 1000T, such as 2G")]
+pub(crate) struct ExtentError;
+
+impl FromStr for Extent {
+    type Err = ExtentError;
+
+    fn from_str(text: &str) -> Result<Self, ExtentError> {
+        let digits = text
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(text.len());
+        let (number, suffix) = text.split_at(digits);
+        let value: f64 = number.parse().map_err(|_| ExtentError)?;
+        let factor = match suffix {
+            "" | "s" if (0.1..=3600.0).contains(&value) => {
+                return Ok(Self(Measure::Millis((value * 1e3).round() as u32)));
+            }
+            "k" | "K" => 1e3,
+            "m" | "M" => 1e6,
+            "g" | "G" => 1e9,
+            "t" | "T" => 1e12,
+            _ => return Err(ExtentError),
+        };
+        let bytes = (value * factor).round();
+        if !(1.0..=1e15).contains(&bytes) {
+            return Err(ExtentError);
+        }
+        Ok(Self(Measure::Bytes(bytes as u64)))
     }
 }
 
@@ -127,6 +165,23 @@ mod tests {
             ("99999999999999999999999999G", RateError::TooFast),
         ] {
             assert_eq!(text.parse::<Rate>(), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn extents_are_seconds_or_bytes() {
+        for (text, measure) in [
+            ("10", Measure::Millis(10_000)),
+            ("2.5s", Measure::Millis(2_500)),
+            ("500M", Measure::Bytes(500_000_000)),
+            ("1.5g", Measure::Bytes(1_500_000_000)),
+        ] {
+            assert_eq!(text.parse(), Ok(Extent(measure)), "{text}");
+        }
+        for wrong in [
+            "", "s", "0", "0s", "3601", "-1", "10ms", "10MB", "0K", "1001T", "1e3",
+        ] {
+            assert_eq!(wrong.parse::<Extent>(), Err(ExtentError), "{wrong}");
         }
     }
 

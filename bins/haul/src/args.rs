@@ -7,7 +7,7 @@ use haul_transfer::DEFAULT_UDP_PORTS;
 use haul_wire::{SuiteId, UnknownSuite};
 
 use crate::{
-    amount::{Ports, Rate},
+    amount::{Extent, Ports, Rate},
     version,
 };
 
@@ -17,7 +17,8 @@ use crate::{
     name = "haul",
     version = version::short(),
     long_version = version::long(),
-    override_usage = "haul [OPTIONS] SOURCE... DEST",
+    override_usage = "haul [OPTIONS] SOURCE... DEST\n       haul --measure[=TIME|SIZE] [OPTIONS] \
+                      [user@]host",
     after_help = version::AFTER_HELP,
     after_long_help = version::after_long_help(),
     max_term_width = 100,
@@ -31,6 +32,8 @@ pub(crate) struct Args {
 
     #[command(flatten, next_help_heading = "Transfer")]
     pub(crate) transfer: TransferArgs,
+    #[command(flatten, next_help_heading = "Measuring")]
+    pub(crate) measuring: MeasuringArgs,
     #[command(flatten, next_help_heading = "Rate")]
     pub(crate) rate: RateArgs,
     #[command(flatten, next_help_heading = "Security")]
@@ -60,6 +63,19 @@ pub(crate) struct TransferArgs {
     /// Accept UDP from addresses other than the one SSH came from (some NATs need it)
     #[arg(long)]
     pub(crate) any_source: bool,
+}
+
+/// Measure instead of moving files.
+#[derive(Debug, clap::Args)]
+pub(crate) struct MeasuringArgs {
+    /// Measure the path to a host: move bytes from memory to memory, past both disks, for so many
+    /// seconds (10, 2.5s) or bytes (500M, 2G) [default: 10s]
+    #[arg(long, value_name = "TIME|SIZE", num_args = 0..=1, require_equals = true,
+          default_missing_value = "10s")]
+    pub(crate) measure: Option<Extent>,
+    /// With --measure: from the host to here
+    #[arg(short = 'R', long, requires = "measure")]
+    pub(crate) reverse: bool,
 }
 
 /// How fast.
@@ -191,6 +207,9 @@ pub(crate) struct RemoteArgs {
     /// Accept UDP from addresses other than the one SSH came from
     #[arg(long)]
     pub(crate) any_source: bool,
+    /// Refuse to measure, which moves bytes from memory to memory
+    #[arg(long)]
+    pub(crate) no_measure: bool,
     /// Agree to none-cmac, which does not encrypt, if the initiator asks for it
     #[arg(long)]
     pub(crate) allow_none: bool,

@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use haul_transfer::{
-    Cause, Event, FailedFile, FileRecord, InForce, Progress, SessionFacts, Summary, exit_code,
+    BUFFER_BYTES_WANTED, Cause, Event, FailedFile, FileRecord, HostFacts, InForce, LineFacts,
+    Progress, SessionFacts, StageFacts, Summary, exit_code,
 };
 use serde::Serialize;
 
@@ -114,10 +115,16 @@ enum Record<'a> {
         files_total: u64,
         scanned: bool,
         rate_bps: u64,
-        mode: Option<&'static str>,
         goodput_bps: u64,
+        mode: &'a str,
         loss: f64,
+        loss_floor: f64,
         rtt_ms: f64,
+        min_rtt_ms: f64,
+        latest_rtt_ms: f64,
+        queue_ms: f64,
+        jitter_ms: f64,
+        udp_bytes: u64,
         retransmitted_bytes: u64,
         eta_seconds: Option<f64>,
     },
@@ -127,6 +134,14 @@ enum Record<'a> {
         bytes: u64,
         ok: bool,
         error: Option<&'a str>,
+    },
+    Line {
+        stages: Vec<Stage<'a>>,
+        packet_bytes: usize,
+        datagram_bytes: usize,
+        send_buffer_bytes: usize,
+        recv_buffer_bytes: usize,
+        segmentation_offload: bool,
     },
     Warning {
         text: &'a str,
@@ -141,6 +156,7 @@ enum Record<'a> {
     },
     Summary {
         ok: bool,
+        measurement: bool,
         direction: &'static str,
         bytes: u64,
         files: u64,
@@ -152,13 +168,63 @@ enum Record<'a> {
         udp_bytes: u64,
         retransmitted_bytes: u64,
         loss: f64,
+        loss_floor: f64,
         rtt_ms: f64,
         bandwidth_bps: u64,
         min_rtt_ms: f64,
+        queue_ms: f64,
+        jitter_ms: f64,
+        datagram_bytes: usize,
+        here: Host<'a>,
+        there: Host<'a>,
         control_bytes: u64,
         suite: &'static str,
         policy: &'static str,
     },
+}
+
+#[derive(Serialize)]
+struct Stage<'a> {
+    name: &'a str,
+    busy_seconds: f64,
+    input_seconds: f64,
+    output_seconds: f64,
+}
+
+impl<'a> Stage<'a> {
+    fn of(facts: &'a StageFacts) -> Self {
+        Self {
+            name: &facts.name,
+            busy_seconds: round(facts.busy.as_secs_f64()),
+            input_seconds: round(facts.waiting_for_input.as_secs_f64()),
+            output_seconds: round(facts.waiting_for_output.as_secs_f64()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Host<'a> {
+    cpu_seconds: f64,
+    busiest_stage: &'a str,
+    busiest_load: f64,
+    wanted_buffer_bytes: usize,
+    send_buffer_bytes: u64,
+    recv_buffer_bytes: u64,
+    dropped_datagrams: u64,
+}
+
+impl<'a> Host<'a> {
+    fn of(facts: &'a HostFacts) -> Self {
+        Self {
+            cpu_seconds: round(facts.cpu.as_secs_f64()),
+            busiest_stage: &facts.busiest.0,
+            busiest_load: round(facts.busiest.1),
+            wanted_buffer_bytes: BUFFER_BYTES_WANTED,
+            send_buffer_bytes: facts.send_buffer_bytes,
+            recv_buffer_bytes: facts.recv_buffer_bytes,
+            dropped_datagrams: facts.dropped_datagrams,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -170,8 +236,9 @@ struct NamedFailure<'a> {
 impl<'a> Record<'a> {
     fn of(event: &'a Event) -> Option<Self> {
         Some(match event {
-            // For people who tune; a program would have to know the stages and the policy.
-            Event::Line(_) | Event::Decision(_) => return None,
+            // For people who tune: `--trace` writes them.
+            Event::Decision(_) => return None,
+            Event::Line(facts) => Self::line(facts),
             Event::Session(facts) => Self::session(facts),
             Event::Limits(told) => Self::rate(told),
             Event::Path(facts) => Self::Path {
@@ -216,7 +283,18 @@ impl<'a> Record<'a> {
         }
     }
 
-    fn progress(progress: &Progress) -> Self {
+    fn line(facts: &'a LineFacts) -> Self {
+        Self::Line {
+            stages: facts.stages.iter().map(Stage::of).collect(),
+            packet_bytes: facts.packet_len,
+            datagram_bytes: facts.segment_len,
+            send_buffer_bytes: facts.send_buffer_bytes,
+            recv_buffer_bytes: facts.recv_buffer_bytes,
+            segmentation_offload: facts.segmentation_offload,
+        }
+    }
+
+    fn progress(progress: &'a Progress) -> Self {
         Self::Progress {
             seconds: round(progress.elapsed.as_secs_f64()),
             bytes: progress.bytes,
@@ -225,10 +303,16 @@ impl<'a> Record<'a> {
             files_total: progress.files_total,
             scanned: progress.scanned,
             rate_bps: progress.rate_bps,
-            mode: progress.mode,
             goodput_bps: progress.goodput_bps,
+            mode: &progress.mode,
             loss: progress.loss,
+            loss_floor: progress.loss_floor,
             rtt_ms: millis(progress.rtt),
+            min_rtt_ms: millis(progress.min_rtt),
+            latest_rtt_ms: millis(progress.latest_rtt),
+            queue_ms: millis(progress.rtt.saturating_sub(progress.min_rtt)),
+            jitter_ms: millis(progress.jitter),
+            udp_bytes: progress.sent_bytes,
             retransmitted_bytes: progress.retransmitted_bytes,
             eta_seconds: progress.eta.map(|eta| round(eta.as_secs_f64())),
         }
@@ -245,7 +329,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    fn summary(summary: &Summary, failures: &'a [FailedFile]) -> Self {
+    fn summary(summary: &'a Summary, failures: &'a [FailedFile]) -> Self {
         let failures = failures
             .iter()
             .map(|file| NamedFailure {
@@ -255,6 +339,7 @@ impl<'a> Record<'a> {
             .collect();
         Self::Summary {
             ok: summary.failed == 0,
+            measurement: summary.is_measurement,
             direction: direction(summary.direction),
             bytes: summary.bytes,
             files: summary.files,
@@ -266,9 +351,15 @@ impl<'a> Record<'a> {
             udp_bytes: summary.udp_bytes,
             retransmitted_bytes: summary.retransmitted_bytes,
             loss: summary.loss,
+            loss_floor: summary.loss_floor,
             rtt_ms: round(summary.rtt_ms),
             bandwidth_bps: summary.bandwidth_bps,
             min_rtt_ms: round(summary.min_rtt_ms),
+            queue_ms: round((summary.rtt_ms - summary.min_rtt_ms).max(0.0)),
+            jitter_ms: round(summary.jitter_ms),
+            datagram_bytes: summary.segment_len,
+            here: Host::of(&summary.here),
+            there: Host::of(&summary.there),
             control_bytes: summary.control_bytes,
             suite: summary.suite.name(),
             policy: summary.policy.name(),

@@ -13,7 +13,7 @@ use haul_transfer::{Direction, ErrorCode, JobOptions, Limits, Policy, SuiteId, e
 use haul_wire::control::PREAMBLE;
 
 use crate::{
-    args::{Args, Cipher, OutputArgs, PolicyName, RateArgs, SecurityArgs, SshArgs},
+    args::{Args, Cipher, MeasuringArgs, OutputArgs, PolicyName, RateArgs, SecurityArgs, SshArgs},
     place::{Place, PlaceError, RemotePlace},
     version,
     words::{self, WordsError},
@@ -69,6 +69,9 @@ pub(crate) enum JobError {
     /// Fewer than two places.
     #[error("a source and a destination are needed, as in haul FILE host:")]
     TooFewPlaces,
+    /// `--measure` with other than one place.
+    #[error("--measure takes one host and no files, as in haul --measure user@host")]
+    MeasureOneHost,
     /// Nothing is remote.
     #[error(
         "all places are on this machine; one side must be host:path (cp and rsync copy locally)"
@@ -131,7 +134,10 @@ impl Job {
     /// Understands what was typed. Looks at local sources (a missing one is told before anybody
     /// logs in), and at nothing else outside the arguments.
     pub(crate) fn resolve(args: &Args) -> Result<Self, JobError> {
-        let route = Route::resolve(&args.places)?;
+        let route = match args.measuring.measure {
+            Some(_) => Route::measure(&args.places, &args.measuring)?,
+            None => Route::resolve(&args.places)?,
+        };
         let target = with_port(route.target, args.ssh.port)?;
         let options = job_options(args)?;
         let remote_command = remote_command(args, &options)?;
@@ -144,6 +150,7 @@ impl Job {
                 direction: route.direction,
                 sources: route.sources,
                 destination: route.destination,
+                measure: args.measuring.measure.map(|extent| extent.0),
                 options,
             },
             remembers: !args.rate.no_remember,
@@ -160,6 +167,22 @@ struct Route {
 }
 
 impl Route {
+    fn measure(typed: &[OsString], args: &MeasuringArgs) -> Result<Self, JobError> {
+        let [host] = typed else {
+            return Err(JobError::MeasureOneHost);
+        };
+        Ok(Self {
+            direction: if args.reverse {
+                Direction::Download
+            } else {
+                Direction::Upload
+            },
+            target: RemotePlace::parse_host(host)?.host,
+            sources: Vec::new(),
+            destination: Vec::new(),
+        })
+    }
+
     fn resolve(typed: &[OsString]) -> Result<Self, JobError> {
         let [sources @ .., destination] = typed else {
             return Err(JobError::TooFewPlaces);

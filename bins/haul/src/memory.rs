@@ -212,6 +212,7 @@ mod tests {
             control_bytes: 2000,
             suite: SuiteId::Aes128Cfb,
             policy: Policy::Fair,
+            ..crate::events::tests::summary()
         }
     }
 

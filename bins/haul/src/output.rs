@@ -127,6 +127,9 @@ impl Output {
         }
         if told && !self.quiet {
             self.screen.say(&screen::account(summary));
+            if summary.is_measurement {
+                self.screen.say(&screen::findings(summary));
+            }
         }
         if let Some(json) = &mut self.json {
             json.summary(summary, failures);

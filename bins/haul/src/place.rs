@@ -43,6 +43,9 @@ pub(crate) enum PlaceError {
     /// The part before the @ cannot be a login name.
     #[error("\"{0}\" is not a login name")]
     User(String),
+    /// A path where only a host makes sense.
+    #[error("\"{0}\" is not just a host, such as user@host or haul://host:2222/")]
+    NotAHost(String),
     /// `[` without `]:` after an IPv6 address.
     #[error(
         "\"{0}\" is not an IPv6 address in brackets followed by a colon, such as user@[::1]:dir"
@@ -75,6 +78,24 @@ impl Place {
                 host: parse_account(account)?,
                 path: path.to_vec(),
             })),
+        }
+    }
+}
+
+impl RemotePlace {
+    /// Understands the one argument of a measurement: an account, with or without a colon.
+    pub(crate) fn parse_host(text: &OsStr) -> Result<Self, PlaceError> {
+        let bytes = text.as_bytes();
+        let is_account = !bytes.is_empty()
+            && !bytes.contains(&b'/')
+            && (bytes.ends_with(b"]") || !bytes.contains(&b':'));
+        if is_account {
+            let (host, path) = (parse_account(bytes)?, Vec::new());
+            return Ok(Self { host, path });
+        }
+        match Place::parse(text)? {
+            Place::Remote(place) if matches!(&place.path[..], b"" | b"/") => Ok(place),
+            _ => Err(PlaceError::NotAHost(escaped(bytes))),
         }
     }
 }
@@ -224,6 +245,29 @@ mod tests {
                 "{wrong}"
             );
         }
+    }
+
+    #[test]
+    fn a_host_may_stand_alone() {
+        let parse = |text| RemotePlace::parse_host(OsStr::new(text));
+        for (text, user, host, port) in [
+            ("host", None, "host", None),
+            ("ann@host:", Some("ann"), "host", None),
+            ("[::1]", None, "::1", None),
+            ("ann@[::1]:", Some("ann"), "::1", None),
+            ("haul://ann@h:2222/", Some("ann"), "h", Some(2222)),
+        ] {
+            let place = parse(text).expect(text);
+            assert_eq!(place.host.user.as_deref(), user, "{text}");
+            assert_eq!((place.host.host.as_str(), place.host.port), (host, port));
+        }
+        for wrong in ["host:dir", "./x", "haul://h/x", "/"] {
+            assert!(
+                matches!(parse(wrong), Err(PlaceError::NotAHost(_))),
+                "{wrong}"
+            );
+        }
+        assert_eq!(parse(""), Err(PlaceError::Empty));
     }
 
     #[test]

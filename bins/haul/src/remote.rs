@@ -66,6 +66,7 @@ pub(crate) fn run(words: &[OsString]) -> Result<(), Failure> {
 fn setup(args: &RemoteArgs, home: PathBuf, connection: Option<Connection>) -> RespondSetup {
     let mut setup = RespondSetup::new(home);
     setup.allow_none = args.allow_none;
+    setup.allow_measure = !args.no_measure;
     setup.udp_ports = args.udp_ports.0.clone();
     setup.any_source = args.any_source;
     setup.ssh_peer = connection.map(|connection| connection.client);

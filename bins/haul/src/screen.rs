@@ -146,25 +146,27 @@ fn status(progress: &Progress, in_force: Option<&InForce>) -> String {
             let share = progress.bytes as f64 / progress.bytes_total as f64;
             parts.push(format!("{:.1} %", share * 100.0));
         }
-    } else {
+    } else if progress.files_total > 0 {
         parts.push(format!("{} (still listing)", human::bytes(progress.bytes)));
+    } else {
+        parts.push(human::bytes(progress.bytes));
     }
     parts.push(human::rate(progress.goodput_bps as f64));
     if let Some(eta) = progress.eta {
         parts.push(format!("ETA {}", human::duration(eta)));
     }
     if let Some(told) = in_force {
-        parts.push(policy(told, progress.mode));
+        parts.push(policy(told, &progress.mode));
     }
-    parts.push(if progress.files > 0 {
-        format!(
+    if progress.files > 0 {
+        parts.push(format!(
             "{} of {}",
             human::count(progress.files),
             human::files(progress.files_total)
-        )
-    } else {
-        human::files(progress.files_total)
-    });
+        ));
+    } else if progress.files_total > 0 {
+        parts.push(human::files(progress.files_total));
+    }
     parts.push(format!("loss {}", human::percent(progress.loss)));
     parts.push(format!("RTT {}", human::rtt(progress.rtt)));
     if progress.retransmitted_bytes > 0 {
@@ -177,10 +179,10 @@ fn status(progress: &Progress, in_force: Option<&InForce>) -> String {
 }
 
 /// `fair (track), at most 300 Mbit/s`.
-fn policy(told: &InForce, mode: Option<&str>) -> String {
+fn policy(told: &InForce, mode: &str) -> String {
     let limits = told.limits();
     let mut words = limits.policy.to_string();
-    if let Some(mode) = mode.filter(|mode| *mode != words) {
+    if !mode.is_empty() && mode != words {
         words.push_str(&format!(" ({mode})"));
     }
     if let Some(target) = limits.target_bps {
@@ -210,14 +212,33 @@ pub(crate) fn in_force(told: &InForce) -> String {
 
 /// `12.3 GB, 20,000 files in 14.2 s: 6.9 Gbit/s, 0.02 % loss, RTT 23 ms`.
 pub(crate) fn account(summary: &Summary) -> String {
+    let what = if summary.is_measurement {
+        " from memory to memory".to_owned()
+    } else {
+        format!(", {}", human::files(summary.files))
+    };
     format!(
-        "{}, {} in {}: {}, {} loss, RTT {}",
+        "{}{what} in {}: {}, {} loss, RTT {}",
         human::bytes(summary.bytes),
-        human::files(summary.files),
         human::duration(seconds(summary.seconds)),
         human::rate(summary.goodput_bps as f64),
         human::percent(summary.loss),
         human::rtt(seconds(summary.rtt_ms / 1e3)),
+    )
+}
+
+/// What else a measurement found: `least RTT 20 ms, jitter 1 ms; processor time 1.2 s here, …`.
+pub(crate) fn findings(summary: &Summary) -> String {
+    let (here, there) = (&summary.here, &summary.there);
+    format!(
+        "least RTT {}, jitter {}; datagrams of {} bytes; processor time {} here, {} there; \
+         overflowed at the receiving socket: {}",
+        human::rtt(seconds(summary.min_rtt_ms / 1e3)),
+        human::rtt(seconds(summary.jitter_ms / 1e3)),
+        human::count(summary.segment_len as u64),
+        human::duration(here.cpu),
+        human::duration(there.cpu),
+        human::count(here.dropped_datagrams + there.dropped_datagrams),
     )
 }
 
@@ -322,6 +343,24 @@ mod tests {
         assert_eq!(
             account(&summary()),
             "12.3 GB, 20,000 files in 14.2 s: 6.9 Gbit/s, 0.02 % loss, RTT 23 ms"
+        );
+    }
+
+    #[test]
+    fn a_measurement_says_what_it_found() {
+        let summary = Summary {
+            is_measurement: true,
+            files: 0,
+            ..summary()
+        };
+        assert_eq!(
+            account(&summary),
+            "12.3 GB from memory to memory in 14.2 s: 6.9 Gbit/s, 0.02 % loss, RTT 23 ms"
+        );
+        assert_eq!(
+            findings(&summary),
+            "least RTT 20 ms, jitter 0.50 ms; datagrams of 1,452 bytes; processor time 6.3 s here, \
+             7.1 s there; overflowed at the receiving socket: 3"
         );
     }
 

@@ -156,7 +156,7 @@ async fn converse(stream: UnixStream, helm: Helm) -> io::Result<()> {
             "" => {}
             "watch" => return watch(&mut writer, &helm).await,
             "status" => {
-                let news = *helm.news().borrow();
+                let news = helm.news().borrow().clone();
                 say(&mut writer, &status(&news)).await?;
             }
             command => {
@@ -174,7 +174,7 @@ async fn converse(stream: UnixStream, helm: Helm) -> io::Result<()> {
 /// Gives the order, and waits for what the sender of data makes of it once there is one.
 async fn obey(order: Order, helm: &Helm) -> Result<Value, SteerError> {
     let mut news = helm.news();
-    let before = *news.borrow_and_update();
+    let before = news.borrow_and_update().clone();
     let asked = helm.give(order)?;
     let mut in_force = None;
     if order != Order::Cancel && before.in_force.is_some() {
@@ -197,7 +197,7 @@ fn status(news: &News) -> Value {
         "ok": true,
         "asked": news.in_force.map(|told| limits(&told.asked)),
         "in_force": news.in_force.as_ref().map(kept),
-        "progress": news.progress.map(|progress| events::progress(&progress)),
+        "progress": news.progress.as_ref().map(events::progress),
     })
 }
 

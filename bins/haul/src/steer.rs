@@ -183,7 +183,7 @@ fn rungs(bps: u64) -> impl Iterator<Item = u64> {
 }
 
 /// What is known of the transfer at this moment.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct News {
     /// What the sender keeps to.
     pub(crate) in_force: Option<InForce>,
@@ -237,7 +237,7 @@ impl Helm {
             }),
             Event::Progress(progress) => {
                 self.news
-                    .send_modify(|news| news.progress = Some(*progress));
+                    .send_modify(|news| news.progress = Some(progress.clone()));
             }
             _ => {}
         }
@@ -263,6 +263,7 @@ impl Helm {
             .news
             .borrow()
             .progress
+            .as_ref()
             .map(|progress| progress.rate_bps);
         let limits = order.apply(asked, rate_bps)?;
         self.limits.send_replace(limits);

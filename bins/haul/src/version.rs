@@ -81,4 +81,5 @@ Examples:
   haul -l 2.5G host:/archive/run7 .    fetch, at 2.5 Gbit/s at most
   haul --json -q big.iso host:in/      events for a program to read
   haul -P 2222 data/ ann@host:         to a hauld that listens on port 2222
+  haul --measure ann@host              what the path carries, memory to memory
 ";

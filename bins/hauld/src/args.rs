@@ -55,6 +55,10 @@ pub(crate) struct Args {
     /// Refuse uploads
     #[arg(long)]
     pub(crate) download_only: bool,
+
+    /// Refuse measurements (haul --measure), which move bytes from memory to memory
+    #[arg(long)]
+    pub(crate) no_measure: bool,
 }
 
 impl Args {

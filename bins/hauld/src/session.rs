@@ -64,6 +64,7 @@ impl Session {
         setup.allow_none = args.allow_none;
         setup.allow_upload = !args.download_only;
         setup.allow_download = !args.upload_only;
+        setup.allow_measure = !args.no_measure;
         setup.rate_max_bps = args.rate_max;
         setup.udp_ports = args.udp_ports.clone();
         setup.bind = Some(self.local.ip().to_canonical());

@@ -106,11 +106,11 @@ pub fn send(setup: SendSetup) -> Result<Running, EngineError> {
         Arc::clone(&line.halt),
         Arc::clone(&outgoing),
     );
-    line.spawn(Stage::Scan, move || stage::scan::run(&source, &inbox))?;
+    line.spawn(Stage::Scan, move || stage::scan::run(&*source, &inbox))?;
     let (inbox, source) = (line.inbox.clone(), Arc::clone(&outgoing));
     line.spawn(Stage::Read, move || {
         stage::read::run(
-            &source,
+            &*source,
             &pool,
             &plan_in,
             &filled_out,

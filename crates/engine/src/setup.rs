@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use haul_disk::{Incoming, Outgoing};
+use haul_disk::{Sink, Supply};
 use haul_flow::{ReceiverConfig, SenderConfig};
 use haul_seal::{Opener, Sealer};
 use haul_udp::UdpPath;
@@ -48,7 +48,7 @@ pub struct SendSetup {
     /// The opened path.
     pub link: Link,
     /// What is sent.
-    pub outgoing: Arc<Outgoing>,
+    pub outgoing: Arc<dyn Supply>,
     /// Parameters of the sending machine.
     pub flow: SenderConfig,
 }
@@ -58,7 +58,7 @@ pub struct ReceiveSetup {
     /// The opened path.
     pub link: Link,
     /// Where what arrives goes.
-    pub incoming: Incoming,
+    pub incoming: Box<dyn Sink>,
     /// Parameters of the receiving machine.
     pub flow: ReceiverConfig,
 }

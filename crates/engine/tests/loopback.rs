@@ -118,7 +118,7 @@ fn start_with(
     let initial_rtt = Duration::from_micros(100);
     let receiver = haul_engine::receive(ReceiveSetup {
         link: receive_link,
-        incoming,
+        incoming: Box::new(incoming),
         flow: ReceiverConfig {
             segment_len: segment,
             initial_rtt,

@@ -272,6 +272,7 @@ impl Sender {
             srtt: rtt.srtt(),
             min_rtt: rtt.min(),
             latest_rtt: rtt.latest(),
+            jitter: rtt.variation(),
             rate_bps: self.rate_bps(),
             loss: self.meter.loss(),
             policy: self.config.policy,

@@ -32,6 +32,8 @@ pub struct SenderStats {
     pub min_rtt: Duration,
     /// The last measured round-trip time.
     pub latest_rtt: Duration,
+    /// Mean deviation of the round-trip time (RFC 6298).
+    pub jitter: Duration,
     /// Pacing rate, bits per second of UDP payload.
     pub rate_bps: f64,
     /// Share of packets that do not arrive, smoothed, 0 to 1.

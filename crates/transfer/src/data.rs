@@ -1,6 +1,7 @@
 //! The session while data flows: one loop that hears the other end, the engine, the clock and the
 //! user, until the receiver's verdict stands.
 
+mod host;
 mod line;
 mod meter;
 mod receiving;
@@ -10,7 +11,7 @@ mod sending;
 use std::{sync::Arc, time::Duration};
 
 use haul_engine::{EngineEvent, Link, OnEvent, Running, Snapshot, Stopped};
-use haul_wire::control::{Message, Status, Text, Verdict};
+use haul_wire::control::{Host, Message, Status, Text, Verdict};
 use tokio::{
     sync::{mpsc, watch},
     task::spawn_blocking,
@@ -21,12 +22,13 @@ use crate::{
     Direction, Event, Limits, PathFacts, Phase, Seat, TransferError, Warning, control::Control,
     handshake::Agreed, path::OpenedPath,
 };
+use host::HostMeter;
 use line::Line;
 use meter::Meter;
 use seated::Seated;
 
-pub(crate) use receiving::ReceiveParameters;
-pub(crate) use sending::SendParameters;
+pub(crate) use receiving::{Destination, ReceiveParameters};
+pub(crate) use sending::{Origins, SendParameters};
 
 /// How often the other end hears where this one is.
 const STATUS_INTERVAL: Duration = Duration::from_millis(500);
@@ -85,6 +87,11 @@ pub(crate) struct Account {
     pub(crate) verdict: Verdict,
     /// The sender's last figures.
     pub(crate) status: Status,
+    /// What it cost this end, and the other one as far as it told.
+    pub(crate) here: Host,
+    pub(crate) there: Host,
+    /// Bytes of UDP payload in a full datagram.
+    pub(crate) segment_len: usize,
     /// From the opening of the path to the verdict.
     pub(crate) data_time: Duration,
 }
@@ -115,6 +122,7 @@ struct Session<'a> {
     line: Line,
     /// The path as it was told last.
     path: Option<PathFacts>,
+    host: HostMeter,
     ticks: Interval,
     began: Instant,
     next_status: Instant,
@@ -144,6 +152,7 @@ impl<'a> Session<'a> {
             limit_changes: setting.limit_changes,
             seated: setting.seat.map(|seat| Seated::new(seat, now)),
             meter: Meter::new(now),
+            host: HostMeter::start(Arc::clone(&setting.line.path)),
             line: setting.line,
             path: None,
             ticks,
@@ -192,7 +201,7 @@ impl<'a> Session<'a> {
     }
 
     /// What is due by the clock: the user's progress, the peer's status and ping, the watch over
-    /// silence.
+    /// silence. `ours` has its `host` filled in here.
     fn tick(&mut self, snapshot: &Snapshot, ours: Status) -> Result<(), TransferError> {
         let now = Instant::now();
         let heard = udp_count(snapshot);
@@ -211,7 +220,9 @@ impl<'a> Session<'a> {
         }
         if now >= self.next_status {
             self.next_status = now + STATUS_INTERVAL;
-            self.control.send(&Message::Status(ours))?;
+            let host = self.host.read(snapshot);
+            self.control
+                .send(&Message::Status(Status { host, ..ours }))?;
         }
         self.report_path(snapshot);
         if let Some(seated) = &mut self.seated {

@@ -59,7 +59,7 @@ pub struct PathFacts {
 }
 
 /// Where a transfer is.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
     /// Time since data began to flow.
     pub elapsed: Duration,
@@ -75,14 +75,24 @@ pub struct Progress {
     pub scanned: bool,
     /// Sending rate now, in bits per second of UDP payload.
     pub rate_bps: u64,
-    /// State of the rate policy, for people; `None` where the other end sends.
-    pub mode: Option<&'static str>,
     /// File bytes that arrived since the last event, in bits per second, smoothed over a second.
     pub goodput_bps: u64,
     /// Smoothed share of datagrams lost, 0 to 1.
     pub loss: f64,
+    /// Share of datagrams lost whatever the rate, as the policy believes, 0 to 1.
+    pub loss_floor: f64,
     /// Smoothed round trip.
     pub rtt: Duration,
+    /// Least round trip of the last 15 to 30 seconds: what is above it is queue.
+    pub min_rtt: Duration,
+    /// The last round trip.
+    pub latest_rtt: Duration,
+    /// Mean deviation of the round trip.
+    pub jitter: Duration,
+    /// State of the sender's rate policy, for people; empty until it told.
+    pub mode: String,
+    /// Bytes of UDP payload sent so far, repeats included.
+    pub sent_bytes: u64,
     /// Bytes of UDP payload sent again so far.
     pub retransmitted_bytes: u64,
     /// Time left at the present goodput; `None` while nobody can know.
@@ -141,6 +151,22 @@ impl StageFacts {
     }
 }
 
+/// What the transfer cost one end, from the first data on.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct HostFacts {
+    /// Processor time of the process; a server that serves several at once counts all of them.
+    pub cpu: Duration,
+    /// Bytes of send buffer that the kernel granted the UDP socket.
+    pub send_buffer_bytes: u64,
+    /// Bytes of receive buffer that it granted.
+    pub recv_buffer_bytes: u64,
+    /// Datagrams that the kernel dropped because that buffer was full.
+    pub dropped_datagrams: u64,
+    /// The stage that waited least, and the share of its time that it worked, 0 to 1. The name is
+    /// empty when nothing is known.
+    pub busiest: (String, f64),
+}
+
 /// Something that went not quite as asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
@@ -155,6 +181,8 @@ pub struct Warning {
 pub struct Summary {
     /// Which way data went, seen from the initiator.
     pub direction: Direction,
+    /// Whether the bytes went from memory to memory, and no file was touched.
+    pub is_measurement: bool,
     /// File bytes that stand under their final names.
     pub bytes: u64,
     /// Files that do.
@@ -173,12 +201,22 @@ pub struct Summary {
     pub retransmitted_bytes: u64,
     /// Smoothed share of datagrams lost at the end, 0 to 1.
     pub loss: f64,
+    /// Share of datagrams lost whatever the rate, as the policy believes, 0 to 1.
+    pub loss_floor: f64,
     /// Smoothed round trip at the end, in milliseconds.
     pub rtt_ms: f64,
     /// Sending rate that fills the path as the sender found it, in bits per second; 0 if it did not.
     pub bandwidth_bps: u64,
     /// Least round trip of late, in milliseconds.
     pub min_rtt_ms: f64,
+    /// Mean deviation of the round trip at the end, in milliseconds.
+    pub jitter_ms: f64,
+    /// Bytes of UDP payload in a full datagram.
+    pub segment_len: usize,
+    /// What it cost this end.
+    pub here: HostFacts,
+    /// What it cost the other end, as it told.
+    pub there: HostFacts,
     /// Bytes that the control conversation took, both ways.
     pub control_bytes: u64,
     /// How datagrams were sealed.

@@ -23,7 +23,10 @@ use tokio::{
 use crate::{
     Direction, Event, Job, Phase, SessionFacts, Summary, TransferError, UdpDirection, Warning,
     control::{Control, HELLO_PATIENCE, SETUP_PATIENCE},
-    data::{self, Account, Part, ReceiveParameters, SendParameters, Setting, cancelled},
+    data::{
+        self, Account, Destination, Origins, Part, ReceiveParameters, SendParameters, Setting,
+        cancelled,
+    },
     handshake::{ClientOffer, Greeted, greet},
     path::{self, OpenedPath, Origin, Stop},
     place::{in_background, local_sources},
@@ -97,6 +100,7 @@ impl Initiator {
         let account = self.move_data(control, ready).await?;
         let terms = Terms {
             direction: self.job.direction,
+            is_measurement: self.job.measure.is_some(),
             suite,
             policy: self.job.options.policy,
             time: began.elapsed(),
@@ -128,13 +132,17 @@ impl Initiator {
         let Job {
             direction, sources, ..
         } = &self.job;
-        if sources.is_empty() {
+        let is_measuring = self.job.measure.is_some();
+        if sources.is_empty() != is_measuring {
             return Err(TransferError::Usage("nothing to transfer"));
         }
         if *direction == Direction::Download {
             return Ok(Vec::new());
         }
         self.job.options.limits().check()?;
+        if is_measuring {
+            return Ok(Vec::new());
+        }
         let (sources, scan) = (sources.clone(), self.scan());
         in_background("sources", move || local_sources(&sources, scan)).await
     }
@@ -145,13 +153,21 @@ impl Initiator {
             direction,
             sources: specs,
             destination,
+            measure,
             options,
         } = self.job.clone();
         if direction == Direction::Upload {
+            let scan = self.scan();
             return Ok(Part::Send(SendParameters {
-                sources,
-                scan: self.scan(),
+                origins: measure.map_or(Origins::Files { sources, scan }, Origins::Memory),
                 remembered: self.job.options.remembered,
+            }));
+        }
+        let receive_buffer_bytes = options.receive_buffer_bytes;
+        if measure.is_some() {
+            return Ok(Part::Receive(ReceiveParameters {
+                destination: Destination::Memory,
+                receive_buffer_bytes,
             }));
         }
         let count = usize::try_from(accepted.source_count).unwrap_or(usize::MAX);
@@ -165,10 +181,12 @@ impl Initiator {
         let mut receive = ReceiveOptions::new(options.preserve);
         receive.expected = Some(Expected::new(&specs));
         Ok(Part::Receive(ReceiveParameters {
-            root,
-            landing,
-            options: receive,
-            receive_buffer_bytes: options.receive_buffer_bytes,
+            destination: Destination::Files {
+                root,
+                landing,
+                options: receive,
+            },
+            receive_buffer_bytes,
         }))
     }
 
@@ -192,6 +210,7 @@ impl Initiator {
             direction,
             sources,
             destination,
+            measure,
             options,
         } = &self.job;
         let (asked_for, target) = match direction {
@@ -212,6 +231,7 @@ impl Initiator {
             policy: wish.policy,
             rate: wish.rate,
             remembered: options.remembered,
+            measure: *measure,
         }
     }
 

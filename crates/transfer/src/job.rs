@@ -2,7 +2,7 @@ use std::{net::IpAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use haul_flow::Policy;
 use haul_wire::SuiteId;
-pub use haul_wire::control::{Direction, Remembered};
+pub use haul_wire::control::{Direction, Measure, Remembered};
 use tokio::sync::watch;
 
 use crate::{Limits, Seat};
@@ -24,6 +24,9 @@ pub struct Job {
     pub sources: Vec<Vec<u8>>,
     /// Upload: path on the other host as typed; empty is the user's home. Download: local path.
     pub destination: Vec<u8>,
+    /// Move bytes from memory to memory, past both disks, until then; `sources` and `destination`
+    /// stay empty.
+    pub measure: Option<Measure>,
     /// How.
     pub options: JobOptions,
 }
@@ -113,6 +116,8 @@ pub struct RespondSetup {
     pub allow_upload: bool,
     /// Whether data may leave this end. Default: yes.
     pub allow_download: bool,
+    /// Whether data may be moved from memory to memory, to measure the path. Default: yes.
+    pub allow_measure: bool,
     /// Ceiling of the sending rate in bits per second, whatever is asked for. Default: none.
     pub rate_max_bps: Option<u64>,
     /// Where uploads share a cap with other sessions. Default: nowhere.
@@ -145,6 +150,7 @@ impl RespondSetup {
             allow_none: false,
             allow_upload: true,
             allow_download: true,
+            allow_measure: true,
             rate_max_bps: None,
             upload_seat: None,
             download_seat: None,

@@ -39,11 +39,12 @@ mod tests;
 
 pub use error::{Misbehaviour, Phase, TransferError, UdpDirection};
 pub use event::{
-    Event, FailedFile, FileRecord, LineFacts, PathFacts, Progress, SessionFacts, StageFacts,
-    Summary, Warning,
+    Event, FailedFile, FileRecord, HostFacts, LineFacts, PathFacts, Progress, SessionFacts,
+    StageFacts, Summary, Warning,
 };
 pub use exit::{EXIT_CODES, ExitCode, entry as exit_code};
 pub use haul_flow::{Decision, Policy};
+pub use haul_udp::BUFFER_BYTES_WANTED;
 pub use haul_wire::{
     SuiteId,
     control::{ErrorCode, escaped},
@@ -51,7 +52,7 @@ pub use haul_wire::{
 pub use initiate::initiate;
 pub use job::{
     ANY_UDP_PORT, DEFAULT_RECEIVE_BUFFER_BYTES, DEFAULT_UDP_PORTS, Direction, Job, JobOptions,
-    Remembered, RespondSetup,
+    Measure, Remembered, RespondSetup,
 };
 pub use limits::{Cause, InForce, Limits};
 pub use respond::respond;

@@ -18,7 +18,10 @@ use tokio::{
 use crate::{
     Direction, Limits, Phase, RespondSetup, Summary, TransferError,
     control::{Control, HELLO_PATIENCE, SETUP_PATIENCE},
-    data::{self, Account, Part, ReceiveParameters, SendParameters, Setting, cancelled},
+    data::{
+        self, Account, Destination, Origins, Part, ReceiveParameters, SendParameters, Setting,
+        cancelled,
+    },
     handshake::{Agreed, ServerPolicy, answer, hear},
     path::{self, OpenedPath, Origin, Stop},
     place::{Ground, in_background},
@@ -87,12 +90,14 @@ impl Responder {
             ready.agreed.suite,
             ready.limits.policy,
         );
+        let is_measurement = ready.request.measure.is_some();
         let account = self.move_data(control, ready).await?;
         let control_bytes = control.bytes();
         conclude(
             account,
             Terms {
                 direction,
+                is_measurement,
                 suite,
                 policy,
                 time: began.elapsed(),
@@ -124,7 +129,7 @@ impl Responder {
         };
         let (limits, part) = self.consider(&request).await?;
         let source_count = match &part {
-            Part::Send(parameters) => parameters.sources.len() as u64,
+            Part::Send(parameters) => parameters.origins.count(),
             Part::Receive(_) => request.source_count,
         };
         let rate_max_bps = setup.rate_max_bps;
@@ -187,6 +192,7 @@ impl Responder {
         let RespondSetup {
             allow_upload,
             allow_download,
+            allow_measure,
             ..
         } = self.setup;
         match request.direction {
@@ -196,7 +202,10 @@ impl Responder {
             Direction::Download if !allow_download => {
                 return Err(TransferError::NotPermitted("downloads"));
             }
-            Direction::Download if request.sources.is_empty() => {
+            _ if request.measure.is_some() && !allow_measure => {
+                return Err(TransferError::NotPermitted("measurements"));
+            }
+            Direction::Download if request.sources.is_empty() && request.measure.is_none() => {
                 return Err(TransferError::Usage("nothing to transfer"));
             }
             _ => {}
@@ -209,24 +218,14 @@ impl Responder {
         let request = request.clone();
         let receive_buffer_bytes = self.setup.receive_buffer_bytes;
         let look = move || match request.direction {
-            Direction::Download => {
-                let scan = scan(&request);
-                Ok(Part::Send(SendParameters {
-                    sources: ground.sources(&request.sources, scan)?,
-                    scan,
-                    remembered: request.remembered,
-                }))
-            }
-            Direction::Upload => {
-                let (root, landing) =
-                    ground.landing(&request.destination, asked(&request), request.create_dir)?;
-                Ok(Part::Receive(ReceiveParameters {
-                    root,
-                    landing,
-                    options: ReceiveOptions::new(request.preserve),
-                    receive_buffer_bytes,
-                }))
-            }
+            Direction::Download => Ok(Part::Send(SendParameters {
+                origins: origins(&ground, &request)?,
+                remembered: request.remembered,
+            })),
+            Direction::Upload => Ok(Part::Receive(ReceiveParameters {
+                destination: destination(&ground, &request)?,
+                receive_buffer_bytes,
+            })),
         };
         Ok((limits, in_background("request", look).await?))
     }
@@ -257,6 +256,30 @@ impl Responder {
         };
         data::run(control, setting, ready.part).await
     }
+}
+
+fn origins(ground: &Ground, request: &Request) -> Result<Origins, TransferError> {
+    if let Some(measure) = request.measure {
+        return Ok(Origins::Memory(measure));
+    }
+    let scan = scan(request);
+    Ok(Origins::Files {
+        sources: ground.sources(&request.sources, scan)?,
+        scan,
+    })
+}
+
+fn destination(ground: &Ground, request: &Request) -> Result<Destination, TransferError> {
+    if request.measure.is_some() {
+        return Ok(Destination::Memory);
+    }
+    let (root, landing) =
+        ground.landing(&request.destination, asked(request), request.create_dir)?;
+    Ok(Destination::Files {
+        root,
+        landing,
+        options: ReceiveOptions::new(request.preserve),
+    })
 }
 
 fn asked(request: &Request) -> Asked {

@@ -1,12 +1,15 @@
 use std::time::Duration;
 
-use haul_wire::control::escaped;
+use haul_wire::control::{Host, escaped};
 
-use crate::{Direction, FailedFile, Policy, SuiteId, Summary, TransferError, data::Account};
+use crate::{
+    Direction, FailedFile, HostFacts, Policy, SuiteId, Summary, TransferError, data::Account,
+};
 
 /// What was agreed, and how long all of it took.
 pub(crate) struct Terms {
     pub(crate) direction: Direction,
+    pub(crate) is_measurement: bool,
     pub(crate) suite: SuiteId,
     pub(crate) policy: Policy,
     /// From the first hello to the end.
@@ -41,6 +44,9 @@ fn summarize(account: &Account, terms: &Terms) -> Summary {
     let Account {
         verdict,
         status,
+        here,
+        there,
+        segment_len,
         data_time,
     } = account;
     let data_seconds = data_time.as_secs_f64();
@@ -48,6 +54,7 @@ fn summarize(account: &Account, terms: &Terms) -> Summary {
     let goodput_bps = verdict.bytes as f64 * 8.0 / data_seconds.max(1e-6);
     Summary {
         direction: terms.direction,
+        is_measurement: terms.is_measurement,
         bytes: verdict.bytes,
         files: verdict.files,
         failed: verdict.failed,
@@ -57,11 +64,29 @@ fn summarize(account: &Account, terms: &Terms) -> Summary {
         udp_bytes: status.sent_bytes,
         retransmitted_bytes: status.retransmitted_bytes,
         loss: f64::from(status.loss_ppm) / 1e6,
+        loss_floor: f64::from(status.loss_floor_ppm) / 1e6,
         rtt_ms: f64::from(status.rtt_us) / 1e3,
         bandwidth_bps: status.bandwidth_bps,
         min_rtt_ms: f64::from(status.min_rtt_us) / 1e3,
+        jitter_ms: f64::from(status.jitter_us) / 1e3,
+        segment_len: *segment_len,
+        here: host(here),
+        there: host(there),
         control_bytes: terms.control_bytes,
         suite: terms.suite,
         policy: terms.policy,
+    }
+}
+
+fn host(host: &Host) -> HostFacts {
+    HostFacts {
+        cpu: Duration::from_micros(host.cpu_us),
+        send_buffer_bytes: host.send_buffer_bytes,
+        recv_buffer_bytes: host.recv_buffer_bytes,
+        dropped_datagrams: host.dropped_datagrams,
+        busiest: (
+            host.busiest_stage.to_string(),
+            f64::from(host.busiest_ppm) / 1e6,
+        ),
     }
 }

@@ -43,6 +43,7 @@ async fn initiator_hearing(messages: Vec<Message>) -> TransferError {
         direction: Direction::Download,
         sources: vec![b"x".to_vec()],
         destination: b"/tmp".to_vec(),
+        measure: None,
         options: JobOptions::default(),
     };
     let (events, _) = mpsc::unbounded_channel();
@@ -78,6 +79,7 @@ fn request() -> Request {
             min_bps: 0,
         },
         remembered: None,
+        measure: None,
     }
 }
 

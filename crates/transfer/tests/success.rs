@@ -5,7 +5,7 @@ mod pair;
 
 use std::fs;
 
-use haul_transfer::{Direction, Event, Policy, SuiteId};
+use haul_transfer::{Direction, ErrorCode, Event, Measure, Policy, SuiteId};
 use pair::{Case, Ended, LOCALHOST, LOCALHOST_6, tree};
 
 const BOTH: [Direction; 2] = [Direction::Upload, Direction::Download];
@@ -67,6 +67,69 @@ async fn a_large_file_arrives_both_ways_over_both_families() {
             );
             fs::remove_file(&destination).unwrap();
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_goes_to_memory_for_a_time_or_a_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let size = 30_000_001;
+    for direction in BOTH {
+        for measure in [Measure::Bytes(size), Measure::Millis(700)] {
+            let mut case = Case::new(direction, dir.path(), dir.path());
+            case.job.sources.clear();
+            case.job.destination.clear();
+            case.job.measure = Some(measure);
+            let ended = case.run().await;
+            let last = ended.events.iter().rev().find_map(|event| match event {
+                Event::Progress(progress) => Some(progress.clone()),
+                _ => None,
+            });
+            let (ours, theirs) = ended.succeeded();
+            assert!(ours.is_measurement && theirs.is_measurement);
+            assert_eq!((ours.files, ours.failed), (0, 0));
+            assert_eq!(ours.bytes, theirs.bytes);
+            assert_eq!(last.unwrap().bytes, ours.bytes, "{direction:?} {measure:?}");
+            match measure {
+                Measure::Bytes(bytes) => assert_eq!(ours.bytes, bytes),
+                Measure::Millis(_) => assert!(
+                    (0.6..5.0).contains(&ours.data_seconds) && ours.bytes > 1 << 20,
+                    "{ours:?}"
+                ),
+            }
+            for host in [&ours.here, &ours.there] {
+                assert!(
+                    !host.cpu.is_zero() && host.recv_buffer_bytes > 0,
+                    "{host:?}"
+                );
+                assert!(host.busiest.1 > 0.0 && host.busiest.1 <= 1.0, "{host:?}");
+            }
+            assert!(ours.min_rtt_ms > 0.0 && ours.min_rtt_ms <= ours.rtt_ms * 1.001);
+        }
+    }
+    assert_eq!(
+        dir.path().read_dir().unwrap().count(),
+        0,
+        "nothing is written"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn measurements_and_their_directions_may_be_forbidden() {
+    for (direction, forbid) in [
+        (Direction::Upload, 0),
+        (Direction::Upload, 1),
+        (Direction::Download, 2),
+    ] {
+        let mut case = Case::new(direction, "/".as_ref(), "/".as_ref());
+        case.job.sources.clear();
+        case.job.destination.clear();
+        case.job.measure = Some(Measure::Millis(100));
+        case.setup.allow_measure = forbid != 0;
+        case.setup.allow_upload = forbid != 1;
+        case.setup.allow_download = forbid != 2;
+        let (ours, _) = case.run().await.failed();
+        assert_eq!(ours.code(), ErrorCode::NotPermitted, "{forbid}: {ours}");
     }
 }
 

@@ -13,4 +13,4 @@ mod socket;
 pub use error::UdpError;
 pub use receive::{Arrival, Ecn, RECEIVE_SLOTS, Received};
 pub use send::SendOutcome;
-pub use socket::{BufferSizes, Route, UdpPath};
+pub use socket::{BUFFER_BYTES_WANTED, BufferSizes, Route, UdpPath};

@@ -20,7 +20,7 @@ use crate::UdpError;
 
 /// Socket buffer that is asked for, in each direction: 16 ms at 16 Gbit/s. The kernel grants at most
 /// `net.core.rmem_max` and `wmem_max` unless the process may override them.
-const BUFFER_BYTES_WANTED: usize = 32 << 20;
+pub const BUFFER_BYTES_WANTED: usize = 32 << 20;
 
 /// What the kernel granted, in bytes of payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,6 +163,18 @@ impl UdpPath {
         self.refused.load(Relaxed)
     }
 
+    /// Datagrams that the kernel has dropped because the receive buffer was full; `None` where it
+    /// does not tell (other systems than Linux, no `/proc`).
+    pub fn overflowed(&self) -> Option<u64> {
+        let table = if self.local.is_ipv6() {
+            "/proc/net/udp6"
+        } else {
+            "/proc/net/udp"
+        };
+        let inode = rustix::fs::fstat(&self.socket).ok()?.st_ino;
+        drops(&std::fs::read_to_string(table).ok()?, inode)
+    }
+
     /// Ends all waiting, now and from now on: receiving returns at once with what is there.
     pub fn stop_waiting(&self) {
         // Full means that it has been called billions of times: it is readable all the same.
@@ -185,6 +197,17 @@ impl UdpPath {
             Err(errno) => Err(UdpError::because("poll")(errno.into())),
         }
     }
+}
+
+/// The last column of a socket's line in the kernel's table (proc_pid_net(5)).
+fn drops(table: &str, inode: u64) -> Option<u64> {
+    const INODE: usize = 9;
+    let mut lines = table.lines().map(|line| line.split_ascii_whitespace());
+    let mut columns = lines.find_map(|columns| {
+        let of_socket = columns.clone().nth(INODE)?.parse() == Ok(inode);
+        of_socket.then_some(columns)
+    })?;
+    columns.next_back()?.parse().ok()
 }
 
 /// Asks for large buffers, first the way only a privileged process may.
@@ -212,5 +235,24 @@ impl std::fmt::Debug for UdpPath {
             .field("route", &self.route())
             .field("buffers", &self.buffers)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_table_tells_what_overflowed() {
+        let table = "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   \
+                     uid  timeout inode ref pointer drops\n \
+                     1: 0100007F:80E9 00000000:0000 07 00000000:00000000 00:00000000 00000000 \
+                     0        0 4711 2 0000000000000000 0\n \
+                     2: 0100007F:80EA 00000000:0000 07 00000000:00000000 00:00000000 00000000 \
+                     0        0 4712 2 0000000000000000 93\n";
+        assert_eq!(drops(table, 4712), Some(93));
+        assert_eq!(drops(table, 4713), None);
+        let path = UdpPath::bind([127, 0, 0, 1].into(), 0..=0).unwrap();
+        assert_eq!(path.overflowed(), Some(0));
     }
 }

@@ -16,7 +16,8 @@
 //! ```
 //!
 //! Either end may send `Cancel` or `Error` at any time and then closes. Every message is one frame:
-//! a big-endian `u32` length, 1 to [`FRAME_LEN_MAX`], and that many bytes of postcard. No type is
+//! a big-endian `u32` length, 1 to [`FRAME_LEN_MAX`], and that many bytes of postcard; a length of 0
+//! is [`PADDING`]. No type is
 //! recursive, so no input can nest; every list is bounded while it is being decoded.
 
 mod bounded;
@@ -29,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 pub use code::ErrorCode;
-pub use frame::{FRAME_HEADER_LEN, FRAME_LEN_MAX, frame, frame_len};
+pub use frame::{FRAME_HEADER_LEN, FRAME_LEN_MAX, PADDING, frame, frame_len};
 pub use hello::{
     ClientHello, Features, HelloLimits, Nonce, ServerHello, Spoken, UDP_ENDPOINTS_MAX, UdpEndpoint,
 };
@@ -138,6 +139,9 @@ pub struct Request {
     pub rate: Rate,
     /// Download: what the path carried before, as the initiator remembers it.
     pub remembered: Option<Remembered>,
+    /// Move bytes from memory to memory instead of files; `sources` and `destination` are empty
+    /// then.
+    pub measure: Option<Measure>,
 }
 
 /// What a path carried once: a hint for who sends over it again, who believes the path alone.
@@ -147,6 +151,15 @@ pub struct Remembered {
     pub rate_bps: u64,
     /// Least round trip, in microseconds.
     pub min_rtt_us: u32,
+}
+
+/// When a transfer from memory to memory ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Measure {
+    /// After so many milliseconds of data.
+    Millis(u32),
+    /// After so many bytes.
+    Bytes(u64),
 }
 
 /// The responder's conditions.
@@ -201,7 +214,7 @@ pub enum Cause {
 }
 
 /// Where an end is: the sender of data fills what it knows, the receiver `files`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Status {
     /// Bytes of all files found so far.
     pub bytes_total: u64,
@@ -213,8 +226,16 @@ pub struct Status {
     pub rate_bps: u64,
     /// Smoothed loss, in parts per million.
     pub loss_ppm: u32,
+    /// Share of packets lost whatever the rate, in parts per million.
+    pub loss_floor_ppm: u32,
     /// Smoothed round trip, in microseconds.
     pub rtt_us: u32,
+    /// The last round trip, in microseconds.
+    pub latest_rtt_us: u32,
+    /// Mean deviation of the round trip (RFC 6298), in microseconds.
+    pub jitter_us: u32,
+    /// State of the rate policy, for people.
+    pub mode: Text,
     /// Bytes of UDP payload sent so far, repeats included.
     pub sent_bytes: u64,
     /// Of those, bytes sent again.
@@ -225,6 +246,25 @@ pub struct Status {
     pub bandwidth_bps: u64,
     /// Least round trip of late, in microseconds.
     pub min_rtt_us: u32,
+    /// How this end bears it.
+    pub host: Host,
+}
+
+/// What a transfer costs an end, and what it was given. Counted from the first data.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Host {
+    /// Processor time of the process, in microseconds.
+    pub cpu_us: u64,
+    /// Send buffer that the kernel granted the UDP socket, in bytes.
+    pub send_buffer_bytes: u64,
+    /// Receive buffer that it granted.
+    pub recv_buffer_bytes: u64,
+    /// Datagrams that the kernel dropped because the receive buffer was full.
+    pub dropped_datagrams: u64,
+    /// The stage of the line that waits least; empty while nothing is known.
+    pub busiest_stage: Text,
+    /// Share of its time that it works, in parts per million.
+    pub busiest_ppm: u32,
 }
 
 /// What the receiver of data has: the only ground for calling a transfer a success.

@@ -33,6 +33,19 @@ pub(crate) fn one_of_each() -> Vec<Value> {
         text: "the clock of the other end is odd".to_owned(),
         remote: true,
     }));
+    json.event(&Event::Line(LineFacts {
+        stages: vec![StageFacts {
+            name: "seal".to_owned(),
+            busy: Duration::from_millis(5_100),
+            waiting_for_input: Duration::from_millis(8_900),
+            waiting_for_output: Duration::from_millis(100),
+        }],
+        packet_len: 1500,
+        segment_len: 1452,
+        send_buffer_bytes: 33_554_432,
+        recv_buffer_bytes: 33_554_432,
+        segmentation_offload: true,
+    }));
     json.error(&Failure::Cancelled);
     json.summary(
         &summary(),
@@ -65,10 +78,15 @@ pub(crate) fn progress() -> Progress {
         files_total: 20_000,
         scanned: true,
         rate_bps: 7_000_000_000,
-        mode: Some("track"),
         goodput_bps: 6_900_000_000,
         loss: 0.0002,
+        loss_floor: 0.0001,
         rtt: Duration::from_millis(23),
+        min_rtt: Duration::from_millis(20),
+        latest_rtt: Duration::from_millis(24),
+        jitter: Duration::from_micros(500),
+        mode: "track".to_owned(),
+        sent_bytes: 1_300_000_000,
         retransmitted_bytes: 1_200_000,
         eta: Some(Duration::from_secs(44)),
     }
@@ -77,6 +95,7 @@ pub(crate) fn progress() -> Progress {
 pub(crate) fn summary() -> Summary {
     Summary {
         direction: Direction::Upload,
+        is_measurement: false,
         bytes: 12_345_678_901,
         files: 20_000,
         failed: 0,
@@ -86,12 +105,27 @@ pub(crate) fn summary() -> Summary {
         udp_bytes: 12_700_000_000,
         retransmitted_bytes: 2_500_000,
         loss: 0.0002,
+        loss_floor: 0.0001,
         rtt_ms: 23.1,
         bandwidth_bps: 7_100_000_000,
-        min_rtt_ms: 22.9,
+        min_rtt_ms: 20.0,
+        jitter_ms: 0.5,
+        segment_len: 1452,
+        here: host(6_300, 0),
+        there: host(7_100, 3),
         control_bytes: 2_048,
         suite: SuiteId::Aes128Cfb,
         policy: Policy::Fair,
+    }
+}
+
+fn host(cpu_millis: u64, dropped_datagrams: u64) -> HostFacts {
+    HostFacts {
+        cpu: Duration::from_millis(cpu_millis),
+        send_buffer_bytes: 33_554_432,
+        recv_buffer_bytes: 33_554_432,
+        dropped_datagrams,
+        busiest: ("seal".to_owned(), 0.36),
     }
 }
 

@@ -1,5 +1,7 @@
 use clap::Parser;
 
+use haul_transfer::Measure;
+
 use super::*;
 
 fn resolve(line: &[&str]) -> Result<Job, JobError> {
@@ -43,6 +45,26 @@ fn sides_that_cannot_be_are_usage_errors() {
         assert_eq!(error.code(), ErrorCode::Usage, "{line:?}");
         assert!(error.to_string().contains(words), "{line:?}: {error}");
     }
+}
+
+#[test]
+fn a_measurement_needs_a_host_and_nothing_else() {
+    let up = job(&["--measure", "ann@host"]);
+    assert_eq!(up.transfer.direction, Direction::Upload);
+    assert_eq!(up.transfer.measure, Some(Measure::Millis(10_000)));
+    assert!(up.transfer.sources.is_empty() && up.transfer.destination.is_empty());
+    let down = job(&["--measure=2G", "-R", "host:"]);
+    assert_eq!(down.transfer.direction, Direction::Download);
+    assert_eq!(down.transfer.measure, Some(Measure::Bytes(2_000_000_000)));
+    for line in [
+        &["--measure"][..],
+        &["--measure", "a", "h"],
+        &["--measure", "h:dir"],
+    ] {
+        let error = resolve(line).expect_err(&format!("{line:?}"));
+        assert_eq!(error.code(), ErrorCode::Usage, "{line:?}");
+    }
+    assert!(Args::try_parse_from(["haul", "-R", "a", "h:"]).is_err());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
-use haul_disk::{Available, Outgoing};
+use haul_disk::{Available, Supply};
 use haul_flow::{Plan, Time};
 use haul_wire::{BlockNo, Kind, Stream};
 
@@ -12,7 +12,7 @@ use crate::{EngineError, EngineEvent, Snapshot, setup::SEND_BUFFERS};
 pub(crate) struct SendDriver {
     desk: Desk,
     machine: haul_flow::Sender,
-    outgoing: Arc<Outgoing>,
+    outgoing: Arc<dyn Supply>,
     plans: Sender<Plan>,
     /// Plans that have not been sent yet; never more than there are buffers.
     outstanding: usize,
@@ -26,7 +26,7 @@ impl SendDriver {
     pub(crate) fn new(
         desk: Desk,
         machine: haul_flow::Sender,
-        outgoing: Arc<Outgoing>,
+        outgoing: Arc<dyn Supply>,
         plans: Sender<Plan>,
     ) -> Self {
         Self {

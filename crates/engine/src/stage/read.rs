@@ -3,7 +3,7 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use crossbeam_channel::{Receiver, Sender};
 use haul_batch::{Batch, MAX_BATCH_BYTES, MAX_SEGMENTS, Pool};
-use haul_disk::{Available, Outgoing};
+use haul_disk::{Available, Supply};
 use haul_flow::Plan;
 use haul_seal::body_range;
 use haul_wire::{BLOCK_ADDR_LEN, BlockAddr, Part};
@@ -17,7 +17,7 @@ use crate::{
 
 /// Fills a batch with the blocks of each plan.
 pub(crate) fn run(
-    outgoing: &Outgoing,
+    outgoing: &dyn Supply,
     pool: &Pool,
     plans: &Receiver<Plan>,
     filled: &Sender<Filled>,
@@ -56,7 +56,7 @@ pub(crate) fn run(
 
 /// Fills a batch with parts of blocks: the blocks are read whole, then cut.
 fn fill_parts(
-    outgoing: &Outgoing,
+    outgoing: &dyn Supply,
     parts: &[BlockAddr],
     segment_len: usize,
     wholes: &Pool,

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
-use haul_disk::Incoming;
+use haul_disk::Sink;
 
 use super::open::Cargo;
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 
 /// Writes what arrives, finishes files, and the whole when all is there.
 pub(crate) fn run(
-    mut incoming: Incoming,
+    mut incoming: Box<dyn Sink>,
     cargo: &Receiver<Cargo>,
     inbox: &Sender<Fact>,
     counters: &Arc<StageCounters>,
@@ -35,13 +35,12 @@ pub(crate) fn run(
             return finish(incoming, cargo, inbox);
         }
     }
-    incoming.abandon();
     Ok(())
 }
 
 /// Finishes, then only drains: copies of blocks may still arrive until the sender knows.
 fn finish(
-    incoming: Incoming,
+    incoming: Box<dyn Sink>,
     cargo: &Receiver<Cargo>,
     inbox: &Sender<Fact>,
 ) -> Result<(), EngineError> {

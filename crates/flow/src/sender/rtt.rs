@@ -81,6 +81,11 @@ impl Rtt {
         self.min_bucket.min(self.min_bucket_before)
     }
 
+    /// Mean deviation of the samples.
+    pub(crate) fn variation(&self) -> Duration {
+        self.rttvar
+    }
+
     /// How far an ordinary sample may stray.
     pub(crate) fn deviation(&self) -> Duration {
         (self.rttvar * 4).max(GRANULARITY)

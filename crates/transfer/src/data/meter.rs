@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use haul_engine::Snapshot;
-use haul_wire::control::{Status, Verdict};
+use haul_wire::control::{Host, Status, Text, Verdict};
 use tokio::time::Instant;
 
 use crate::Progress;
@@ -18,9 +18,9 @@ pub(super) struct Meter {
     sender: Status,
     /// Files finished: our own count, or what the peer says.
     files: u64,
+    /// What it costs the other end, as far as it told.
+    there: Host,
     sending: bool,
-    /// State of our own rate policy.
-    mode: Option<&'static str>,
     last: (Instant, u64),
     goodput_bps: f64,
 }
@@ -32,8 +32,8 @@ impl Meter {
             bytes: 0,
             sender: Status::default(),
             files: 0,
+            there: Host::default(),
             sending: false,
-            mode: None,
             last: (now, 0),
             goodput_bps: 0.0,
         }
@@ -41,6 +41,7 @@ impl Meter {
 
     /// The peer's figures, of which the half counts that this end cannot know.
     pub(super) fn note_peer(&mut self, status: Status) {
+        self.there = status.host.clone();
         if self.sending {
             self.files = status.files;
         } else {
@@ -48,14 +49,8 @@ impl Meter {
         }
     }
 
-    pub(super) fn note_sending(
-        &mut self,
-        status: Status,
-        delivered_bytes: u64,
-        mode: Option<&'static str>,
-    ) {
+    pub(super) fn note_sending(&mut self, status: Status, delivered_bytes: u64) {
         self.sending = true;
-        self.mode = mode;
         self.sender = status;
         self.bytes = delivered_bytes;
     }
@@ -75,7 +70,12 @@ impl Meter {
 
     /// The sender's latest figures.
     pub(super) fn sender(&self) -> Status {
-        self.sender
+        self.sender.clone()
+    }
+
+    /// What the other end last said of itself.
+    pub(super) fn there(&self) -> Host {
+        self.there.clone()
     }
 
     pub(super) fn progress(&mut self, now: Instant) -> Progress {
@@ -98,10 +98,15 @@ impl Meter {
             files_total: self.sender.files_total,
             scanned: self.sender.scanned,
             rate_bps: self.sender.rate_bps,
-            mode: self.mode,
             goodput_bps: self.goodput_bps as u64,
             loss: f64::from(self.sender.loss_ppm) / 1e6,
-            rtt: Duration::from_micros(self.sender.rtt_us.into()),
+            loss_floor: f64::from(self.sender.loss_floor_ppm) / 1e6,
+            rtt: micros(self.sender.rtt_us),
+            min_rtt: micros(self.sender.min_rtt_us),
+            latest_rtt: micros(self.sender.latest_rtt_us),
+            jitter: micros(self.sender.jitter_us),
+            mode: self.sender.mode.to_string(),
+            sent_bytes: self.sender.sent_bytes,
             retransmitted_bytes: self.sender.retransmitted_bytes,
             eta,
         }
@@ -128,16 +133,25 @@ pub(super) fn status(snapshot: &Snapshot) -> Status {
     let Some(sender) = &snapshot.sender else {
         return Status::default();
     };
+    let micros = |span: Duration| u32::try_from(span.as_micros()).unwrap_or(u32::MAX);
     Status {
         rate_bps: sender.rate_bps as u64,
         loss_ppm: (sender.loss * 1e6) as u32,
-        rtt_us: u32::try_from(sender.srtt.as_micros()).unwrap_or(u32::MAX),
+        loss_floor_ppm: (sender.loss_floor * 1e6) as u32,
+        rtt_us: micros(sender.srtt),
+        latest_rtt_us: micros(sender.latest_rtt),
+        jitter_us: micros(sender.jitter),
+        mode: Text::new(sender.mode),
         sent_bytes: sender.sent_bytes,
         retransmitted_bytes: sender.retransmitted_bytes,
         bandwidth_bps: sender.estimates.bandwidth_bps as u64,
-        min_rtt_us: u32::try_from(sender.min_rtt.as_micros()).unwrap_or(u32::MAX),
+        min_rtt_us: micros(sender.min_rtt),
         ..Status::default()
     }
+}
+
+fn micros(count: u32) -> Duration {
+    Duration::from_micros(count.into())
 }
 
 #[cfg(test)]
@@ -158,7 +172,7 @@ mod tests {
         let mut meter = Meter::new(start);
         let mut progress = meter.progress(start);
         for tenth in 1..=50u64 {
-            meter.note_sending(status(10_000_000, true), tenth * 100_000, None);
+            meter.note_sending(status(10_000_000, true), tenth * 100_000);
             progress = meter.progress(start + Duration::from_millis(tenth * 100));
         }
         assert_eq!(progress.bytes, 5_000_000);
@@ -174,10 +188,10 @@ mod tests {
     fn nobody_guesses_the_end_before_the_scan_has_ended() {
         let start = Instant::now();
         let mut meter = Meter::new(start);
-        meter.note_sending(status(10, false), 50, None);
+        meter.note_sending(status(10, false), 50);
         let progress = meter.progress(start + Duration::from_secs(1));
         assert_eq!((progress.bytes, progress.eta), (50, None));
-        meter.note_sending(status(40, true), 50, None);
+        meter.note_sending(status(40, true), 50);
         assert_eq!(meter.progress(start + Duration::from_secs(2)).bytes, 40);
     }
 
@@ -192,7 +206,7 @@ mod tests {
             failed: 1,
             failures: Vec::new(),
         };
-        meter.note_sending(status(40, true), 35, None);
+        meter.note_sending(status(40, true), 35);
         meter.note_verdict(&verdict);
         let progress = meter.progress(start);
         assert_eq!((progress.files, progress.bytes), (2, 35));
@@ -209,8 +223,8 @@ mod tests {
             ..status(77, true)
         };
         let mut sending = Meter::new(start);
-        sending.note_sending(status(10, true), 5, None);
-        sending.note_peer(peer);
+        sending.note_sending(status(10, true), 5);
+        sending.note_peer(peer.clone());
         let progress = sending.progress(start);
         assert_eq!((progress.files, progress.bytes_total), (3, 10));
 

@@ -6,13 +6,15 @@ use std::{
     time::Duration,
 };
 
-use haul_disk::{FailureKind, Incoming, Landing, ReceiveOptions, Received, Root};
+use haul_disk::{
+    Discard, DiskError, FailureKind, Incoming, Landing, ReceiveOptions, Received, Root, Sink,
+};
 use haul_engine::{EngineEvent, ReceiveSetup, Snapshot};
 use haul_flow::ReceiverConfig;
 use haul_manifest::SkipKind;
 use haul_wire::{
     block_len,
-    control::{self, FAILURES_MAX, FileFault, Message, PATH_LEN_MAX, Status, Text, Verdict},
+    control::{self, FAILURES_MAX, FileFault, Host, Message, PATH_LEN_MAX, Status, Text, Verdict},
     segment_len,
 };
 use serde_bytes::ByteBuf;
@@ -26,10 +28,36 @@ const DONE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a receiver is to do.
 pub(crate) struct ReceiveParameters {
-    pub(crate) root: Root,
-    pub(crate) landing: Landing,
-    pub(crate) options: ReceiveOptions,
+    pub(crate) destination: Destination,
     pub(crate) receive_buffer_bytes: u64,
+}
+
+/// Where it puts what arrives.
+pub(crate) enum Destination {
+    Files {
+        root: Root,
+        landing: Landing,
+        options: ReceiveOptions,
+    },
+    /// It only counts.
+    Memory,
+}
+
+impl Destination {
+    fn sink(self, block_len: usize) -> Result<Box<dyn Sink>, DiskError> {
+        Ok(match self {
+            Self::Files {
+                root,
+                landing,
+                mut options,
+            } => {
+                // They are counted even where nobody wants to hear of them.
+                options.file_events = true;
+                Box::new(Incoming::new(root, landing, options, block_len)?)
+            }
+            Self::Memory => Box::new(Discard::new(block_len)),
+        })
+    }
 }
 
 /// Receives until everything has arrived, and says so.
@@ -42,19 +70,11 @@ pub(super) async fn receive(
     parameters: ReceiveParameters,
 ) -> Result<Account, TransferError> {
     let block_len = block_len(setting.path.datagram_len);
-    let ReceiveParameters {
-        root,
-        landing,
-        mut options,
-        receive_buffer_bytes,
-    } = parameters;
-    // They are counted even where nobody wants to hear of them.
-    options.file_events = true;
-    let incoming = Incoming::new(root, landing, options, block_len)?;
+    let incoming = parameters.destination.sink(block_len)?;
     let flow = ReceiverConfig {
         segment_len: segment_len(block_len),
         initial_rtt: setting.path.rtt,
-        free_bytes_initial: receive_buffer_bytes,
+        free_bytes_initial: parameters.receive_buffer_bytes,
     };
     let files = Arc::new(AtomicU64::new(0));
     let (count, file_events) = (Arc::clone(&files), setting.file_events);
@@ -82,14 +102,17 @@ pub(super) async fn receive(
     let received = stopped.received.ok_or(TransferError::TaskFailed("write"))?;
     let verdict = verdict(&received);
     let data_time = receiving.session.began.elapsed();
-    receiving
-        .session
-        .control
-        .send(&Message::Verdict(verdict.clone()))?;
+    let here = receiving.session.host.read(&stopped.snapshot);
+    let control = &receiving.session.control;
+    control.send(&Message::Status(receiving.status(here.clone())))?;
+    control.send(&Message::Verdict(verdict.clone()))?;
     let status = receiving.until_done(&verdict).await?;
     Ok(Account {
         verdict,
+        there: status.host.clone(),
         status,
+        here,
+        segment_len: segment_len(block_len),
         data_time,
     })
 }
@@ -130,14 +153,8 @@ impl Receiving<'_> {
                 Wake::Tick => {
                     let snapshot = self.session.snapshot();
                     self.note(&snapshot);
-                    let files = self.files.load(Relaxed);
-                    self.session.tick(
-                        &snapshot,
-                        Status {
-                            files,
-                            ..Status::default()
-                        },
-                    )?;
+                    let status = self.status(Host::default());
+                    self.session.tick(&snapshot, status)?;
                 }
             }
         }
@@ -149,6 +166,14 @@ impl Receiving<'_> {
         self.session.limits = in_force.asked;
         self.session.emit(Event::Limits(in_force));
         Ok(())
+    }
+
+    fn status(&self, host: Host) -> Status {
+        Status {
+            files: self.files.load(Relaxed),
+            host,
+            ..Status::default()
+        }
     }
 
     fn note(&mut self, snapshot: &Snapshot) {
@@ -178,7 +203,7 @@ impl Receiving<'_> {
                 Err(error) => return Err(error),
             }
         };
-        self.session.meter.note_peer(status);
+        self.session.meter.note_peer(status.clone());
         self.session.meter.note_verdict(verdict);
         self.session.report_progress();
         Ok(status)

@@ -6,13 +6,13 @@ use crate::{
     control::Control,
 };
 use haul_batch::{MAX_BATCH_BYTES, MAX_SEGMENTS};
-use haul_disk::{FailureKind, Outgoing, ScanOptions};
+use haul_disk::{FailureKind, Outgoing, ScanOptions, Supply, Synthetic, Until};
 use haul_engine::{EngineError, EngineEvent, SendSetup, Snapshot};
 use haul_flow::{FlowError, SenderConfig};
 use haul_manifest::SkipKind;
 use haul_wire::{
     block_len,
-    control::{Message, Remembered, Status, Verdict},
+    control::{Measure, Message, Remembered, Status, Verdict},
     segment_len,
 };
 
@@ -23,10 +23,40 @@ const PEER_BUFFER_MAX: u64 = 1 << 30;
 
 /// What a sender is to do.
 pub(crate) struct SendParameters {
-    pub(crate) sources: Vec<PathBuf>,
-    pub(crate) scan: ScanOptions,
+    pub(crate) origins: Origins,
     /// What the path carried before.
     pub(crate) remembered: Option<Remembered>,
+}
+
+/// Where it takes what it sends.
+pub(crate) enum Origins {
+    Files {
+        sources: Vec<PathBuf>,
+        scan: ScanOptions,
+    },
+    /// Noise, without a disk.
+    Memory(Measure),
+}
+
+impl Origins {
+    /// How many sources there are.
+    pub(crate) fn count(&self) -> u64 {
+        match self {
+            Self::Files { sources, .. } => sources.len() as u64,
+            Self::Memory(_) => 1,
+        }
+    }
+
+    fn supply(self, block_len: usize) -> Arc<dyn Supply> {
+        let until = match self {
+            Self::Files { sources, scan } => return Outgoing::new(block_len, sources, scan),
+            Self::Memory(Measure::Millis(millis)) => {
+                Until::Elapsed(Duration::from_millis(millis.into()))
+            }
+            Self::Memory(Measure::Bytes(bytes)) => Until::Bytes(bytes),
+        };
+        Synthetic::new(block_len, until)
+    }
 }
 
 /// Limits of the sending rate that no request can raise, in bits per second.
@@ -53,7 +83,7 @@ pub(super) async fn send(
     parameters: SendParameters,
 ) -> Result<Account, TransferError> {
     let block_len = block_len(setting.path.datagram_len);
-    let outgoing = Outgoing::new(block_len, parameters.sources, parameters.scan);
+    let outgoing = parameters.origins.supply(block_len);
     let ceiling = Ceiling {
         fixed: setting.rate_max_bps,
         share: setting
@@ -88,14 +118,24 @@ pub(super) async fn send(
     let stopped = sending.session.end(outcome.as_ref().err()).await;
     let verdict = outcome?;
     let snapshot = stopped.map(|stopped| stopped.snapshot).unwrap_or_default();
-    let status = sending.note(&snapshot);
+    let here = sending.session.host.read(&snapshot);
+    let status = Status {
+        host: here.clone(),
+        ..sending.note(&snapshot)
+    };
     sending.session.meter.note_verdict(&verdict);
     sending.warn_of_skipped()?;
-    sending.session.control.send(&Message::Done(status))?;
+    sending
+        .session
+        .control
+        .send(&Message::Done(status.clone()))?;
     sending.session.report_progress();
     Ok(Account {
         verdict,
         status,
+        here,
+        there: sending.session.meter.there(),
+        segment_len: segment_len(block_len),
         data_time,
     })
 }
@@ -136,7 +176,7 @@ fn allowed(limits: Limits) -> Result<Limits, TransferError> {
 
 struct Sending<'a> {
     session: Session<'a>,
-    outgoing: Arc<Outgoing>,
+    outgoing: Arc<dyn Supply>,
     ceiling: Ceiling,
     /// What the engine was told last.
     applied: Limits,
@@ -280,8 +320,7 @@ impl Sending<'_> {
             .sender
             .as_ref()
             .map_or(0, |sender| sender.delivered_bytes);
-        let mode = snapshot.sender.as_ref().map(|sender| sender.mode);
-        self.session.meter.note_sending(status, delivered, mode);
+        self.session.meter.note_sending(status.clone(), delivered);
         status
     }
 }

@@ -60,6 +60,7 @@ impl Case {
             direction,
             sources: vec![bytes(source)],
             destination: bytes(destination),
+            measure: None,
             options,
         };
         let setup = RespondSetup {

@@ -5,6 +5,11 @@ pub const FRAME_HEADER_LEN: usize = 4;
 /// Longest message, in bytes.
 pub const FRAME_LEN_MAX: usize = 1 << 20;
 
+/// A frame that says nothing. It may stand between any two others, and follows those that nothing else
+/// follows: where one is lost on the way, TCP's sender learns of that from what arrives after it
+/// (RACK, RFC 8985), within a round trip, and not from a timeout after several.
+pub const PADDING: [u8; FRAME_HEADER_LEN] = [0; FRAME_HEADER_LEN];
+
 /// Checks an announced length before anything is allocated for it.
 ///
 /// # Errors
