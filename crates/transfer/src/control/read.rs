@@ -8,7 +8,7 @@ use std::{
 
 use haul_wire::{
     WireError,
-    control::{FRAME_HEADER_LEN, NOISE_LEN_MAX, PREAMBLE, VERSIONS, escaped, frame_len},
+    control::{FRAME_HEADER_LEN, NOISE_LEN_MAX, PADDING, PREAMBLE, VERSIONS, escaped, frame_len},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, BufReader},
@@ -107,8 +107,11 @@ async fn read<R: AsyncRead + Unpin>(
             Ok(body) => body,
             Err(end) => return end,
         };
-        bytes.fetch_add((FRAME_HEADER_LEN + body.len()) as u64, Relaxed);
-        if arrived.send(Arrived::Frame(body)).await.is_err() {
+        let body_len = body.as_ref().map_or(0, |body| body.len());
+        bytes.fetch_add((FRAME_HEADER_LEN + body_len) as u64, Relaxed);
+        if let Some(body) = body
+            && arrived.send(Arrived::Frame(body)).await.is_err()
+        {
             return End::Closed;
         }
     }
@@ -142,11 +145,15 @@ async fn skip_noise<R: AsyncRead + Unpin>(reader: &mut BufReader<R>) -> Result<V
     }
 }
 
+/// The body of the next frame; `None` for padding.
 async fn read_frame<R: AsyncRead + Unpin>(
     reader: &mut BufReader<R>,
-) -> Result<Zeroizing<Vec<u8>>, End> {
+) -> Result<Option<Zeroizing<Vec<u8>>>, End> {
     let mut header = [0; FRAME_HEADER_LEN];
     reader.read_exact(&mut header).await.map_err(at_end)?;
+    if header == PADDING {
+        return Ok(None);
+    }
     let len = frame_len(header).map_err(End::Length)?;
     let mut body = Zeroizing::new(Vec::new());
     while body.len() < len {
@@ -154,7 +161,7 @@ async fn read_frame<R: AsyncRead + Unpin>(
         body.resize(len.min(have + GROWTH), 0);
         reader.read_exact(&mut body[have..]).await.map_err(at_end)?;
     }
-    Ok(body)
+    Ok(Some(body))
 }
 
 fn at_end(error: io::Error) -> End {

@@ -1,4 +1,4 @@
-use haul_wire::control::{ErrorCode, FRAME_LEN_MAX, Fault, NOISE_LEN_MAX};
+use haul_wire::control::{ErrorCode, FRAME_LEN_MAX, Fault, NOISE_LEN_MAX, PADDING};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
 
 use super::*;
@@ -85,7 +85,7 @@ async fn another_framing_names_both_versions() {
 
 #[tokio::test]
 async fn hostile_lengths_end_before_allocation() {
-    for len in [0, FRAME_LEN_MAX as u32 + 1, 1 << 31, u32::MAX] {
+    for len in [FRAME_LEN_MAX as u32 + 1, 1 << 31, u32::MAX] {
         let (mut control, mut peer) = greeted().await;
         peer.write_all(&len.to_be_bytes()).await.unwrap();
         let error = control.receive().await.unwrap_err();
@@ -210,4 +210,26 @@ async fn the_last_words_leave_before_the_end() {
     let mut all = Vec::new();
     peer.read_to_end(&mut all).await.unwrap();
     assert_eq!(all, frame(&Message::Cancel.encode().unwrap()).unwrap());
+}
+
+#[tokio::test]
+async fn padding_follows_what_nothing_else_follows_and_says_nothing() {
+    let (control, mut peer) = greeted().await;
+    let ping = frame(&Message::Ping.encode().unwrap()).unwrap();
+    control.send(&Message::Ping).unwrap();
+    let mut seen = vec![0; ping.len() + 2 * PADDING.len()];
+    peer.read_exact(&mut seen).await.unwrap();
+    assert_eq!(seen, [ping.as_slice(), &PADDING, &PADDING].concat());
+
+    let (mut control, mut peer) = greeted().await;
+    peer.write_all(&[PADDING.as_slice(), &ping, &PADDING].concat())
+        .await
+        .unwrap();
+    assert_eq!(control.receive().await.unwrap(), Message::Ping);
+    drop(peer);
+    let error = control.receive().await.unwrap_err();
+    assert!(
+        matches!(error, TransferError::ConnectionLost { .. }),
+        "{error}"
+    );
 }
