@@ -109,18 +109,20 @@ fn drive(lab: &Lab, transfer: &Transfer) -> anyhow::Result<Told> {
     let mut child = lab.wan.near().spawn(command)?;
     let output = child.stdout.take().context("no output")?;
     let mut datagram_bytes = 0;
-    let mut summary = None;
+    let (mut verdict_at, mut summary) = (None, None);
     for line in BufReader::new(output).lines() {
         let event: Value = serde_json::from_str(&line?).context("not an event")?;
         match event["type"].as_str() {
             Some("session") => datagram_bytes = event["datagram_bytes"].as_u64().unwrap_or(0),
-            Some("summary") => summary = Some((lab.wan.now(), event)),
+            // It comes with the verdict; the summary only when SSH has ended as well.
+            Some("line") => verdict_at = Some(lab.wan.now()),
+            Some("summary") => summary = Some(event),
             _ => {}
         }
     }
     let output = child.wait_with_output()?;
     let ended = lab.wan.now();
-    let Some((verdict_at, summary)) = summary else {
+    let (Some(verdict_at), Some(summary)) = (verdict_at, summary) else {
         return Err(failed(output.status, &output.stderr));
     };
     if !lab::same_bytes(&transfer.file, &arrived)? {
