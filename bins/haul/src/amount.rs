@@ -1,64 +1,8 @@
-//! Rates and port ranges as people write them.
+//! Extents and port ranges as people write them.
 
 use std::{fmt, ops::RangeInclusive, str::FromStr};
 
 use haul_transfer::Measure;
-
-/// Bits per second of file data on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Rate(pub(crate) u64);
-
-/// Slowest rate accepted, bits/s. Below it a number was surely meant as megabits.
-pub(crate) const RATE_MIN_BPS: u64 = 10_000;
-/// Fastest rate accepted, bits/s: beyond any single host for years, and far from overflow.
-pub(crate) const RATE_MAX_BPS: u64 = 10_000_000_000_000;
-
-/// Why a rate was not understood.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum RateError {
-    /// Not a number with an optional suffix.
-    #[error("write bits per second, such as 500K, 300M or 2.5G")]
-    Syntax,
-    /// A byte suffix: refused, because a guess would be wrong by a factor of eight.
-    #[error("rates are bits per second, not bytes; write 300M for 300 Mbit/s")]
-    Bytes,
-    /// Positive, but too slow to be meant.
-    #[error("{0} bit/s is below the slowest rate of 10K; was {0}M meant?")]
-    TooSlow(u64),
-    /// Faster than anything.
-    #[error("the fastest rate accepted is 10T")]
-    TooFast,
-}
-
-impl FromStr for Rate {
-    type Err = RateError;
-
-    fn from_str(text: &str) -> Result<Self, RateError> {
-        let digits = text
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(text.len());
-        let (number, suffix) = text.split_at(digits);
-        let factor: f64 = match suffix {
-            "" => 1.0,
-            "k" | "K" => 1e3,
-            "m" | "M" => 1e6,
-            "g" | "G" => 1e9,
-            "t" | "T" => 1e12,
-            other if other.contains('B') => return Err(RateError::Bytes),
-            _ => return Err(RateError::Syntax),
-        };
-        let value: f64 = number.parse().map_err(|_| RateError::Syntax)?;
-        let bps = (value * factor).round();
-        if bps > RATE_MAX_BPS as f64 {
-            return Err(RateError::TooFast);
-        }
-        let bps = bps as u64;
-        if bps < RATE_MIN_BPS {
-            return Err(RateError::TooSlow(bps));
-        }
-        Ok(Self(bps))
-    }
-}
 
 /// How long, or how much, to measure: seconds as `10` or `2.5s`, bytes as `500M` or `2G`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,42 +75,6 @@ impl fmt::Display for Ports {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rates_are_decimal_bits_per_second() {
-        for (text, bps) in [
-            ("300M", 300_000_000),
-            ("2.5G", 2_500_000_000),
-            ("500K", 500_000),
-            ("500k", 500_000),
-            ("10000", 10_000),
-            ("1t", 1_000_000_000_000),
-            ("0.1M", 100_000),
-        ] {
-            assert_eq!(text.parse(), Ok(Rate(bps)), "{text}");
-        }
-    }
-
-    #[test]
-    fn what_is_not_a_rate_says_why() {
-        for (text, error) in [
-            ("", RateError::Syntax),
-            ("M", RateError::Syntax),
-            ("-5M", RateError::Syntax),
-            ("1.2.3M", RateError::Syntax),
-            ("1e9", RateError::Syntax),
-            ("NaN", RateError::Syntax),
-            ("inf", RateError::Syntax),
-            ("300 M", RateError::Syntax),
-            ("300MB", RateError::Bytes),
-            ("300", RateError::TooSlow(300)),
-            ("0", RateError::TooSlow(0)),
-            ("11T", RateError::TooFast),
-            ("99999999999999999999999999G", RateError::TooFast),
-        ] {
-            assert_eq!(text.parse::<Rate>(), Err(error), "{text}");
-        }
-    }
 
     #[test]
     fn extents_are_seconds_or_bytes() {

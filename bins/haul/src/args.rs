@@ -3,11 +3,11 @@
 use std::{ffi::OsString, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{ArgAction, Parser, ValueEnum};
-use haul_transfer::DEFAULT_UDP_PORTS;
+use haul_transfer::{Bps, DEFAULT_UDP_PORTS};
 use haul_wire::{SuiteId, UnknownSuite};
 
 use crate::{
-    amount::{Extent, Ports, Rate},
+    amount::{Extent, Ports},
     version,
 };
 
@@ -83,10 +83,10 @@ pub(crate) struct MeasuringArgs {
 pub(crate) struct RateArgs {
     /// Target rate in bits/s, such as 300M or 2.5G: a ceiling, and with --policy fixed the rate
     #[arg(short = 'l', long, value_name = "RATE")]
-    pub(crate) rate: Option<Rate>,
+    pub(crate) rate: Option<Bps>,
     /// Rate in bits/s never to fall below, whoever else is on the link
     #[arg(short = 'm', long, value_name = "RATE")]
-    pub(crate) min_rate: Option<Rate>,
+    pub(crate) min_rate: Option<Bps>,
     /// How to share the link with other traffic
     #[arg(long, value_name = "POLICY", default_value = "fair")]
     pub(crate) policy: PolicyName,
@@ -290,7 +290,7 @@ mod tests {
         let args = parse(&["-pd", "a", "-l", "300M", "b", "h:c", "-vv"]).unwrap();
         assert_eq!(args.places, ["a", "b", "h:c"]);
         assert!(args.transfer.preserve && args.transfer.create_dir);
-        assert_eq!(args.rate.rate, Some(Rate(300_000_000)));
+        assert_eq!(args.rate.rate, Some(Bps(300_000_000)));
         assert_eq!(args.output.verbose, 2);
         assert_eq!(
             (args.security.cipher, args.transfer.udp_ports),

@@ -2,13 +2,10 @@
 
 use std::{str::FromStr, sync::Arc};
 
-use haul_transfer::{Event, InForce, Limits, Policy, Progress};
+use haul_transfer::{Bps, BpsError, Event, InForce, Limits, Policy, Progress};
 use tokio::sync::{broadcast, watch};
 
-use crate::{
-    amount::{Rate, RateError},
-    events,
-};
+use crate::events;
 
 /// Preferred numbers of the series R10 (ISO 3), rounded as people write them: a step is a quarter.
 const LADDER: [f64; 10] = [1.0, 1.25, 1.6, 2.0, 2.5, 3.15, 4.0, 5.0, 6.3, 8.0];
@@ -54,7 +51,7 @@ pub(crate) enum SteerError {
     TooMuch(String),
     /// A rate that is none.
     #[error("rate: {0}")]
-    Rate(#[from] RateError),
+    Rate(#[from] BpsError),
     /// A policy that is none.
     #[error("{0}")]
     Policy(String),
@@ -82,7 +79,7 @@ impl FromStr for Order {
         let rate = |verb, value: Option<&str>| match value {
             None => Err(SteerError::ValueMissing(verb, "300M or none")),
             Some("none") => Ok(None),
-            Some(text) => Ok(Some(text.parse::<Rate>()?.0)),
+            Some(text) => Ok(Some(text.parse::<Bps>()?.0)),
         };
         match (verb, value) {
             ("rate", value) => Ok(Self::Rate(rate("rate", value)?)),

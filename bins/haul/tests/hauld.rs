@@ -12,6 +12,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// A running hauld, ended when dropped.
@@ -104,6 +105,23 @@ impl Hauld {
     fn haul(&self, arguments: &[&str]) -> Output {
         self.haul_as("key", arguments)
     }
+
+    /// Starts a client that tells its events.
+    fn spawn(&self, arguments: &[&str]) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_haul"))
+            .args(["--json", "-F", "none", "-P", &self.port])
+            .args(["--host-key", &self.fingerprint, "-i"])
+            .arg(self.path("key"))
+            .args(arguments)
+            .current_dir(self.path("here"))
+            .env_remove("SSH_AUTH_SOCK")
+            .env("HOME", self.path("here"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
 }
 
 impl Drop for Hauld {
@@ -188,26 +206,7 @@ fn one_way_servers_refuse_the_other_way() {
 fn a_stopped_server_ends_its_sessions_in_order() {
     let mut hauld = Hauld::start(&[]);
     fs::write(hauld.path("here/file"), vec![7; 40_000_000]).unwrap();
-    let mut client = Command::new(env!("CARGO_BIN_EXE_haul"))
-        .args([
-            "--json",
-            "-F",
-            "none",
-            "-P",
-            &hauld.port,
-            "--host-key",
-            &hauld.fingerprint,
-            "-i",
-        ])
-        .arg(hauld.path("key"))
-        .args(["--policy", "fixed", "-l", "40M", "file", "a@127.0.0.1:"])
-        .current_dir(hauld.path("here"))
-        .env_remove("SSH_AUTH_SOCK")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut client = hauld.spawn(&["--policy", "fixed", "-l", "40M", "file", "a@127.0.0.1:"]);
     let mut lines = BufReader::new(client.stdout.take().unwrap()).lines();
     let moving = |line: String| line.contains("\"progress\"") && !line.contains("\"bytes\":0,");
     assert!(lines.by_ref().map_while(Result::ok).any(moving));
@@ -223,4 +222,66 @@ fn a_stopped_server_ends_its_sessions_in_order() {
     );
     assert!(hauld.child.wait().unwrap().success());
     assert!(!hauld.path("served/file").exists());
+}
+
+/// The client's events, as they come.
+fn events(client: &mut Child) -> impl Iterator<Item = Value> + use<> {
+    let lines = BufReader::new(client.stdout.take().unwrap()).lines();
+    lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap())
+}
+
+fn ceiling(event: &Value) -> Option<f64> {
+    // An upload may begin before the server has said what it allows.
+    event["ceiling_bps"].as_f64()
+}
+
+/// A second session has half of the cap while it runs, and leaves it to the first.
+fn shares_a_cap(option: &str, long: [&str; 2], short: [&str; 2]) {
+    let hauld = Hauld::start(&[option, "40M"]);
+    for folder in ["here", "served"] {
+        for (name, bytes) in [("long", 30_000_000), ("short", 5_000_000)] {
+            fs::write(hauld.path(folder).join(name), vec![7; bytes]).unwrap();
+        }
+    }
+    fs::create_dir(hauld.path("served/up")).unwrap();
+    let mut first = hauld.spawn(&long);
+    let mut told = events(&mut first);
+    let mut ceilings = Vec::new();
+    for event in told.by_ref() {
+        ceilings.extend(ceiling(&event));
+        if event["type"] == "progress" && event["bytes"].as_f64() > Some(5e6) {
+            break;
+        }
+    }
+    assert!(
+        ceilings.iter().all(|bps| *bps == 40e6),
+        "{ceilings:?} alone"
+    );
+    let mut second = hauld.spawn(&short);
+    let others: Vec<Value> = events(&mut second).collect();
+    assert!(second.wait().unwrap().success());
+    let half = others.iter().find_map(ceiling);
+    assert_eq!(half, Some(20e6), "who comes second");
+    let goodput = others.iter().rev().find(|event| event["type"] == "summary");
+    let goodput = goodput.unwrap()["goodput_bps"].as_f64().unwrap();
+    assert!(goodput < 25e6, "{goodput}");
+    ceilings.extend(told.filter_map(|event| ceiling(&event)));
+    assert!(first.wait().unwrap().success());
+    let least = ceilings.iter().copied().fold(f64::MAX, f64::min);
+    assert!((19e6..=21e6).contains(&least), "{ceilings:?}");
+    assert_eq!(ceilings.last(), Some(&40e6), "alone again");
+}
+
+#[test]
+fn uploads_share_a_cap() {
+    let long = ["long", "a@127.0.0.1:up/"];
+    let short = ["short", "a@127.0.0.1:up/"];
+    shares_a_cap("--cap-up", long, short);
+}
+
+#[test]
+fn downloads_share_a_cap() {
+    let long = ["a@127.0.0.1:long", "down"];
+    let short = ["a@127.0.0.1:short", "down2"];
+    shares_a_cap("--cap-down", long, short);
 }

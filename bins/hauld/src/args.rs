@@ -2,6 +2,7 @@ use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Parser;
+use haul_transfer::Bps;
 
 /// Serves a directory tree to haul clients, without an sshd and without root.
 ///
@@ -36,9 +37,17 @@ pub(crate) struct Args {
     #[arg(long, value_name = "LOW-HIGH", default_value = "33001-33100", value_parser = ports)]
     pub(crate) udp_ports: RangeInclusive<u16>,
 
-    /// Ceiling of the rate of each download, in bits per second
+    /// Ceiling of the rate of each download, in bits per second, such as 300M
     #[arg(long, value_name = "BPS")]
-    pub(crate) rate_max: Option<u64>,
+    pub(crate) rate_max: Option<Bps>,
+
+    /// Cap of what all uploads together may use, such as 500M; shared fairly by those that run
+    #[arg(long, value_name = "BPS")]
+    pub(crate) cap_up: Option<Bps>,
+
+    /// Cap of what all downloads together may use
+    #[arg(long, value_name = "BPS")]
+    pub(crate) cap_down: Option<Bps>,
 
     /// Accept datagrams from addresses other than the one SSH came from
     #[arg(long)]

@@ -15,9 +15,10 @@ use tokio::{
 
 use crate::{
     args::Args,
+    cap::Cap,
     door::{Door, Place},
     log,
-    session::{Session, Shared},
+    session::{Caps, Session, Shared},
 };
 
 /// From the first byte to a logged-in user.
@@ -46,12 +47,17 @@ impl Server {
             .await
             .with_context(|| format!("cannot listen on {}", args.listen))?;
         let (stop, stopped) = watch::channel(false);
+        let caps = Caps {
+            up: args.cap_up.map(|rate| Cap::new(rate.0)),
+            down: args.cap_down.map(|rate| Cap::new(rate.0)),
+        };
         Ok(Self {
             listener,
             config: Arc::new(config(host_key)),
             shared: Arc::new(Shared {
                 args,
                 root,
+                caps,
                 stopped,
             }),
             door: Door::default(),

@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod args;
+mod cap;
 mod door;
 mod keys;
 mod listen;

@@ -1,6 +1,6 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
-use haul_transfer::{RespondSetup, Summary, TransferError, respond};
+use haul_transfer::{RespondSetup, Seats, Summary, TransferError, respond};
 use russh::{
     Channel, ChannelId, ChannelOpenFailure,
     keys::HashAlg,
@@ -8,7 +8,7 @@ use russh::{
 };
 use tokio::sync::watch;
 
-use crate::{args::Args, keys, log};
+use crate::{args::Args, cap::Cap, keys, log};
 
 /// What a session must do that is refused; also the exit status sshd's users know for it.
 const REFUSED: &str = "only haul transfers are served here\n";
@@ -19,8 +19,15 @@ pub(crate) struct Shared {
     pub(crate) args: Args,
     /// The served directory, resolved.
     pub(crate) root: PathBuf,
+    pub(crate) caps: Caps,
     /// Turns true when the server is to end.
     pub(crate) stopped: watch::Receiver<bool>,
+}
+
+/// What all sessions of a direction may use together, where that is limited.
+pub(crate) struct Caps {
+    pub(crate) up: Option<Arc<Cap>>,
+    pub(crate) down: Option<Arc<Cap>>,
 }
 
 /// One SSH connection: a login by key, one channel, one command.
@@ -57,6 +64,7 @@ impl Session {
         let Shared {
             args,
             root,
+            caps,
             stopped,
         } = &*self.shared;
         let mut setup = RespondSetup::new(root.clone());
@@ -65,7 +73,9 @@ impl Session {
         setup.allow_upload = !args.download_only;
         setup.allow_download = !args.upload_only;
         setup.allow_measure = !args.no_measure;
-        setup.rate_max_bps = args.rate_max;
+        setup.rate_max_bps = args.rate_max.map(|rate| rate.0);
+        setup.upload_seats = caps.up.clone().map(|cap| Seats::new(move || cap.seat()));
+        setup.download_seats = caps.down.clone().map(|cap| Seats::new(move || cap.seat()));
         setup.udp_ports = args.udp_ports.clone();
         setup.bind = Some(self.local.ip().to_canonical());
         setup.advertise = Some(self.local.ip().to_canonical());

@@ -5,7 +5,7 @@ use haul_wire::SuiteId;
 pub use haul_wire::control::{Direction, Measure, Remembered};
 use tokio::sync::watch;
 
-use crate::{Limits, Seat};
+use crate::{Limits, Seats};
 
 /// UDP ports a responder uses unless told otherwise.
 pub const DEFAULT_UDP_PORTS: RangeInclusive<u16> = 33001..=33100;
@@ -121,9 +121,9 @@ pub struct RespondSetup {
     /// Ceiling of the sending rate in bits per second, whatever is asked for. Default: none.
     pub rate_max_bps: Option<u64>,
     /// Where uploads share a cap with other sessions. Default: nowhere.
-    pub upload_seat: Option<Seat>,
+    pub upload_seats: Option<Seats>,
     /// Where downloads do.
-    pub download_seat: Option<Seat>,
+    pub download_seats: Option<Seats>,
     /// UDP ports that may be used. Default [`DEFAULT_UDP_PORTS`].
     pub udp_ports: RangeInclusive<u16>,
     /// Address for UDP. Default: any of the family the initiator names.
@@ -152,8 +152,8 @@ impl RespondSetup {
             allow_download: true,
             allow_measure: true,
             rate_max_bps: None,
-            upload_seat: None,
-            download_seat: None,
+            upload_seats: None,
+            download_seats: None,
             udp_ports: DEFAULT_UDP_PORTS,
             bind: None,
             advertise: None,

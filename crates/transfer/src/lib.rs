@@ -20,6 +20,7 @@
     allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)
 )]
 
+mod bps;
 mod control;
 mod data;
 mod error;
@@ -37,6 +38,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
+pub use bps::{Bps, BpsError};
 pub use error::{Misbehaviour, Phase, TransferError, UdpDirection};
 pub use event::{
     Event, FailedFile, FileRecord, HostFacts, LineFacts, PathFacts, Progress, SessionFacts,
@@ -56,4 +58,4 @@ pub use job::{
 };
 pub use limits::{Cause, InForce, Limits};
 pub use respond::respond;
-pub use seat::{Demand, Seat};
+pub use seat::{Demand, Seat, Seats};

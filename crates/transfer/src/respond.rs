@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    Direction, Limits, Phase, RespondSetup, Summary, TransferError,
+    Direction, Limits, Phase, RespondSetup, Seats, Summary, TransferError,
     control::{Control, HELLO_PATIENCE, SETUP_PATIENCE},
     data::{
         self, Account, Destination, Origins, Part, ReceiveParameters, SendParameters, Setting,
@@ -236,10 +236,11 @@ impl Responder {
         ready: Ready,
     ) -> Result<Account, TransferError> {
         let direction = ready.request.direction;
-        let seat = match direction {
-            Direction::Upload => self.setup.upload_seat.clone(),
-            Direction::Download => self.setup.download_seat.clone(),
+        let seats = match direction {
+            Direction::Upload => &self.setup.upload_seats,
+            Direction::Download => &self.setup.download_seats,
         };
+        let seat = seats.as_ref().map(Seats::take);
         let tick = if seat.is_some() { SHARING_TICK } else { TICK };
         let setting = Setting {
             direction,

@@ -1,3 +1,5 @@
+use std::{fmt, sync::Arc};
+
 use tokio::sync::watch;
 
 use crate::Limits;
@@ -20,4 +22,25 @@ pub struct Demand {
     pub limits: Limits,
     /// What it was sent lately, in bits per second of UDP payload.
     pub used_bps: u64,
+}
+
+/// Gives a session its [`Seat`] when data is about to flow: one that comes to nothing takes none.
+#[derive(Clone)]
+pub struct Seats(Arc<dyn Fn() -> Seat + Send + Sync>);
+
+impl Seats {
+    /// Seats that `give` makes.
+    pub fn new(give: impl Fn() -> Seat + Send + Sync + 'static) -> Self {
+        Self(Arc::new(give))
+    }
+
+    pub(crate) fn take(&self) -> Seat {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Seats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Seats")
+    }
 }
