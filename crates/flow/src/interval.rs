@@ -6,7 +6,7 @@ const INTERVAL_MIN: Duration = Duration::from_millis(2);
 const INTERVAL_MAX: Duration = Duration::from_millis(20);
 /// Where eight times per round trip would be more often than this, four times do: at a few hundred
 /// megabits per second, more would be above 0.1 % of the data.
-const INTERVAL_FRUGAL: Duration = Duration::from_micros(3_400);
+const INTERVAL_FRUGAL: Duration = Duration::from_micros(4_000);
 
 /// Interval at which a receiver reports while data flows on a path of this round-trip time: four
 /// to eight times per round trip within limits. Both ends compute it, each from its own estimate.
@@ -25,7 +25,7 @@ mod tests {
         for (rtt_us, interval_us) in [
             (50, 2_000),
             (12_000, 3_000),
-            (20_000, 3_400),
+            (20_000, 4_000),
             (80_000, 10_000),
             (600_000, 20_000),
         ] {

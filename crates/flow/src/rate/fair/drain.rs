@@ -11,6 +11,14 @@ use super::{
 /// Share of the found bandwidth to send with.
 const SHARE: f64 = 0.6;
 
+/// Fewer packets say nothing about the path's own loss, and from so many on they say it alone.
+const PACKETS_MIN: f64 = 30.0;
+const PACKETS_SURE: f64 = 200.0;
+/// So many say as much as an audit does.
+const AUDIT_PACKETS: f64 = 1000.0;
+/// Periods until the floor is audited: soon, unless it is certain.
+const AUDIT_AFTER: (f64, f64) = (3.0, 20.0);
+
 /// What start-up saw when it ended.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Saturated {
@@ -53,18 +61,23 @@ impl Drain {
         if flat || empty {
             core.delay.learn_noise(1.0);
         }
-        self.learn_floor(core, view, empty);
+        let periods = if self.learn_floor(core, view, empty) {
+            AUDIT_AFTER.1
+        } else {
+            AUDIT_AFTER.0
+        };
         let bandwidth = self.saturated.delivered / (1.0 - core.floor.get()).max(0.05);
         core.bandwidth = bandwidth.min(core.ceiling());
         core.rate = core.bandwidth;
         core.growth.hold(view.now, 1.5 * core.period);
-        core.calendar.audit_in(view.now, 3.0 * core.period);
+        core.calendar.audit_in(view.now, periods * core.period);
         Some(Next::track(view.now, "drained"))
     }
 
-    fn learn_floor(&mut self, core: &mut Core, view: &View, empty: bool) {
+    /// Whether the floor is certain now.
+    fn learn_floor(&mut self, core: &mut Core, view: &View, empty: bool) -> bool {
         let Some(below) = core.deliveries.packets(self.first, view.record.largest()) else {
-            return;
+            return false;
         };
         // Nearly as much is delivered at six tenths, and not because a queue was emptied: a token
         // bucket had inflated start-up's figures, and the path is still overloaded.
@@ -72,9 +85,13 @@ impl Drain {
         if flat && !(empty && self.saturated.queue >= view.target) {
             core.floor.prove(0.0, 1.0, below.packets);
             self.saturated.delivered = below.delivered;
-        } else if below.packets >= 30.0 {
-            let trust = (below.packets / 200.0).min(1.0);
-            core.floor.prove(below.loss, trust, below.packets);
+            return false;
         }
+        if below.packets < PACKETS_MIN {
+            return false;
+        }
+        let trust = (below.packets / PACKETS_SURE).min(1.0);
+        core.floor.prove(below.loss, trust, below.packets);
+        below.packets > AUDIT_PACKETS
     }
 }
