@@ -81,6 +81,7 @@ fn request() -> Message {
             rate_bps: 295_000_000,
             min_rtt_us: 100_000,
         }),
+        ecn: true,
         measure: Some(Measure::Millis(10_000)),
     })
 }

@@ -137,3 +137,19 @@ fn a_host_that_cannot_be_measured_is_told_in_one_line_with_hauls_status() {
     assert!(last.starts_with("haul-bench: error: "), "{stderr}");
     assert_eq!(output.status.code(), Some(10), "{stderr}");
 }
+
+#[test]
+fn marks_take_the_place_of_losses() {
+    let words =
+        "wan --rate 50M --rtt 20ms --queue 100ms --mark-above 4ms --size 12M --json - -- --ecn";
+    let report = report(&bench(words).output().unwrap());
+    let run = &report["runs"].as_array().unwrap()[0];
+    assert!(figure(run, "of possible") > 0.7, "{run}");
+    assert_eq!(
+        figure(run, "lost") + figure(run, "overflowed"),
+        0.0,
+        "{run}"
+    );
+    // Without marks the queue of start-up is twice that.
+    assert!(figure(run, "queue p95") < 20.0, "{run}");
+}

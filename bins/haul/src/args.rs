@@ -93,6 +93,9 @@ pub(crate) struct RateArgs {
     /// Neither begin from the rate this path carried before nor remember what it carries now
     #[arg(long, hide_short_help = true)]
     pub(crate) no_remember: bool,
+    /// Mark packets so that routers can tell of congestion without dropping any (ECN)
+    #[arg(long, hide_short_help = true)]
+    pub(crate) ecn: bool,
     /// Take commands that change these while the transfer runs on this UNIX socket
     #[arg(long, value_name = "SOCKET", hide_short_help = true)]
     pub(crate) control: Option<PathBuf>,

@@ -141,6 +141,7 @@ enum Record<'a> {
         datagram_bytes: usize,
         send_buffer_bytes: usize,
         recv_buffer_bytes: usize,
+        ecn: Option<String>,
         segmentation_offload: bool,
     },
     Warning {
@@ -290,6 +291,7 @@ impl<'a> Record<'a> {
             datagram_bytes: facts.segment_len,
             send_buffer_bytes: facts.send_buffer_bytes,
             recv_buffer_bytes: facts.recv_buffer_bytes,
+            ecn: facts.ecn.map(|state| state.to_string()),
             segmentation_offload: facts.segmentation_offload,
         }
     }

@@ -282,6 +282,7 @@ fn job_options(args: &Args) -> Result<JobOptions, JobError> {
     options.policy = limits.policy;
     options.rate_target_bps = limits.target_bps;
     options.rate_min_bps = limits.min_bps;
+    options.ecn = args.rate.ecn;
     options.recursive = true;
     options.preserve = args.transfer.preserve;
     options.create_dir = args.transfer.create_dir;

@@ -1,6 +1,6 @@
 //! What `-v` says at the end about this machine's share: where the data path spent its time.
 
-use haul_transfer::{LineFacts, StageFacts};
+use haul_transfer::{EcnState, LineFacts, StageFacts};
 
 use crate::human;
 
@@ -24,6 +24,9 @@ pub(crate) fn account(facts: &LineFacts) -> Vec<String> {
             "off"
         },
     ));
+    if let Some(state) = facts.ecn.filter(|state| *state != EcnState::Off) {
+        lines.push(format!("marks of congestion (ECN): {state}"));
+    }
     lines
 }
 
@@ -75,6 +78,7 @@ mod tests {
             segment_len: 1456,
             send_buffer_bytes: 33_554_432,
             recv_buffer_bytes: 212_992,
+            ecn: Some(EcnState::Capable),
             segmentation_offload: true,
         }
     }
@@ -95,6 +99,7 @@ mod tests {
                 "what bound the run is the stage seal here",
                 "packets of 1,500 bytes get through, 1,456 of them datagram; socket buffers \
                  33.6 MB to send, 213 kB to receive; segmentation offload on",
+                "marks of congestion (ECN): capable",
             ]
         );
     }

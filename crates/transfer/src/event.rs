@@ -1,6 +1,6 @@
 use std::{net::SocketAddr, time::Duration};
 
-use haul_flow::{Decision, Policy};
+use haul_flow::{Decision, EcnState, Policy};
 use haul_wire::SuiteId;
 
 use crate::{Direction, InForce};
@@ -123,6 +123,8 @@ pub struct LineFacts {
     pub send_buffer_bytes: usize,
     /// Bytes of receive buffer that it granted.
     pub recv_buffer_bytes: usize,
+    /// Whether packets are marked for ECN, on the end that sends.
+    pub ecn: Option<EcnState>,
     /// Whether the kernel took whole batches to the end, or datagrams had to go one by one.
     pub segmentation_offload: bool,
 }

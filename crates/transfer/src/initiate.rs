@@ -161,6 +161,7 @@ impl Initiator {
             return Ok(Part::Send(SendParameters {
                 origins: measure.map_or(Origins::Files { sources, scan }, Origins::Memory),
                 remembered: self.job.options.remembered,
+                ecn: self.job.options.ecn,
             }));
         }
         let receive_buffer_bytes = options.receive_buffer_bytes;
@@ -231,6 +232,7 @@ impl Initiator {
             policy: wish.policy,
             rate: wish.rate,
             remembered: options.remembered,
+            ecn: options.ecn,
             measure: *measure,
         }
     }

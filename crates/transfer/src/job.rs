@@ -46,6 +46,10 @@ pub struct JobOptions {
     pub rate_min_bps: u64,
     /// What the path carried before; wrong memories cost little. Default: nothing is known.
     pub remembered: Option<Remembered>,
+    /// Whether whoever sends marks packets as able to carry notice of congestion (ECN, RFC 3168); the
+    /// marks are given up where they do not arrive. [`Policy::Fixed`] never does. Default: no, because
+    /// some networks treat marked packets differently.
+    pub ecn: bool,
     /// Go into directories. Default: no; a source that is a directory is then an error.
     pub recursive: bool,
     /// Limits to change to while data flows, at whichever end sends. Default: none ever come.
@@ -76,6 +80,7 @@ impl Default for JobOptions {
             rate_target_bps: None,
             rate_min_bps: 0,
             remembered: None,
+            ecn: false,
             recursive: false,
             limit_changes: None,
             preserve: false,

@@ -45,7 +45,7 @@ pub use event::{
     StageFacts, Summary, Warning,
 };
 pub use exit::{EXIT_CODES, ExitCode, entry as exit_code};
-pub use haul_flow::{Decision, Policy};
+pub use haul_flow::{Decision, EcnState, Policy};
 pub use haul_udp::BUFFER_BYTES_WANTED;
 pub use haul_wire::{
     SuiteId,

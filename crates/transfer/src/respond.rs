@@ -221,6 +221,7 @@ impl Responder {
             Direction::Download => Ok(Part::Send(SendParameters {
                 origins: origins(&ground, &request)?,
                 remembered: request.remembered,
+                ecn: request.ecn,
             })),
             Direction::Upload => Ok(Part::Receive(ReceiveParameters {
                 destination: destination(&ground, &request)?,

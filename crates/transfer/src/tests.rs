@@ -79,6 +79,7 @@ fn request() -> Request {
             min_bps: 0,
         },
         remembered: None,
+        ecn: false,
         measure: None,
     }
 }

@@ -139,6 +139,8 @@ pub struct Request {
     pub rate: Rate,
     /// Download: what the path carried before, as the initiator remembers it.
     pub remembered: Option<Remembered>,
+    /// Download: mark packets as able to carry notice of congestion (ECN, RFC 3168).
+    pub ecn: bool,
     /// Move bytes from memory to memory instead of files; `sources` and `destination` are empty
     /// then.
     pub measure: Option<Measure>,

@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, time::Duration};
 
-use haul_transfer::{Direction, ErrorCode, Limits, PathFacts, Policy, SuiteId, Warning};
+use haul_transfer::{Direction, EcnState, ErrorCode, Limits, PathFacts, Policy, SuiteId, Warning};
 use serde_json::Value;
 
 use super::*;
@@ -44,6 +44,7 @@ pub(crate) fn one_of_each() -> Vec<Value> {
         segment_len: 1452,
         send_buffer_bytes: 33_554_432,
         recv_buffer_bytes: 33_554_432,
+        ecn: Some(EcnState::Off),
         segmentation_offload: true,
     }));
     json.error(&Failure::Cancelled);

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use super::meter::Counters;
 
 /// Packets that must have arrived before their marks are judged (RFC 9000, section 13.4.2, has ten).
@@ -30,6 +32,19 @@ pub enum EcnFault {
     AlwaysMarked,
     /// Nothing that is marked arrives.
     Dropped,
+}
+
+impl fmt::Display for EcnState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::Testing => "testing",
+            Self::Capable => "capable",
+            Self::Failed(EcnFault::Bleached) => "bleached",
+            Self::Failed(EcnFault::AlwaysMarked) => "always-marked",
+            Self::Failed(EcnFault::Dropped) => "dropped",
+        })
+    }
 }
 
 /// Validates what the receiver counts (RFC 9000, section 13.4.2 and appendix A.4).

@@ -48,6 +48,7 @@ impl Line {
             segment_len: segment_len(block_len(self.datagram_len)),
             send_buffer_bytes: buffers.send,
             recv_buffer_bytes: buffers.recv,
+            ecn: snapshot.sender.as_ref().map(|sender| sender.ecn),
             segmentation_offload: self.path.segmentation_offload(),
         }
     }

@@ -26,6 +26,8 @@ pub(crate) struct SendParameters {
     pub(crate) origins: Origins,
     /// What the path carried before.
     pub(crate) remembered: Option<Remembered>,
+    /// Whether to mark packets for ECN.
+    pub(crate) ecn: bool,
 }
 
 /// Where it takes what it sends.
@@ -96,7 +98,7 @@ pub(super) async fn send(
         &setting,
         segment_len(block_len),
         limits,
-        parameters.remembered,
+        (parameters.remembered, parameters.ecn),
     )?;
     let direction = setting.direction;
     let (link, engine, setting) = connect(setting, |_| true);
@@ -144,7 +146,7 @@ fn flow(
     setting: &Setting,
     segment_len: usize,
     limits: Limits,
-    remembered: Option<Remembered>,
+    (remembered, ecn): (Option<Remembered>, bool),
 ) -> Result<SenderConfig, TransferError> {
     let mut seed = [0; 8];
     getrandom::fill(&mut seed)?;
@@ -164,7 +166,7 @@ fn flow(
             .limits
             .receive_buffer_bytes
             .min(PEER_BUFFER_MAX),
-        ecn: false,
+        ecn,
         seed: u64::from_ne_bytes(seed),
     })
 }

@@ -71,6 +71,7 @@ fn every_message() -> Vec<Message> {
             policy: Text::new("fair"),
             rate,
             remembered: None,
+            ecn: true,
             measure: Some(Measure::Bytes(1 << 30)),
         }),
         Message::Accepted(Accepted {
