@@ -40,6 +40,8 @@ const NOISE_MAX: f64 = 0.040;
 const TRANSIENT: f64 = 0.25;
 /// An audit must tell two loss rates apart that differ by three times this.
 const AUDIT_DEVIATION: f64 = 0.015;
+/// A floor above this is audited as often as may be.
+const AUDITED_OFTEN: f64 = 0.03;
 /// Loss that this floor's noise could explain is no evidence.
 const LOSS_MARGIN: f64 = 0.01;
 
@@ -256,7 +258,9 @@ impl Dip {
         core.rate = DEPTH * dip.rate;
         if reason == Reason::Audit {
             let pause = (80.0 * core.period).max(8.0).max(60.0 * lasts);
-            core.calendar.audit_in(view.now, pause);
+            // The less it explains, the less can hide behind it.
+            let rarer = (AUDITED_OFTEN / core.floor.get()).clamp(1.0, 3.0);
+            core.calendar.audit_in(view.now, rarer * pause);
         }
         Next {
             phase: Phase::Dip(dip),

@@ -17,7 +17,7 @@ const PACKETS_SURE: f64 = 200.0;
 /// So many say as much as an audit does.
 const AUDIT_PACKETS: f64 = 1000.0;
 /// Periods until the floor is audited: soon, unless it is certain.
-const AUDIT_AFTER: (f64, f64) = (3.0, 20.0);
+const AUDIT_AFTER: (f64, f64) = (3.0, 40.0);
 
 /// What start-up saw when it ended.
 #[derive(Debug, Clone, Copy)]
