@@ -107,6 +107,7 @@ pub fn control_frame() -> Seeds {
         Message::Accepted(Accepted {
             source_count: 2,
             rate_max_bps: None,
+            share_bps: None,
         }),
         Message::Refused(Fault::new(ErrorCode::NoSuchSource, "no such file: a")),
         Message::HelloSeen,

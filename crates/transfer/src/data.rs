@@ -49,6 +49,8 @@ pub(crate) struct Setting {
     pub(crate) limits: Limits,
     /// The most the responder allows whatever is asked for.
     pub(crate) rate_max_bps: Option<u64>,
+    /// What of a cap that sessions share this one may begin with.
+    pub(crate) share_bps: Option<u64>,
     /// Where this session shares a cap with others.
     pub(crate) seat: Option<Seat>,
     /// Where events go, on the initiator.

@@ -82,7 +82,7 @@ struct Ready {
     greeted: Greeted,
     path: OpenedPath,
     part: Part,
-    rate_max_bps: Option<u64>,
+    accepted: Accepted,
 }
 
 impl Initiator {
@@ -123,7 +123,7 @@ impl Initiator {
             greeted,
             path,
             part,
-            rate_max_bps: accepted.rate_max_bps,
+            accepted,
         })
     }
 
@@ -319,7 +319,8 @@ impl Initiator {
             agreed: ready.greeted.agreed,
             path: ready.path,
             limits: options.limits(),
-            rate_max_bps: ready.rate_max_bps,
+            rate_max_bps: ready.accepted.rate_max_bps,
+            share_bps: ready.accepted.share_bps,
             seat: None,
             events: Some(self.events.clone()),
             file_events: options.file_events,

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    Direction, Limits, Phase, RespondSetup, Seats, Summary, TransferError,
+    Direction, Limits, Phase, RespondSetup, Seat, Seats, Summary, TransferError,
     control::{Control, HELLO_PATIENCE, SETUP_PATIENCE},
     data::{
         self, Account, Destination, Origins, Part, ReceiveParameters, SendParameters, Setting,
@@ -73,6 +73,7 @@ struct Ready {
     request: Request,
     limits: Limits,
     part: Part,
+    seat: Option<Seat>,
 }
 
 impl Responder {
@@ -132,10 +133,11 @@ impl Responder {
             Part::Send(parameters) => parameters.origins.count(),
             Part::Receive(_) => request.source_count,
         };
-        let rate_max_bps = setup.rate_max_bps;
+        let seat = self.seat(request.direction);
         control.send(&Message::Accepted(Accepted {
             source_count,
-            rate_max_bps,
+            rate_max_bps: setup.rate_max_bps,
+            share_bps: seat.as_ref().and_then(Seat::share),
         }))?;
         control.phase = Phase::Path;
         let path = await_path(control, opening, deadline).await?;
@@ -146,6 +148,7 @@ impl Responder {
             request,
             limits,
             part,
+            seat,
         })
     }
 
@@ -231,25 +234,34 @@ impl Responder {
         Ok((limits, in_background("request", look).await?))
     }
 
+    /// A place under the cap of this direction, if there is one.
+    fn seat(&self, direction: Direction) -> Option<Seat> {
+        let seats = match direction {
+            Direction::Upload => &self.setup.upload_seats,
+            Direction::Download => &self.setup.download_seats,
+        };
+        seats.as_ref().map(Seats::take)
+    }
+
     async fn move_data(
         &self,
         control: &mut Control,
         ready: Ready,
     ) -> Result<Account, TransferError> {
         let direction = ready.request.direction;
-        let seats = match direction {
-            Direction::Upload => &self.setup.upload_seats,
-            Direction::Download => &self.setup.download_seats,
+        let tick = if ready.seat.is_some() {
+            SHARING_TICK
+        } else {
+            TICK
         };
-        let seat = seats.as_ref().map(Seats::take);
-        let tick = if seat.is_some() { SHARING_TICK } else { TICK };
         let setting = Setting {
             direction,
             agreed: ready.agreed,
             path: ready.path,
             limits: ready.limits,
             rate_max_bps: self.setup.rate_max_bps,
-            seat,
+            share_bps: ready.seat.as_ref().and_then(Seat::share),
+            seat: ready.seat,
             events: None,
             file_events: false,
             progress_interval: tick,

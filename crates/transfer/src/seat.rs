@@ -15,6 +15,13 @@ pub struct Seat {
     pub demand: watch::Sender<Option<Demand>>,
 }
 
+impl Seat {
+    /// The ceiling at this moment.
+    pub(crate) fn share(&self) -> Option<u64> {
+        *self.ceiling.borrow()
+    }
+}
+
 /// What a session that shares a cap asks for and uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Demand {
@@ -24,7 +31,7 @@ pub struct Demand {
     pub used_bps: u64,
 }
 
-/// Gives a session its [`Seat`] when data is about to flow: one that comes to nothing takes none.
+/// Gives a session its [`Seat`] when its request has been accepted.
 #[derive(Clone)]
 pub struct Seats(Arc<dyn Fn() -> Seat + Send + Sync>);
 

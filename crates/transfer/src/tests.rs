@@ -126,6 +126,7 @@ fn accepted() -> Message {
     Message::Accepted(Accepted {
         source_count: 1,
         rate_max_bps: None,
+        share_bps: None,
     })
 }
 
@@ -156,6 +157,7 @@ async fn a_responder_accepts_nothing_out_of_place() {
     scripts.push(vec![Message::Accepted(Accepted {
         source_count: 1,
         rate_max_bps: None,
+        share_bps: None,
     })]);
     scripts.push(vec![
         Message::Request(request()),

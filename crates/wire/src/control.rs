@@ -172,6 +172,8 @@ pub struct Accepted {
     pub source_count: u64,
     /// Ceiling of the sending rate, in bits per second of UDP payload, whatever was asked for.
     pub rate_max_bps: Option<u64>,
+    /// Upload: what of a cap that sessions share this one may begin with; [`Message::Ceiling`] changes it.
+    pub share_bps: Option<u64>,
 }
 
 /// How fast, in bits per second of UDP payload.

@@ -32,7 +32,7 @@ impl Seated {
     }
 
     pub(super) fn ceiling(&self) -> Option<u64> {
-        *self.seat.ceiling.borrow()
+        self.seat.share()
     }
 
     /// The next ceiling; never resolves when none can come any more. Cancel-safe.

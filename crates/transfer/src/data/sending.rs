@@ -88,10 +88,7 @@ pub(super) async fn send(
     let outgoing = parameters.origins.supply(block_len);
     let ceiling = Ceiling {
         fixed: setting.rate_max_bps,
-        share: setting
-            .seat
-            .as_ref()
-            .and_then(|seat| *seat.ceiling.borrow()),
+        share: setting.share_bps,
     };
     let limits = setting.limits.under(ceiling.bps());
     let flow = flow(

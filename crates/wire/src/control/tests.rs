@@ -77,6 +77,7 @@ fn every_message() -> Vec<Message> {
         Message::Accepted(Accepted {
             source_count: 2,
             rate_max_bps: None,
+            share_bps: Some(7),
         }),
         Message::Refused(Fault::new(ErrorCode::NoSuchSource, "no such file: a")),
         Message::HelloSeen,
