@@ -149,5 +149,5 @@ fn marks_take_the_place_of_losses() {
     }
     // Without marks, start-up fills most of the 100 ms.
     let queue = figure(run, "queue p95");
-    assert!(queue < 30.0, "{queue} ms");
+    assert!(queue < 60.0, "{queue} ms");
 }

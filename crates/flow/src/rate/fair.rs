@@ -127,7 +127,7 @@ pub struct Fair {
 }
 
 impl Fair {
-    /// Begins at 32 packets per round trip, and up to three times that on a long path.
+    /// Begins at 32 packets per round trip, and up to 80 on a long path.
     pub fn new(config: RateConfig) -> Self {
         Self::with_weight(config, 1.0)
     }
