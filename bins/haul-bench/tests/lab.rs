@@ -141,13 +141,11 @@ fn a_host_that_cannot_be_measured_is_told_in_one_line_with_hauls_status() {
 #[test]
 fn marks_take_the_place_of_losses() {
     let words =
-        "wan --rate 50M --rtt 20ms --queue 100ms --mark-above 4ms --size 6M --json - -- --ecn";
+        "wan --rate 50M --rtt 20ms --queue 50ms --mark-above 4ms --size 6M --json - -- --ecn";
     let report = report(&bench(words).output().unwrap());
     let run = &report["runs"].as_array().unwrap()[0];
-    for figures in ["lost", "overflowed"] {
-        assert_eq!(figure(run, figures), 0.0, "{figures}");
+    // Without marks, start-up overflows this queue by a third of what it sends meanwhile.
+    for name in ["lost", "overflowed", "repeated"] {
+        assert_eq!(figure(run, name), 0.0, "{name}");
     }
-    // Without marks, start-up fills most of the 100 ms.
-    let queue = figure(run, "queue p95");
-    assert!(queue < 60.0, "{queue} ms");
 }

@@ -35,7 +35,7 @@ fn a_cold_start_costs_five_round_trips_and_one_bandwidth_delay_product() {
             let (idle, overshoot) = cost(Path::new(300e6, rtt, 0.05 / rtt, loss, seed), None);
             let run = format!("{rtt} s, loss {loss}, seed {seed}: {idle:.3} s, {overshoot:.2} BDP");
             assert!(idle < 5.6 * rtt, "{run}");
-            assert!(overshoot < 1.2, "{run}");
+            assert!(overshoot < 1.3, "{run}");
         }
     }
 }
