@@ -62,11 +62,7 @@ impl Sink for Discard {
     fn place(&mut self, batch: Batch, segments: &[(BlockAddr, u8)]) -> Result<Placed, DiskError> {
         let mut placed = Placed::default();
         for (addr, index) in segments {
-            let bytes = payload(
-                batch.segment(usize::from(*index)),
-                addr.part,
-                self.block_len,
-            )?;
+            let bytes = payload(&batch, *index, addr.part, self.block_len)?;
             let number = addr.block.0;
             if addr.stream == Stream::Content && (TORN..VOID).contains(&number) {
                 return Err(DiskError::BlockBeyondEnd);

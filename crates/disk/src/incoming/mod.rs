@@ -151,11 +151,7 @@ impl Incoming {
         let mut duplicates = 0;
         let mut contents = Vec::with_capacity(segments.len());
         for (addr, index) in segments {
-            let bytes = payload(
-                batch.segment(usize::from(*index)),
-                addr.part,
-                self.block_len,
-            )?;
+            let bytes = payload(&batch, *index, addr.part, self.block_len)?;
             let start = addr.part.range(self.block_len).start as u64;
             let place = |block: u64| block * self.block_len as u64 + start;
             match addr.stream {
@@ -396,7 +392,8 @@ impl Tree {
 }
 
 /// The block in a segment, or the part of one.
-fn payload(segment: &[u8], part: Part, block_len: usize) -> Result<&[u8], DiskError> {
+fn payload(batch: &Batch, index: u8, part: Part, block_len: usize) -> Result<&[u8], DiskError> {
+    let segment = batch.segment(usize::from(index));
     let end = segment.len().saturating_sub(TAG_LEN);
     let len = part.range(block_len).len();
     match segment.get(HEADER_LEN + BLOCK_ADDR_LEN..end) {
