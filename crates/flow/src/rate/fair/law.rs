@@ -36,9 +36,10 @@ const WINDOW_MIN: f64 = 2.0;
 /// Packets in the first round trip. RFC 6928 says ten, sent at once; these are paced over the round
 /// trip, and each doubling saved is a round trip less of start-up.
 const WINDOW_INITIAL: f64 = 32.0;
-/// From this round trip on, seconds, the first window grows, up to two and a half times that at a
-/// quarter more: what the bottleneck feels is the rate, and that is no higher than on a shorter path.
-const WINDOW_GROWS_FROM: f64 = 0.150;
+/// From this round trip on, seconds, start-up hurries. The first window grows, up to two and a half
+/// times that at a quarter more: what the bottleneck feels is the rate, and that is no higher than on a
+/// shorter path.
+pub(super) const LONG_PATH: f64 = 0.150;
 /// A shorter round trip does not make the beginning any faster, seconds.
 const RTT_INITIAL_MIN: f64 = 0.001;
 /// No law works on less time than this: on shorter paths processors, not queues, make the delay.
@@ -160,7 +161,7 @@ impl Core {
 
     /// What to begin with when nothing is known.
     fn initial_rate(&self) -> f64 {
-        let window = WINDOW_INITIAL * (6.0 * self.srtt / WINDOW_GROWS_FROM - 5.0).clamp(1.0, 2.5);
+        let window = WINDOW_INITIAL * (6.0 * self.srtt / LONG_PATH - 5.0).clamp(1.0, 2.5);
         self.limited(window * self.segment_bits / self.srtt.max(RTT_INITIAL_MIN))
     }
 

@@ -2,7 +2,7 @@ use super::{
     Next, Phase,
     deliveries::Measure,
     drain::{Drain, Saturated},
-    law::{Core, View, is_like},
+    law::{Core, LONG_PATH, View, is_like},
     seconds,
 };
 
@@ -36,9 +36,6 @@ const WINDOW: f64 = 0.2;
 /// Delays may jump by this many times their mean difference without being a queue.
 const NOISE: f64 = 8.0;
 
-/// From this round trip on, seconds, growth is reckoned over the age of the measure. On shorter paths
-/// that would save hundredths of a second, and flows that start up would see each other's queues later.
-const LONG_PATH: f64 = 0.150;
 /// Longest time that growth is reckoned over, round trips: where reports are rare, a plateau is seen
 /// late.
 const GROWTH_TIME_MAX: f64 = 1.25;
@@ -57,6 +54,8 @@ fn growth(measure: &Measure, view: &View, core: &Core, is_gentle: bool) -> f64 {
         } else {
             2.0
         };
+        // On shorter paths it would save hundredths of a second, and flows that start up would see
+        // each other's queues later.
         if core.srtt < LONG_PATH {
             return each;
         }
