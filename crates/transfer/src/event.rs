@@ -1,5 +1,6 @@
 use std::{net::SocketAddr, time::Duration};
 
+use haul_engine::StageTimes;
 use haul_flow::{Decision, EcnState, Policy};
 use haul_wire::SuiteId;
 
@@ -143,6 +144,15 @@ pub struct StageFacts {
 }
 
 impl StageFacts {
+    pub(crate) fn of(times: &StageTimes) -> Self {
+        Self {
+            name: times.stage.to_string(),
+            busy: times.busy,
+            waiting_for_input: times.waiting_for_input,
+            waiting_for_output: times.waiting_for_output,
+        }
+    }
+
     /// Share of its time that the stage worked, 0 to 1. One that never waits binds the line.
     pub fn load(&self) -> f64 {
         let all = self.busy + self.waiting_for_input + self.waiting_for_output;

@@ -7,6 +7,8 @@ use haul_udp::UdpPath;
 use haul_wire::control::{Host, Text};
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::StageFacts;
+
 /// Counts from when it is made.
 pub(super) struct HostMeter {
     path: Arc<UdpPath>,
@@ -24,24 +26,15 @@ impl HostMeter {
     pub(super) fn read(&self, snapshot: &Snapshot) -> Host {
         let cpu = process_time().saturating_sub(self.cpu_before);
         let buffers = self.path.buffers();
-        let load = |times: &haul_engine::StageTimes| {
-            let all = times.busy + times.waiting_for_input + times.waiting_for_output;
-            times.busy.as_secs_f64() / all.as_secs_f64().max(f64::MIN_POSITIVE)
-        };
-        let loads = snapshot
-            .stages
-            .iter()
-            .map(|times| (times.stage, load(times)));
-        let busiest = loads.max_by(|(_, a), (_, b)| a.total_cmp(b));
+        let stages = snapshot.stages.iter().map(StageFacts::of);
+        let busiest = stages.max_by(|a, b| a.load().total_cmp(&b.load()));
         Host {
             cpu_us: u64::try_from(cpu.as_micros()).unwrap_or(u64::MAX),
             send_buffer_bytes: buffers.send as u64,
             recv_buffer_bytes: buffers.recv as u64,
             dropped_datagrams: self.path.overflowed().unwrap_or(0),
-            busiest_stage: Text::new(
-                busiest.map_or_else(String::new, |(stage, _)| stage.to_string()),
-            ),
-            busiest_ppm: busiest.map_or(0, |(_, load)| (load * 1e6) as u32),
+            busiest_stage: Text::new(busiest.as_ref().map_or("", |stage| stage.name.as_str())),
+            busiest_ppm: busiest.map_or(0, |stage| (stage.load() * 1e6) as u32),
         }
     }
 }

@@ -36,14 +36,8 @@ impl Line {
             IPV4_OVERHEAD
         };
         let buffers = self.path.buffers();
-        let stages = snapshot.stages.iter().map(|times| StageFacts {
-            name: times.stage.to_string(),
-            busy: times.busy,
-            waiting_for_input: times.waiting_for_input,
-            waiting_for_output: times.waiting_for_output,
-        });
         LineFacts {
-            stages: stages.collect(),
+            stages: snapshot.stages.iter().map(StageFacts::of).collect(),
             packet_len: self.datagram_len + overhead,
             segment_len: segment_len(block_len(self.datagram_len)),
             send_buffer_bytes: buffers.send,
