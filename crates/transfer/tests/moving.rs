@@ -5,32 +5,16 @@ mod pair;
 
 use std::{
     fs,
-    path::PathBuf,
     time::{Duration, Instant},
 };
 
 use haul_transfer::{Direction, Policy};
 use pair::{
-    Case,
+    BOTH, CALM, Case, place,
     proxy::{Proxy, Weather},
-    tree,
 };
 
-const BOTH: [Direction; 2] = [Direction::Upload, Direction::Download];
-const CALM: Weather = Weather {
-    loss: 0,
-    repeat: 0,
-    reorder: 0,
-    damage: 0,
-};
 const LEN: usize = 12_000_000;
-
-fn place() -> (tempfile::TempDir, PathBuf, PathBuf) {
-    let dir = tempfile::tempdir().unwrap();
-    let (source, destination) = (dir.path().join("source"), dir.path().join("landed"));
-    fs::write(&source, tree::noise(3, LEN)).unwrap();
-    (dir, source, destination)
-}
 
 /// Runs a transfer of three seconds both ways; `change` is called when it is under way, `check`
 /// when it is over.
@@ -39,7 +23,7 @@ async fn transfer(
     mut change: impl FnMut(&Proxy),
     mut check: impl FnMut(&Proxy, Direction),
 ) {
-    let (_dir, source, destination) = place();
+    let (_dir, source, destination) = place(LEN);
     for (seed, direction) in BOTH.into_iter().enumerate() {
         let mut case = Case::new(direction, &source, &destination);
         case.job.options.policy = Policy::Fixed;

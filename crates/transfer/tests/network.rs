@@ -5,32 +5,15 @@ mod pair;
 
 use std::{
     fs,
-    path::PathBuf,
     time::{Duration, Instant},
 };
 
 use haul_transfer::{Direction, ErrorCode, Limits, Policy, TransferError, UdpDirection};
 use pair::{
-    Case,
+    BOTH, CALM, Case, place,
     proxy::{Proxy, Way, Weather},
-    tree,
 };
 use tokio::{io::duplex, sync::watch};
-
-const BOTH: [Direction; 2] = [Direction::Upload, Direction::Download];
-const CALM: Weather = Weather {
-    loss: 0,
-    repeat: 0,
-    reorder: 0,
-    damage: 0,
-};
-
-fn place(len: usize) -> (tempfile::TempDir, PathBuf, PathBuf) {
-    let dir = tempfile::tempdir().unwrap();
-    let (source, destination) = (dir.path().join("source"), dir.path().join("landed"));
-    fs::write(&source, tree::noise(3, len)).unwrap();
-    (dir, source, destination)
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_network_delays_but_alters_nothing() {

@@ -4,7 +4,12 @@
 pub(crate) mod proxy;
 pub(crate) mod tree;
 
-use std::{net::IpAddr, os::unix::ffi::OsStrExt as _, path::Path, time::Duration};
+use std::{
+    net::IpAddr,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use haul_transfer::{
     ANY_UDP_PORT, Direction, Event, Job, JobOptions, RespondSetup, Summary, TransferError,
@@ -20,6 +25,23 @@ use tokio::{
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const LOCALHOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 pub(crate) const LOCALHOST_6: IpAddr = IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
+
+pub(crate) const BOTH: [Direction; 2] = [Direction::Upload, Direction::Download];
+/// A network that does nothing to packets.
+pub(crate) const CALM: proxy::Weather = proxy::Weather {
+    loss: 0,
+    repeat: 0,
+    reorder: 0,
+    damage: 0,
+};
+
+/// A folder with a source of so many bytes, and a place where nothing has landed yet.
+pub(crate) fn place(len: usize) -> (tempfile::TempDir, PathBuf, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let (source, destination) = (dir.path().join("source"), dir.path().join("landed"));
+    std::fs::write(&source, tree::noise(3, len)).unwrap();
+    (dir, source, destination)
+}
 
 type Outcome = Result<Summary, TransferError>;
 
