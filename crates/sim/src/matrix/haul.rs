@@ -7,7 +7,7 @@ use haul_wire::{PacketNo, Report, Stream, block_len, path::Sync, segment_len};
 
 use super::{
     readings::Series,
-    world::{FlowSetup, Parcel, Who},
+    world::{FlowSetup, Load, Parcel, Who},
 };
 use crate::{
     clock::ClockConfig,
@@ -42,9 +42,20 @@ pub(super) struct Haul {
     finished_at: Option<Time>,
     failed: bool,
     floor_max: f64,
+    /// Syncs under way, the oldest with this ordinal.
     syncs: VecDeque<Sync>,
-    /// Reports on their way back.
-    pub(super) answers: VecDeque<Report>,
+    first_sync: u64,
+    /// Tokens of probes that the receiver has to answer.
+    echoes: VecDeque<u64>,
+    /// What is on its way back.
+    pub(super) answers: VecDeque<Answer>,
+}
+
+/// What the receiver says.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Report(Report),
+    Echo(u64),
 }
 
 impl Haul {
@@ -101,6 +112,8 @@ impl Haul {
             failed: false,
             floor_max: 0.0,
             syncs: VecDeque::new(),
+            first_sync: 0,
+            echoes: VecDeque::new(),
             answers: VecDeque::new(),
         }
     }
@@ -131,12 +144,11 @@ impl Haul {
         while let Some(plan) = self.tx.poll_departure(now) {
             let first = plan.run.first();
             for (number, addr) in (first.0..).zip(&plan.blocks) {
+                let block = addr.block.0;
                 out.push(Parcel {
-                    number,
-                    block: addr.block.0,
+                    load: Load::Data { number, block },
                     bytes: (self.segment_len + IP_UDP_LEN) as u32,
                     sent_at: now,
-                    is_sync: false,
                 });
             }
             self.sender.handle_sent(first, plan.run.len(), now);
@@ -152,20 +164,19 @@ impl Haul {
     }
 
     /// Something arrived at the receiver.
-    pub(super) fn handle_parcel(&mut self, parcel: Parcel, now: Time) {
+    pub(super) fn handle_parcel(&mut self, load: Load, now: Time) {
         let local = self.clock.local(now);
-        if parcel.is_sync {
-            if let Some(sync) = self.syncs.pop_front() {
-                self.receiver.handle_sync(&sync, local);
-            }
-            return;
-        }
+        let (number, block) = match load {
+            Load::Data { number, block } => (number, block),
+            Load::Sync(ordinal) => return self.handle_sync(ordinal, local),
+            Load::Probe(token) => return self.echoes.push_back(token),
+        };
         self.receiver
-            .handle_packet(PacketNo(parcel.number), self.segment_len, local);
+            .handle_packet(PacketNo(number), self.segment_len, local);
         let block_len = self.segment_len - haul_wire::SEGMENT_OVERHEAD;
         let mut is_new = true;
         if let Some(arrived) = &mut self.arrived {
-            is_new = arrived.insert(haul_wire::BlockAddr::content(parcel.block));
+            is_new = arrived.insert(haul_wire::BlockAddr::content(block));
             if Some(arrived.len()) == self.blocks {
                 self.finished_at.get_or_insert(now);
             }
@@ -175,19 +186,39 @@ impl Haul {
         self.receiver.handle_free(BUFFER_BYTES);
     }
 
-    /// The next report of the receiver.
-    pub(super) fn poll_report(&mut self, now: Time) -> Option<Report> {
-        let local = self.clock.local(now);
-        self.receiver.poll_report(local)
+    /// The sync with this ordinal arrived; those before it that did not are lost, or too late.
+    fn handle_sync(&mut self, ordinal: u64, local: Time) {
+        while self.first_sync <= ordinal {
+            let Some(sync) = self.syncs.pop_front() else {
+                return;
+            };
+            if self.first_sync == ordinal {
+                self.receiver.handle_sync(&sync, local);
+            }
+            self.first_sync += 1;
+        }
     }
 
-    /// The oldest report under way arrives at the sender.
-    pub(super) fn handle_answer(&mut self, now: Time, out: &mut Vec<Parcel>) {
-        if let Some(report) = self.answers.pop_front() {
-            self.failed |= self.sender.handle_report(&report, now).is_err();
-            self.drain(now, out);
-            self.floor_max = self.floor_max.max(self.sender.stats().loss_floor);
+    /// What the receiver says next.
+    pub(super) fn poll_answer(&mut self, now: Time) -> Option<Answer> {
+        if let Some(token) = self.echoes.pop_front() {
+            return Some(Answer::Echo(token));
         }
+        let local = self.clock.local(now);
+        self.receiver.poll_report(local).map(Answer::Report)
+    }
+
+    /// The oldest answer under way arrives at the sender.
+    pub(super) fn handle_answer(&mut self, now: Time, out: &mut Vec<Parcel>) {
+        match self.answers.pop_front() {
+            Some(Answer::Report(report)) => {
+                self.failed |= self.sender.handle_report(&report, now).is_err();
+            }
+            Some(Answer::Echo(token)) => self.sender.handle_echo(token, now),
+            None => return,
+        }
+        self.drain(now, out);
+        self.floor_max = self.floor_max.max(self.sender.stats().loss_floor);
     }
 
     /// Whether a transfer with an end is over, or the sender gave up.
@@ -221,13 +252,19 @@ impl Haul {
             self.tx.handle_plan(plan, now);
         }
         while let Some(sync) = self.sender.poll_sync(now) {
+            let ordinal = self.first_sync + self.syncs.len() as u64;
             self.syncs.push_back(sync);
             out.push(Parcel {
-                number: 0,
-                block: 0,
+                load: Load::Sync(ordinal),
                 bytes: SYNC_LEN,
                 sent_at: now,
-                is_sync: true,
+            });
+        }
+        while let Some(probe) = self.sender.poll_probe(now) {
+            out.push(Parcel {
+                load: Load::Probe(probe.token),
+                bytes: u32::from(probe.datagram_len) + IP_UDP_LEN as u32,
+                sent_at: now,
             });
         }
     }

@@ -8,7 +8,7 @@ use std::{collections::VecDeque, fmt, time::Duration};
 
 use haul_flow::Time;
 
-use super::{bbr::Bbr, cubic::Cubic, world::Parcel};
+use super::{bbr::Bbr, cubic::Cubic, world::{Load, Parcel}};
 use crate::rng::Rng;
 
 /// Bytes of IP of a full segment.
@@ -123,9 +123,9 @@ impl Tcp {
         self.send(now, out);
     }
 
-    pub(super) fn handle_ack(&mut self, parcel: Parcel, now: Time, out: &mut Vec<Parcel>) {
+    pub(super) fn handle_ack(&mut self, number: u64, now: Time, out: &mut Vec<Parcel>) {
         let next = self.base + self.sent.len() as u64;
-        let place = parcel.number.checked_sub(self.base);
+        let place = number.checked_sub(self.base);
         let sent = place.and_then(|n| self.sent.get_mut(n as usize));
         if let Some(sent) = sent.filter(|sent| !sent.is_acked) {
             sent.is_acked = true;
@@ -137,14 +137,14 @@ impl Tcp {
             let rtt = (now - sent.at).as_secs_f64();
             self.rttvar += ((rtt - self.srtt).abs() - self.rttvar) / 4.0;
             self.srtt += (rtt - self.srtt) / 8.0;
-            self.detect(parcel.number, next);
+            self.detect(number, next);
             let sending = sent.at - sent.first_sent_at;
             let elapsed = (now - sent.delivered_at).max(sending).as_secs_f64();
             self.control.on_ack(&Ack {
                 now: now.0 as f64 / 1e9,
                 rtt,
                 srtt: self.srtt,
-                number: parcel.number,
+                number,
                 next,
                 in_flight: self.in_flight,
                 delivered: self.delivered,
@@ -184,11 +184,12 @@ impl Tcp {
                 (self.heard_at, self.delivered_at, self.first_sent_at) = (now, now, now);
             }
             out.push(Parcel {
-                number: self.base + self.sent.len() as u64,
-                block: 0,
+                load: Load::Data {
+                    number: self.base + self.sent.len() as u64,
+                    block: 0,
+                },
                 bytes: MSS,
                 sent_at: now,
-                is_sync: false,
             });
             self.sent.push_back(Sent {
                 at: now,

@@ -106,19 +106,31 @@ pub(super) fn haul(policy: Policy) -> Who {
 /// A datagram on its way to the receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Parcel {
-    pub(super) number: u64,
-    pub(super) block: u64,
+    pub(super) load: Load,
     pub(super) bytes: u32,
     pub(super) sent_at: Time,
-    /// Not data: a haul sync.
-    pub(super) is_sync: bool,
+}
+
+/// What a datagram carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Load {
+    Data {
+        number: u64,
+        block: u64,
+    },
+    /// The sync of haul with this ordinal.
+    Sync(u64),
+    /// Haul's probe of the path's length, with this token.
+    Probe(u64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Arrive(usize, Parcel),
-    /// Something comes back to the flow's sender.
-    Answer(usize, Parcel),
+    /// An acknowledgement of this data comes back to the flow's sender.
+    Ack(usize, u64),
+    /// The oldest answer under way comes back to the flow's sender.
+    Answer(usize),
     Change(usize),
     Look,
 }
@@ -237,22 +249,28 @@ impl World<'_> {
         let now = self.now;
         match event {
             Event::Arrive(flow, parcel) => {
-                if !parcel.is_sync {
+                if matches!(parcel.load, Load::Data { .. }) {
                     self.series[flow].arrived(now, u64::from(parcel.bytes));
                 }
-                match &mut self.flows[flow] {
-                    Flow::Haul(haul) => haul.handle_parcel(parcel, now),
-                    Flow::Tcp(_) => {
+                match (&mut self.flows[flow], parcel.load) {
+                    (Flow::Haul(haul), _) => haul.handle_parcel(parcel.load, now),
+                    (Flow::Tcp(_), Load::Data { number, .. }) => {
                         let back = now + self.setup.flows[flow].rtt / 2;
-                        self.push(back, Event::Answer(flow, parcel));
+                        self.push(back, Event::Ack(flow, number));
                     }
+                    (Flow::Tcp(_), _) => (),
                 }
                 self.send(flow);
             }
-            Event::Answer(flow, parcel) => {
-                match &mut self.flows[flow] {
-                    Flow::Haul(haul) => haul.handle_answer(now, &mut self.out),
-                    Flow::Tcp(tcp) => tcp.handle_ack(parcel, now, &mut self.out),
+            Event::Ack(flow, number) => {
+                if let Flow::Tcp(tcp) = &mut self.flows[flow] {
+                    tcp.handle_ack(number, now, &mut self.out);
+                }
+                self.send(flow);
+            }
+            Event::Answer(flow) => {
+                if let Flow::Haul(haul) = &mut self.flows[flow] {
+                    haul.handle_answer(now, &mut self.out);
                 }
                 self.send(flow);
             }
@@ -268,13 +286,13 @@ impl World<'_> {
         }
     }
 
-    /// Puts what the flow has to send on the path, and its receiver's reports on the way back.
+    /// Puts what the flow has to send on the path, and its receiver's answers on the way back.
     fn send(&mut self, flow: usize) {
         let (now, rtt) = (self.now, self.setup.flows[flow].rtt);
         let mut out = std::mem::take(&mut self.out);
         for parcel in out.drain(..) {
             let series = &mut self.series[flow];
-            series.sent += u64::from(!parcel.is_sync);
+            series.sent += u64::from(matches!(parcel.load, Load::Data { .. }));
             match self.link.carry(parcel.bytes as usize, now) {
                 Fate::Lost(LossCause::Queue) => series.dropped(now),
                 Fate::Lost(_) => (),
@@ -288,24 +306,17 @@ impl World<'_> {
         let Flow::Haul(haul) = &mut self.flows[flow] else {
             return;
         };
-        let mut reports = 0;
-        while let Some(report) = haul.poll_report(now) {
+        let mut answers = 0;
+        while let Some(answer) = haul.poll_answer(now) {
             let is_lost = self.rng.chance(self.setup.report_loss)
                 || self.setup.deaf.iter().any(|deaf| deaf.contains(&now));
             if !is_lost {
-                haul.answers.push_back(report);
-                reports += 1;
+                haul.answers.push_back(answer);
+                answers += 1;
             }
         }
-        let none = Parcel {
-            number: 0,
-            block: 0,
-            bytes: 0,
-            sent_at: now,
-            is_sync: false,
-        };
-        for _ in 0..reports {
-            self.push(now + rtt / 2, Event::Answer(flow, none));
+        for _ in 0..answers {
+            self.push(now + rtt / 2, Event::Answer(flow));
         }
     }
 }
