@@ -21,6 +21,7 @@ const MEMORY: &str = "/dev/shm";
 const SSH_PORT: u16 = 22;
 /// Where programs keep what they remember of earlier runs: each lab begins without any.
 pub(crate) const MEMORY_OF_PATHS: &str = "XDG_STATE_HOME";
+const SSHD: &str = "/usr/sbin/sshd";
 /// How long sshd may take to start.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -34,6 +35,9 @@ pub(crate) struct Lab {
 impl Lab {
     /// Builds all of it.
     pub(crate) fn start(link: &Link) -> anyhow::Result<Self> {
+        if !Path::new(SSHD).exists() {
+            bail!("there is no {SSHD}; scripts/setup --tests installs it (openssh-server)");
+        }
         let folder = tempfile::Builder::new()
             .prefix("haul-lab.")
             .tempdir_in(MEMORY)
@@ -46,7 +50,7 @@ impl Lab {
         let mut command = Namespace::command("unshare");
         command
             .args(["--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--"])
-            .args(["/usr/sbin/sshd", "-D", "-f"])
+            .args([SSHD, "-D", "-f"])
             .arg(folder.path().join("sshd_config"))
             .arg("-E")
             .arg(folder.path().join("sshd.log"))
@@ -56,7 +60,7 @@ impl Lab {
         let sshd = wan
             .far()
             .spawn(command)
-            .context("cannot start sshd; scripts/setup --tests installs it")?;
+            .context("cannot start sshd")?;
         let lab = Self { wan, sshd, folder };
         lab.await_sshd()?;
         Ok(lab)
