@@ -60,7 +60,11 @@ impl Meter {
         }
         self.seq = Some(report.seq);
         let before = self.counters;
-        let (began_at, began_us) = *self.began.get_or_insert((now, report.newest_at_us));
+        if report.received_packets > 0 {
+            self.began.get_or_insert((now, report.newest_at_us));
+        }
+        // Before anything has arrived a report names no time.
+        let (began_at, began_us) = self.began.unwrap_or((now, 0));
         let elapsed_us = (now - began_at).as_micros() as u64;
         let latest_us = began_us
             .saturating_add(elapsed_us.saturating_mul(CLOCK_RATE_MAX))
@@ -160,6 +164,25 @@ mod tests {
             meter.on_report(&report(seq, largest * 9 / 10, largest), 1 << 40, Time(1));
         }
         assert!((meter.loss() - 0.1).abs() < 0.001, "{}", meter.loss());
+    }
+
+    #[test]
+    fn a_receiver_whose_clock_is_far_ahead_is_believed_from_its_first_packet_on() {
+        let mut meter = Meter::new(1_440, Time::ZERO);
+        meter.on_report(&Report::default(), 0, Time::ZERO);
+        let far_us = 1_000_000_000_000;
+        for seq in 1..=20 {
+            let step = u64::from(seq);
+            let report = Report {
+                seq,
+                received_packets: step,
+                newest_at_us: far_us + 1_000 * step,
+                ..Report::default()
+            };
+            assert!(meter.on_report(&report, 100, Time(1_000_000 * step)));
+            let shown = meter.counters().newest_at;
+            assert_eq!(shown, Time::from_micros(far_us + 1_000 * step));
+        }
     }
 
     #[test]
