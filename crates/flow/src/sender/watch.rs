@@ -5,6 +5,13 @@ use crate::Time;
 
 /// Silence shorter than this is a scheduler's, not a network's.
 const SILENCE_MIN: Duration = Duration::from_millis(50);
+/// Silence so many times longer than reports usually are apart is none of chance: it happens once in
+/// four hundred, were each lost by itself.
+const SILENCE_GAPS: u32 = 6;
+/// One of these distances counts for no more: an outage says little about what is usual.
+const GAP_MAX: Duration = Duration::from_millis(250);
+/// Weight of the newest of them.
+const GAP_PART: u32 = 16;
 /// Least distance between two halvings of the rate.
 const HALVING_STEP_MIN: Duration = Duration::from_millis(25);
 /// After so long without progress only probes are sent: a sender that nobody answers must not be a
@@ -25,6 +32,8 @@ pub(crate) const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Watch {
     heard_at: Time,
+    /// How far apart reports usually are.
+    gap: Duration,
     /// Since when data has been in flight without progress.
     waiting_since: Option<Time>,
     halvings: u32,
@@ -36,6 +45,7 @@ impl Watch {
     pub(crate) fn new(now: Time) -> Self {
         Self {
             heard_at: now,
+            gap: Duration::ZERO,
             waiting_since: None,
             halvings: 0,
             last_sent_at: now,
@@ -50,6 +60,8 @@ impl Watch {
 
     /// A report arrived; `is_progress` when it named a packet for the first time.
     pub(crate) fn on_report(&mut self, is_progress: bool, in_flight: u64, now: Time) {
+        let gap = (now - self.heard_at).min(GAP_MAX);
+        self.gap = (self.gap * (GAP_PART - 1) + gap) / GAP_PART;
         self.heard_at = now;
         if is_progress {
             // Nothing in flight without progress means that all of it was lost: still waiting.
@@ -119,7 +131,8 @@ impl Watch {
 
     /// When the rate must be halved next; `None` once sending has stopped by then.
     pub(crate) fn halve_at(&self, rtt: &Rtt) -> Option<Time> {
-        let first = (rtt.srtt() * 2 + rtt.report_interval() * 4).max(SILENCE_MIN);
+        let usual = rtt.srtt() * 2 + rtt.report_interval() * 4;
+        let first = usual.max(self.gap * SILENCE_GAPS).max(SILENCE_MIN);
         let step = rtt.srtt().max(HALVING_STEP_MIN);
         let at = self.waiting_since? + first + step.saturating_mul(self.halvings);
         self.stop_at(rtt).filter(|stop| at <= *stop).map(|_| at)
@@ -177,6 +190,21 @@ mod tests {
         watch.on_report(true, 5, at(4_000));
         assert!(!watch.is_stopped(&rtt, at(4_001)));
         assert_eq!(watch.halve_at(&rtt), Some(at(4_200)));
+    }
+
+    #[test]
+    fn where_most_reports_are_lost_a_long_gap_is_no_silence() {
+        let rtt = rtt(80);
+        let mut watch = Watch::new(Time::ZERO);
+        watch.on_sent(Time::ZERO);
+        for nth in 1..=100 {
+            watch.on_report(true, 5, at(nth * 100));
+        }
+        let due = watch.halve_at(&rtt).unwrap() - at(10_000);
+        assert!((MS * 580..=MS * 600).contains(&due), "{due:?}");
+        watch.on_report(true, 5, at(70_000));
+        let due = watch.halve_at(&rtt).unwrap() - at(70_000);
+        assert!(due < MS * 700, "an outage: {due:?}");
     }
 
     #[test]

@@ -31,7 +31,7 @@ const FILLER: f64 = 1.0;
 /// one that went, and came back, may be peers that yield, a few times.
 const PEERS: f64 = 0.2;
 /// From here on it is a flow that fills buffers.
-const CERTAIN: f64 = 2.3;
+const CERTAIN: f64 = 2.5;
 /// Seconds after which a suspicion is forgotten.
 const COMPANY_MEMORY: f64 = 30.0;
 /// Standing delay above this is never taken for noise, seconds.

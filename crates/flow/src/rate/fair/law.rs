@@ -219,7 +219,7 @@ impl Core {
     /// What the target would be with any amount of buffer and no noise: shrinks with the square
     /// root of the rate (Swift), so that flows in one queue rest only at equal rates.
     fn whole_target(&self) -> f64 {
-        let rate = self.bandwidth.max(0.5 * self.best);
+        let rate = self.bandwidth;
         let rate = rate.max(0.3 * self.rate).max(1e5);
         TARGET_AT_REFERENCE * (REFERENCE_RATE / rate * self.weight).sqrt()
     }
