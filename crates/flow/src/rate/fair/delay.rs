@@ -9,6 +9,8 @@ const BUCKETS: u64 = 15;
 const BUCKET: Duration = Duration::from_secs(2);
 /// Anything above is a clock that jumped, not a queue.
 const QUEUE_MAX: f64 = 10.0;
+/// How much larger second differences of noise are than first ones, on average: √3.
+const SECOND_DIFFERENCES: f64 = 1.732;
 /// Weight of one difference in the jitter average.
 const JITTER_GAIN: f64 = 1.0 / 64.0;
 /// Senders that share a queue make no more jitter than this, seconds: what is above it is the path's.
@@ -75,6 +77,8 @@ pub(super) struct Delay {
     /// Queueing delays of the last half round trip.
     recent: VecDeque<(Time, f64)>,
     queue: f64,
+    /// Difference of the last two, seconds.
+    slope: f64,
     samples: u32,
     /// By how much the base has fallen since anybody asked, seconds.
     fell: f64,
@@ -126,8 +130,11 @@ impl Delay {
         let queue = queue.min(QUEUE_MAX);
         self.samples = self.samples.saturating_add(1);
         let gain = (1.0 / f64::from(self.samples)).max(JITTER_GAIN);
-        self.jitter += ((queue - self.queue).abs() - self.jitter) * gain;
-        self.queue = queue;
+        // Against the trend: a queue that grows or drains does not jump about.
+        let slope = queue - self.queue;
+        let strayed = (slope - self.slope).abs() / SECOND_DIFFERENCES;
+        self.jitter += (strayed - self.jitter) * gain;
+        (self.queue, self.slope) = (queue, slope);
         self.range.note(queue);
         self.recent.push_back((sample.now, queue));
         // Four reports at least: the least of them sees through a busy processor at either end.

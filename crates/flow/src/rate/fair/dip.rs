@@ -30,8 +30,10 @@ const OVERFLOWS_APART: (f64, f64) = (4.0, 40.0);
 const FILLER: f64 = 1.0;
 /// one that went, and came back, may be peers that yield, a few times.
 const PEERS: f64 = 0.2;
+/// A queue that grew this much within the experiment is a newcomer's start-up.
+const STARTED: f64 = 1.5;
 /// From here on it is a flow that fills buffers.
-const CERTAIN: f64 = 2.5;
+const CERTAIN: f64 = 2.3;
 /// Seconds after which a suspicion is forgotten.
 const COMPANY_MEMORY: f64 = 30.0;
 /// Standing delay above this is never taken for noise, seconds.
@@ -460,8 +462,11 @@ impl Dip {
         }
         self.restore(core, view, 0.0);
         let went = view.queue < 0.7 * self.queue || view.queue < 1.2 * view.target;
+        // Those who fill a buffer do it slowly, but for their own start-up.
+        let started = view.queue > STARTED * self.queue;
+        let weight = if went || started { PEERS } else { FILLER };
         let company = &mut core.calendar.company;
-        company.suspect(view.now, if went { PEERS } else { FILLER }, before);
+        company.suspect(view.now, weight, before);
         if went {
             core.calendar.no_queue_dip_for(view.now, 6.0 * core.period);
         } else {
