@@ -61,9 +61,10 @@ impl Watch {
     /// A report arrived; `is_progress` when it named a packet for the first time.
     pub(crate) fn on_report(&mut self, is_progress: bool, in_flight: u64, now: Time) {
         let gap = (now - self.heard_at).min(GAP_MAX);
-        self.gap = (self.gap * (GAP_PART - 1) + gap) / GAP_PART;
         self.heard_at = now;
         if is_progress {
+            // The others are keep-alives, and rare at will.
+            self.gap = (self.gap * (GAP_PART - 1) + gap) / GAP_PART;
             // Nothing in flight without progress means that all of it was lost: still waiting.
             self.waiting_since = (in_flight > 0).then_some(now);
             self.halvings = 0;

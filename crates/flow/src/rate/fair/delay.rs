@@ -9,8 +9,9 @@ const BUCKETS: u64 = 15;
 const BUCKET: Duration = Duration::from_secs(2);
 /// Anything above is a clock that jumped, not a queue.
 const QUEUE_MAX: f64 = 10.0;
-/// How much larger second differences of noise are than first ones, on average: √3.
-const SECOND_DIFFERENCES: f64 = 1.732;
+/// How much larger second differences of noise are than first ones, on average: √3 where each delay is
+/// drawn by itself, less where they wander.
+const SECOND_DIFFERENCES: f64 = 1.6;
 /// Weight of one difference in the jitter average.
 const JITTER_GAIN: f64 = 1.0 / 64.0;
 /// Senders that share a queue make no more jitter than this, seconds: what is above it is the path's.
@@ -82,7 +83,10 @@ pub(super) struct Delay {
     samples: u32,
     /// By how much the base has fallen since anybody asked, seconds.
     fell: f64,
+    /// Mean difference of two delays in a row,
     jitter: f64,
+    /// and what of it is no trend: a queue that grows or drains does not jump about.
+    roughness: f64,
     noise: f64,
     range: Range,
 }
@@ -130,10 +134,10 @@ impl Delay {
         let queue = queue.min(QUEUE_MAX);
         self.samples = self.samples.saturating_add(1);
         let gain = (1.0 / f64::from(self.samples)).max(JITTER_GAIN);
-        // Against the trend: a queue that grows or drains does not jump about.
         let slope = queue - self.queue;
+        self.jitter += (slope.abs() - self.jitter) * gain;
         let strayed = (slope - self.slope).abs() / SECOND_DIFFERENCES;
-        self.jitter += (strayed - self.jitter) * gain;
+        self.roughness += (strayed - self.roughness) * gain;
         (self.queue, self.slope) = (queue, slope);
         self.range.note(queue);
         self.recent.push_back((sample.now, queue));
@@ -194,6 +198,11 @@ impl Delay {
         self.jitter
     }
 
+    /// What of the jitter is no trend of a queue, seconds.
+    pub(super) fn roughness(&self) -> f64 {
+        self.roughness
+    }
+
     /// How much more the delays jump about than those of queues do, seconds.
     pub(super) fn wildness(&self) -> f64 {
         (self.jitter - WILD).max(0.0)
@@ -206,20 +215,20 @@ impl Delay {
 
     /// Whether delays jump about as those of queues do not.
     pub(super) fn is_noisy(&self) -> bool {
-        self.jitter > NOISY && self.jitter > 0.08 * self.standing()
+        self.roughness > NOISY && self.roughness > 0.08 * self.standing()
     }
 
     /// Delay to be put up with because the path is noisy, seconds. Bounded by the jitter: noise
     /// jumps about, another sender's queue is smooth and must not be taken for noise.
     pub(super) fn noise(&self) -> f64 {
-        1.5 * self.noise.min(3.0 * self.jitter)
-            + 2.0 * self.jitter.min(NOISY)
+        1.5 * self.noise.min(3.0 * self.roughness)
+            + 2.0 * self.roughness.min(NOISY)
             + 3.0 * self.wildness()
     }
 
     /// Learns from a moment when this sender certainly had no queue; `trust` is 0 to 1.
     pub(super) fn learn_noise(&mut self, trust: f64) {
-        let seen = if self.jitter > NOISY {
+        let seen = if self.roughness > NOISY {
             self.standing()
         } else {
             0.0

@@ -451,7 +451,7 @@ impl Dip {
             core.settle(core.bandwidth.max(before), view);
             return Verdict::Track("noise: the delay jumps about and did not follow the rate");
         }
-        let still = (0.04 * self.queue).max(0.0003).max(core.delay.jitter());
+        let still = (0.04 * self.queue).max(0.0003).max(core.delay.roughness());
         if moved < still && no_loss && core.calendar.company.score < FILLER {
             core.calendar.company.rebased_at = Some(view.now);
             core.delay.rebase(view.now);

@@ -219,7 +219,7 @@ impl Core {
     /// What the target would be with any amount of buffer and no noise: shrinks with the square
     /// root of the rate (Swift), so that flows in one queue rest only at equal rates.
     fn whole_target(&self) -> f64 {
-        let rate = self.bandwidth;
+        let rate = self.bandwidth.max(0.4 * self.best);
         let rate = rate.max(0.3 * self.rate).max(1e5);
         TARGET_AT_REFERENCE * (REFERENCE_RATE / rate * self.weight).sqrt()
     }
@@ -271,7 +271,7 @@ impl Core {
     /// Time in which the law corrects a wrong queue, seconds: 2.5 periods keep the phase margin
     /// with one period of dead time.
     pub(super) fn correction_time(&self) -> f64 {
-        (2.5 * self.period).max(0.02)
+        (2.2 * self.period).max(0.02)
     }
 
     /// The ceiling the user set, bits per second.
