@@ -33,7 +33,7 @@ const PEERS: f64 = 0.2;
 /// A queue that grew this much within the experiment is a newcomer's start-up.
 const STARTED: f64 = 1.5;
 /// From here on it is a flow that fills buffers.
-const CERTAIN: f64 = 2.3;
+const CERTAIN: f64 = 2.5;
 /// Seconds after which a suspicion is forgotten.
 const COMPANY_MEMORY: f64 = 30.0;
 /// Standing delay above this is never taken for noise, seconds.
