@@ -6,6 +6,8 @@ use crate::Time;
 
 /// Chance at which one of the last losses may be lost again with all its copies.
 const MISS_CHANCE: f64 = 0.01;
+/// Share of the copies left that may be taken at once: losses among them are far fewer.
+const FIRST_PART: f64 = 0.7;
 /// Most transmissions of one block in one go, the first included.
 const COPIES_MAX: f64 = 8.0;
 /// Copies of a packet are spread in time (RFC 8085, section 3.1): losses come in bursts.
@@ -27,7 +29,7 @@ pub(crate) struct Chase {
 
 impl Chase {
     /// How often to send each of `outstanding` losses when `loss` of packets do not arrive, so that
-    /// all arrive with 99 % chance, while `allowed` copies may be taken in all. Half of what is left
+    /// all arrive with 99 % chance, while `allowed` copies may be taken in all. A part of what is left
     /// of those is kept for the losses among the copies, which are far fewer.
     pub(crate) fn copies(&self, outstanding: u64, loss: f64, allowed: u64) -> u32 {
         let loss = loss.clamp(0.0, LOSS_MAX);
@@ -37,7 +39,7 @@ impl Chase {
         let outstanding = outstanding.max(1) as f64;
         let wanted = (MISS_CHANCE / outstanding).ln() / loss.ln();
         let left = allowed.saturating_sub(self.spent) as f64;
-        let affordable = 1.0 + left / 2.0 / outstanding;
+        let affordable = 1.0 + FIRST_PART * left / outstanding;
         wanted.ceil().min(affordable).clamp(1.0, COPIES_MAX) as u32
     }
 
@@ -93,7 +95,7 @@ mod tests {
         assert_eq!(chase.copies(1, 0.0, 833), 1);
         assert_eq!(chase.copies(1_000, 0.5, u64::MAX), most);
         assert_eq!(chase.copies(1_000, f64::INFINITY, u64::MAX), most);
-        assert_eq!(chase.copies(250, 0.3, 833), 2, "half is kept for later");
+        assert_eq!(chase.copies(250, 0.3, 833), 3, "some are kept for later");
         assert_eq!(chase.copies(250, 0.3, 0), 1);
     }
 

@@ -13,7 +13,7 @@ const INTERVAL_ROUND_TRIPS: u32 = 4;
 /// Fewer packets say nothing.
 const PACKETS_MIN: u64 = 4;
 /// Less than this share delivered is bad,
-const BAD_SHARE: f64 = 0.7;
+const BAD_SHARE: f64 = 0.65;
 /// this many bad intervals in a row call for an experiment.
 const BAD_INTERVALS: u32 = 3;
 /// The experiment: sending so much slower for one interval.
