@@ -50,10 +50,14 @@ fn two_flows_converge() {
 
 #[test]
 fn two_flows_converge_where_the_buffer_ends_before_the_target() {
-    let path = Path::new(100e6, 0.050, 0.1, 0.0, 1);
-    let world = World::new(path, vec![FlowSpec::default(), starting_at(10.0)]).run(100.0);
-    let rates = [0, 1].map(|flow| world.goodput(flow, 60.0, 100.0));
-    assert!(jain(&rates) > 0.95, "{rates:?}");
+    let mut runs = (1..=5).map(|seed| {
+        let path = Path::new(100e6, 0.050, 0.1, 0.0, seed);
+        let world = World::new(path, vec![FlowSpec::default(), starting_at(10.0)]).run(100.0);
+        jain(&[0, 1].map(|flow| world.goodput(flow, 60.0, 100.0)))
+    });
+    let mut runs: [f64; 5] = std::array::from_fn(|_| runs.next().unwrap());
+    runs.sort_by(f64::total_cmp);
+    assert!(runs[2] > 0.95 && runs[0] > 0.7, "{runs:.3?}");
 }
 
 #[test]

@@ -24,7 +24,9 @@ const YIELDING: f64 = 0.8;
 const OVERLOADS: u32 = 3;
 /// unless they are further apart than this many seconds or round trips.
 const OVERLOADS_WITHIN: (f64, f64) = (20.0, 100.0);
-/// Two overflows are others' doing when they are this many periods apart, but no more seconds.
+/// So many overflows in a row are others' doing
+const OVERFLOWS: u32 = 3;
+/// when they are this many periods apart, but no more seconds.
 const OVERFLOWS_APART: (f64, f64) = (4.0, 40.0);
 /// A queue that stayed although this sender yielded may be a newcomer's start-up, once;
 const FILLER: f64 = 1.0;
@@ -147,8 +149,8 @@ pub(super) struct Calendar {
     company: Company,
     /// Overloads in a row that were not due to growing, and when the last one was.
     overloads: (u32, Time),
-    /// When a buffer last overflowed without this sender's doing.
-    overflowed_at: Option<Time>,
+    /// Buffers that overflowed in a row without this sender's doing, and when the last one did.
+    overflows: (u32, Time),
     /// How often the last probes of the base delay in a row were too short.
     probe_doublings: u32,
 }
@@ -194,14 +196,17 @@ impl Calendar {
         many
     }
 
-    /// Notes a buffer that overflowed without this sender's doing; whether one did before, neither
-    /// just now nor long ago. Once, that may be a newcomer who starts up.
+    /// Notes a buffer that overflowed without this sender's doing; whether it did so a few times before,
+    /// neither just now nor long ago. Less often, that may be newcomers who start up.
     pub(super) fn overflowed_before(&mut self, now: Time, period: f64) -> bool {
-        let apart = self.overflowed_at.map_or(f64::MAX, |at| seconds(now, at));
-        if apart > OVERFLOWS_APART.0 * period {
-            self.overflowed_at = Some(now);
+        let (count, last) = self.overflows;
+        let apart = seconds(now, last);
+        if count > 0 && apart < OVERFLOWS_APART.0 * period {
+            return false;
         }
-        (OVERFLOWS_APART.0 * period..OVERFLOWS_APART.1).contains(&apart)
+        let count = if apart < OVERFLOWS_APART.1 { count + 1 } else { 1 };
+        self.overflows = (count, now);
+        count >= OVERFLOWS
     }
 
     /// The base delay has fallen. Soon after a longer route was found, there was none: the queue of
@@ -397,7 +402,7 @@ impl Dip {
             return Verdict::Track("overload: the buffer is shorter than the queue target");
         }
         let ceiling = core.growth.found_ceiling(view.now, found, core.period);
-        core.settle(if growing { 0.99 } else { 0.98 } * ceiling, view);
+        core.settle(0.99 * ceiling, view);
         self.yield_more(core, view);
         if !growing && core.calendar.overloaded_by_others(view.now, core.period) && core.competes {
             let why = "overload again and again without growing: others fill the buffer";

@@ -192,8 +192,11 @@ fn overflowed_by_others(core: &Core, view: &View, round: &Measure) -> bool {
 
 /// No queue to speak of: the bandwidth is at least what was sent, and a little more is tried.
 fn rise(core: &mut Core, view: &View, measure: &Measure) {
-    core.raise_bandwidth(measure);
     let mut gain = core.growth.gain(view.now);
+    if gain > 0.0 {
+        // At rest the largest of many measures would creep up.
+        core.raise_bandwidth(measure);
+    }
     if view.fill() > 0.25 {
         let room = (view.target - view.queue).max(0.0) / core.correction_time();
         gain = gain.min(room + 0.002);
