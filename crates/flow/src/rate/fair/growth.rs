@@ -52,6 +52,11 @@ impl Growth {
         }
     }
 
+    /// The capacity that was found last, bits per second; 0 where none was.
+    pub(super) fn ceiling(&self) -> f64 {
+        self.ceiling.unwrap_or(0.0)
+    }
+
     /// The rate was above the bandwidth at this time.
     pub(super) fn grew(&mut self, now: Time) {
         self.last_at = Some(now);

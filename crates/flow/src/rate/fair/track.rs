@@ -193,9 +193,11 @@ fn overflowed_by_others(core: &Core, view: &View, round: &Measure) -> bool {
 /// No queue to speak of: the bandwidth is at least what was sent, and a little more is tried.
 fn rise(core: &mut Core, view: &View, measure: &Measure) {
     let mut gain = core.growth.gain(view.now);
-    if gain > 0.0 {
+    let before = core.bandwidth;
+    core.raise_bandwidth(measure);
+    if gain == 0.0 {
         // At rest the largest of many measures would creep up.
-        core.raise_bandwidth(measure);
+        core.bandwidth = core.bandwidth.min(core.growth.ceiling().max(before));
     }
     if view.fill() > 0.25 {
         let room = (view.target - view.queue).max(0.0) / core.correction_time();
