@@ -57,10 +57,7 @@ impl Lab {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let sshd = wan
-            .far()
-            .spawn(command)
-            .context("cannot start sshd")?;
+        let sshd = wan.far().spawn(command).context("cannot start sshd")?;
         let lab = Self { wan, sshd, folder };
         lab.await_sshd()?;
         Ok(lab)

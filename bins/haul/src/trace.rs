@@ -46,12 +46,12 @@ impl Trace {
         let Some(out) = &mut self.0 else { return };
         let line = Line {
             seconds: decision.at.0 as f64 * 1e-9,
-            mode: decision.mode,
+            mode: decision.mode.name(),
             rate_bps: decision.rate_bps as u64,
             bandwidth_bps: decision.bandwidth_bps as u64,
             loss_floor: decision.loss_floor,
             queue_ms: decision.queue_delay.as_secs_f64() * 1e3,
-            why: decision.why,
+            why: decision.why.text(),
         };
         let written = serde_json::to_writer(&mut *out, &line)
             .map_err(io::Error::from)

@@ -52,7 +52,8 @@ pub use error::FlowError;
 use interval::report_interval;
 pub use plan::Plan;
 pub use rate::{
-    Decision, Estimates, Policy, RateConfig, RatePolicy, Remembered, Sample, UnknownPolicy,
+    Decision, Estimates, Mode, Policy, RateConfig, RatePolicy, Remembered, Sample, UnknownPolicy,
+    Why,
 };
 pub use receiver::Receiver;
 pub use sender::{EcnFault, EcnState, Sender};

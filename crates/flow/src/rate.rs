@@ -2,6 +2,7 @@
 
 mod fair;
 mod fixed;
+mod trace;
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -11,6 +12,7 @@ use crate::{FlowError, Time};
 
 pub use fair::Fair;
 pub use fixed::Fixed;
+pub use trace::{Decision, Mode, Why};
 
 /// Who decides the sending rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -141,25 +143,6 @@ pub struct Estimates {
     pub jitter: Duration,
 }
 
-/// One line of a policy's trace: what it decided and why.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Decision {
-    /// When.
-    pub at: Time,
-    /// State of the policy after the decision.
-    pub mode: &'static str,
-    /// Pacing rate after the decision, bits per second.
-    pub rate_bps: f64,
-    /// What the policy believes the path delivers to it, bits per second.
-    pub bandwidth_bps: f64,
-    /// Share of packets lost whatever the rate, 0 to 1.
-    pub loss_floor: f64,
-    /// Queueing delay seen.
-    pub queue_delay: Duration,
-    /// Reason in a few words.
-    pub why: &'static str,
-}
-
 /// Decides the pacing rate from what reports say. Deterministic: no clock, no randomness but the
 /// seed's. Calls come in time order.
 pub trait RatePolicy: Send + fmt::Debug {
@@ -189,8 +172,8 @@ pub trait RatePolicy: Send + fmt::Debug {
     /// Share of packets lost whatever the rate, 0 to 1.
     fn loss_floor(&self) -> f64;
 
-    /// Name of the current state, for people.
-    fn mode(&self) -> &'static str;
+    /// The current state.
+    fn mode(&self) -> Mode;
 
     /// Why sending must end; `None` while it may go on.
     fn failure(&self) -> Option<FlowError>;

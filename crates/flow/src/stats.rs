@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::{EcnState, Estimates, Policy};
+use crate::{EcnState, Estimates, Mode, Policy};
 
 /// What a [`crate::Sender`] has done and knows; a copy, taken at one moment.
 /// Bytes are of whole datagrams unless said otherwise.
@@ -40,8 +40,8 @@ pub struct SenderStats {
     pub loss: f64,
     /// Who decides the rate.
     pub policy: Policy,
-    /// State of that policy, for people.
-    pub mode: &'static str,
+    /// State of that policy.
+    pub mode: Mode,
     /// Share of packets that policy holds for lost whatever the rate, 0 to 1.
     pub loss_floor: f64,
     /// What it knows of the path.

@@ -40,3 +40,5 @@ mod limited;
 mod marks;
 #[path = "fair/steady.rs"]
 mod steady;
+#[path = "fair/traps.rs"]
+mod traps;

@@ -15,7 +15,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{Decision, Estimates, RateConfig, RatePolicy, Sample};
+use super::{Decision, Estimates, Mode, RateConfig, RatePolicy, Sample, Why};
 use crate::{FlowError, Time, time::nanos};
 
 mod compete;
@@ -72,15 +72,15 @@ enum Phase {
 }
 
 impl Phase {
-    fn name(&self) -> &'static str {
+    fn mode(&self) -> Mode {
         match self {
-            Self::Startup(_) => "startup",
-            Self::Drain(_) => "drain",
-            Self::Track(_) => "track",
-            Self::Dip(dip) => dip.name(),
-            Self::ProbeBase(_) => "probe-base",
-            Self::Compete(compete) if compete.is_listening() => "listen",
-            Self::Compete(_) => "compete",
+            Self::Startup(_) => Mode::Startup,
+            Self::Drain(_) => Mode::Drain,
+            Self::Track(_) => Mode::Track,
+            Self::Dip(dip) => dip.mode(),
+            Self::ProbeBase(_) => Mode::ProbeBase,
+            Self::Compete(compete) if compete.is_listening() => Mode::Listen,
+            Self::Compete(_) => Mode::Compete,
         }
     }
 
@@ -100,11 +100,11 @@ impl Phase {
 #[derive(Debug)]
 struct Next {
     phase: Phase,
-    why: &'static str,
+    why: Why,
 }
 
 impl Next {
-    fn track(now: Time, why: &'static str) -> Self {
+    fn track(now: Time, why: Why) -> Self {
         Self {
             phase: Phase::Track(Track::new(now)),
             why,
@@ -161,13 +161,13 @@ impl Fair {
         self.note(now, next.why);
     }
 
-    fn note(&mut self, now: Time, why: &'static str) {
+    fn note(&mut self, now: Time, why: Why) {
         if self.trace.len() == TRACE_MAX {
             self.trace.pop_front();
         }
         self.trace.push_back(Decision {
             at: now,
-            mode: self.phase.name(),
+            mode: self.phase.mode(),
             rate_bps: self.rate_bps(),
             bandwidth_bps: self.core.bandwidth,
             loss_floor: self.core.floor.get(),
@@ -187,7 +187,7 @@ impl Fair {
         self.core.floor.forget();
         if !matches!(self.phase, Phase::Startup(_) | Phase::Track(_)) {
             self.core.rate = self.core.bandwidth;
-            self.enter(sample.now, Next::track(sample.now, "reports resumed"));
+            self.enter(sample.now, Next::track(sample.now, Why::ReportsResumed));
         }
     }
 }
@@ -233,7 +233,7 @@ impl RatePolicy for Fair {
         self.silenced = Some((rate / 2.0, now));
         let rate = self.rate_bps();
         self.core.deliveries.set_rate(now, rate, false);
-        self.note(now, "no reports");
+        self.note(now, Why::NoReports);
     }
 
     fn rate_bps(&self) -> f64 {
@@ -257,7 +257,7 @@ impl RatePolicy for Fair {
         (self.heard_at, self.silenced) = (None, None);
         self.path_since = now;
         let phase = Phase::Startup(Startup::on_another_path(before));
-        let why = "another path";
+        let why = Why::AnotherPath;
         self.enter(now, Next { phase, why });
     }
 
@@ -273,15 +273,15 @@ impl RatePolicy for Fair {
         self.core.set_limits(target_bps, min_bps);
         let rate = self.rate_bps();
         self.core.deliveries.set_rate(now, rate, false);
-        self.note(now, "limits changed");
+        self.note(now, Why::LimitsChanged);
     }
 
     fn loss_floor(&self) -> f64 {
         self.core.floor.get()
     }
 
-    fn mode(&self) -> &'static str {
-        self.phase.name()
+    fn mode(&self) -> Mode {
+        self.phase.mode()
     }
 
     fn failure(&self) -> Option<FlowError> {

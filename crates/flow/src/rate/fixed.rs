@@ -4,9 +4,9 @@ mod breaker;
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{Decision, Estimates, RateConfig, RatePolicy, Sample};
+use super::{Decision, Estimates, Mode, RateConfig, RatePolicy, Sample, Why};
 use crate::{FlowError, Time};
-use breaker::{Breaker, Verdict};
+use breaker::Breaker;
 
 /// Lines of the trace kept for a caller that does not ask.
 const TRACE_MAX: usize = 64;
@@ -53,7 +53,7 @@ impl Fixed {
         TRICKLE_SEGMENTS * self.segment_len as f64 * 8.0
     }
 
-    fn note(&mut self, at: Time, why: &'static str) {
+    fn note(&mut self, at: Time, why: Why) {
         if self.trace.len() == TRACE_MAX {
             self.trace.pop_front();
         }
@@ -74,16 +74,16 @@ impl RatePolicy for Fixed {
         if self.silence < 1.0 {
             self.silence = 1.0;
             self.breaker.restart();
-            self.note(sample.now, "heard again");
+            self.note(sample.now, Why::HeardAgain);
         }
-        if let Some(Verdict { why }) = self.breaker.on_sample(sample, self.target_bps) {
+        if let Some(why) = self.breaker.on_sample(sample, self.target_bps) {
             self.note(sample.now, why);
         }
     }
 
     fn on_silence(&mut self, now: Time) {
         self.silence /= 2.0;
-        self.note(now, "silence");
+        self.note(now, Why::NoReports);
     }
 
     fn rate_bps(&self) -> f64 {
@@ -103,7 +103,7 @@ impl RatePolicy for Fixed {
 
     fn on_path_change(&mut self, now: Time) {
         self.breaker.restart();
-        self.note(now, "another path");
+        self.note(now, Why::AnotherPath);
     }
 
     fn estimates(&self) -> Estimates {
@@ -117,16 +117,16 @@ impl RatePolicy for Fixed {
         self.min_bps = min_bps;
         self.target_bps = target_bps.unwrap_or(self.target_bps);
         self.breaker = Breaker::new(self.target_bps);
-        self.note(now, "limits changed");
+        self.note(now, Why::LimitsChanged);
     }
 
     fn loss_floor(&self) -> f64 {
         1.0 - self.breaker.delivered_share()
     }
 
-    fn mode(&self) -> &'static str {
+    fn mode(&self) -> Mode {
         if self.silence < 1.0 {
-            return "silence";
+            return Mode::Silence;
         }
         self.breaker.mode()
     }

@@ -6,7 +6,7 @@ use std::{
 use haul_wire::{BlockAddr, PacketNo, Report, Stream};
 
 use super::Sender;
-use crate::{Decision, FlowError, Plan, Policy, RatePolicy, Sample, SenderConfig, Time};
+use crate::{Decision, FlowError, Mode, Plan, Policy, RatePolicy, Sample, SenderConfig, Time};
 
 const SEGMENT_LEN: usize = 1_440;
 const RATE_BPS: f64 = 1e8;
@@ -48,8 +48,8 @@ impl RatePolicy for Recorder {
         0.0
     }
 
-    fn mode(&self) -> &'static str {
-        "recorder"
+    fn mode(&self) -> Mode {
+        Mode::Steady
     }
 
     fn failure(&self) -> Option<FlowError> {

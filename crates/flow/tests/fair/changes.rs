@@ -1,5 +1,7 @@
 //! A path that changes under one flow.
 
+use haul_flow::Why;
+
 use crate::bottleneck::{Change, Path, World};
 
 /// Seconds after `at` until the flow gets `share` of `rate` over 0.2 s.
@@ -26,7 +28,7 @@ fn rate_step_down_drains_within_two_seconds() {
             let share = world.goodput(0, 11.0, 25.0) / 30e6;
             assert!(share > 0.97, "buffer {buffer}, seed {seed}: {share:.3}");
             assert!(
-                !world.flows[0].decided("a buffer filler"),
+                !world.flows[0].decided(Why::BufferFiller),
                 "the path slowed, nobody came"
             );
         }
@@ -62,7 +64,7 @@ fn route_change_is_not_taken_for_a_queue() {
             );
             let queue = world.wait(24.0, 30.0, 0.95);
             assert!(queue < 0.007, "+{longer} s, seed {seed}: {queue}");
-            assert!(!world.flows[0].decided("a buffer filler"));
+            assert!(!world.flows[0].decided(Why::BufferFiller));
         }
     }
 }
@@ -97,7 +99,7 @@ fn another_path_like_the_old_one_is_filled_at_once() {
     for seed in 1..=3 {
         let (world, after) = after_move(vec![Change::Moved], 100e6, seed);
         assert!(after <= 0.6, "seed {seed}: {after} s");
-        assert!(world.flows[0].decided("another path"));
+        assert!(world.flows[0].decided(Why::AnotherPath));
     }
 }
 

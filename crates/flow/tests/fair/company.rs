@@ -1,6 +1,6 @@
 //! Several flows in one bottleneck.
 
-use haul_flow::rate::Fair;
+use haul_flow::{Why, rate::Fair};
 
 use crate::{
     bottleneck::{Path, World},
@@ -40,7 +40,7 @@ fn two_flows_converge() {
             );
             for flow in &world.flows {
                 assert!(
-                    !flow.decided("a buffer filler"),
+                    !flow.decided(Why::BufferFiller),
                     "a newcomer is no buffer filler"
                 );
             }

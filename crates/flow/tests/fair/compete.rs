@@ -1,6 +1,6 @@
 //! In company with a flow that fills buffers.
 
-use haul_flow::{RateConfig, rate::Fair};
+use haul_flow::{Mode, RateConfig, Why, rate::Fair};
 
 use crate::{
     bottleneck::{Path, World},
@@ -62,7 +62,9 @@ fn when_the_other_has_gone_the_queue_goes_and_the_link_is_filled() {
     let mut world = World::single(path).and_cubic(0.0);
     world.cubics[0].stop = 60.0;
     let world = world.run(130.0);
-    assert!(world.flows[0].decided("a buffer filler") || world.flows[0].decided("a loss at"));
+    assert!(
+        world.flows[0].decided(Why::BufferFiller) || world.flows[0].decided(Why::OverflowByOthers)
+    );
     let share = world.goodput(0, 100.0, 130.0) / 100e6;
     assert!(share > 0.97, "{share}");
     let queue = world.wait(100.0, 130.0, 0.95);
@@ -100,7 +102,7 @@ fn alone_with_rare_losses_in_a_shallow_buffer_it_does_not_compete() {
                 let world = World::single(path).run(until);
                 let share = world.goodput(0, 5.0, until) / (rate * (1.0 - loss));
                 let flow = &world.flows[0];
-                let competed = flow.trace.iter().any(|line| line.mode == "compete");
+                let competed = flow.trace.iter().any(|line| line.mode == Mode::Compete);
                 assert!(
                     share > 0.97 && !competed,
                     "{rate} {rtt} {buffer} {loss}, seed {seed}: {share:.3}, competed: {competed}"

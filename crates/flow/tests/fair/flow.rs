@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use haul_flow::{
-    Decision, FlowError, RateConfig, RatePolicy, Remembered, Sample, Time, rate::Fair,
+    Decision, FlowError, RateConfig, RatePolicy, Remembered, Sample, Time, Why, rate::Fair,
 };
 use haul_wire::PacketNo;
 
@@ -302,10 +302,8 @@ impl Flow {
         self.policy.failure()
     }
 
-    /// Whether the policy ever gave a reason that begins like this.
-    pub fn decided(&self, why: &str) -> bool {
-        self.trace
-            .iter()
-            .any(|decision| decision.why.starts_with(why))
+    /// Whether the policy ever gave this reason.
+    pub fn decided(&self, why: Why) -> bool {
+        self.trace.iter().any(|decision| decision.why == why)
     }
 }

@@ -1,5 +1,7 @@
 //! Queues that mark instead of dropping (ECN).
 
+use haul_flow::Why;
+
 use crate::{
     bottleneck::{Path, World},
     flow::FlowSpec,
@@ -51,5 +53,5 @@ fn flows_that_share_a_marking_queue_become_about_equal() {
 fn a_mark_ends_start_up() {
     let world = World::single(marking(100e6, 0.050, 0.001, 1)).run(2.0);
     let flow = &world.flows[0];
-    assert!(flow.decided("start-up: marks"), "{:?}", flow.trace.first());
+    assert!(flow.decided(Why::StartupMarks), "{:?}", flow.trace.first());
 }

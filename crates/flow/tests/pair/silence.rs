@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use haul_flow::{FlowError, Policy, Time};
+use haul_flow::{FlowError, Mode, Policy, Time};
 use haul_wire::Stream;
 
 use crate::world::{Path, SEGMENT_LEN, World, config};
@@ -85,7 +85,7 @@ fn a_slow_source_is_not_silence() {
     for step in 0..40_u64 {
         world.sender.handle_available(Stream::Content, step);
         world.run(seconds(2 * step + 1)).unwrap();
-        assert_eq!(world.sender.stats().mode, "steady", "step {step}");
+        assert_eq!(world.sender.stats().mode, Mode::Steady, "step {step}");
     }
     let stats = world.sender.stats();
     assert_eq!(
@@ -111,7 +111,10 @@ fn a_full_receiver_holds_the_sender_back_and_lets_it_go_on() {
     world.run(seconds(61)).unwrap();
     let after = world.sender.stats();
     assert_eq!(after.sent_packets, before.sent_packets, "no room, no data");
-    assert_eq!((after.pto_count, after.mode), (before.pto_count, "steady"));
+    assert_eq!(
+        (after.pto_count, after.mode),
+        (before.pto_count, Mode::Steady)
+    );
     assert!(after.reports > before.reports + 50);
     world.free_bytes = 64 << 20;
     world.receiver.handle_free(world.free_bytes);
@@ -136,7 +139,11 @@ fn nothing_collapses_when_the_host_stalls() {
         world.now = until + Duration::from_millis(10);
     }
     let stats = world.sender.stats();
-    assert_eq!((stats.mode, stats.lost_packets), ("steady", 0), "{stats:?}");
+    assert_eq!(
+        (stats.mode, stats.lost_packets),
+        (Mode::Steady, 0),
+        "{stats:?}"
+    );
     assert_eq!(stats.rate_bps, 1e9);
 }
 
@@ -151,7 +158,11 @@ fn a_path_that_comes_back_after_ten_seconds_is_used_again_at_once() {
         let mut world = World::fixed(path, RATE_BPS, 1 << 20, seed);
         world.run(came_back + Duration::from_secs(4)).unwrap();
         let stats = world.sender.stats();
-        assert_eq!((stats.mode, stats.rate_bps), ("steady", 1e8), "{stats:?}");
+        assert_eq!(
+            (stats.mode, stats.rate_bps),
+            (Mode::Steady, 1e8),
+            "{stats:?}"
+        );
         let tenth = world.now.0 / 100_000_000;
         assert!(sent(&world, tenth - 20, tenth) > 24_000_000, "seed {seed}");
     }

@@ -8,7 +8,11 @@ use std::{collections::VecDeque, fmt, time::Duration};
 
 use haul_flow::Time;
 
-use super::{bbr::Bbr, cubic::Cubic, world::{Load, Parcel}};
+use super::{
+    bbr::Bbr,
+    cubic::Cubic,
+    world::{Load, Parcel},
+};
 use crate::rng::Rng;
 
 /// Bytes of IP of a full segment.

@@ -141,7 +141,7 @@ pub(super) fn status(snapshot: &Snapshot) -> Status {
         rtt_us: micros(sender.srtt),
         latest_rtt_us: micros(sender.latest_rtt),
         jitter_us: micros(sender.jitter),
-        mode: Text::new(sender.mode),
+        mode: Text::new(sender.mode.name()),
         sent_bytes: sender.sent_bytes,
         retransmitted_bytes: sender.retransmitted_bytes,
         bandwidth_bps: sender.estimates.bandwidth_bps as u64,

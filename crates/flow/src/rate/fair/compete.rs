@@ -1,6 +1,6 @@
 use haul_wire::PacketNo;
 
-use crate::Time;
+use crate::{Time, Why};
 
 use super::{
     Next, Phase,
@@ -91,13 +91,7 @@ struct Running {
 
 impl Compete {
     /// From this bandwidth on, after a cut if it was a loss that told.
-    pub(super) fn begin(
-        core: &mut Core,
-        view: &View,
-        bandwidth: f64,
-        cut: bool,
-        why: &'static str,
-    ) -> Next {
+    pub(super) fn begin(core: &mut Core, view: &View, bandwidth: f64, cut: bool, why: Why) -> Next {
         let window = bandwidth * core.srtt;
         let after = if cut {
             window * (1.0 - CUT / flows(core))
@@ -159,10 +153,7 @@ impl Compete {
             core.bandwidth = shown;
             core.rate = 0.9 * shown;
             core.calendar.no_queue_dip_for(view.now, 10.0 * core.period);
-            return Some(Next::track(
-                view.now,
-                "nobody took what was left free: alone",
-            ));
+            return Some(Next::track(view.now, Why::LookedAlone));
         }
         self.maybe_listen(core, view);
         None
@@ -322,7 +313,7 @@ impl Compete {
         }
         (view.now > listening.until).then(|| {
             core.bandwidth = core.rate;
-            Next::track(view.now, "nobody fills the buffer any more")
+            Next::track(view.now, Why::NobodyFills)
         })
     }
 }

@@ -1,6 +1,6 @@
 use haul_wire::PacketNo;
 
-use crate::Time;
+use crate::{Mode, Time, Why};
 
 use super::{
     Next, Phase,
@@ -204,7 +204,11 @@ impl Calendar {
         if count > 0 && apart < OVERFLOWS_APART.0 * period {
             return false;
         }
-        let count = if apart < OVERFLOWS_APART.1 { count + 1 } else { 1 };
+        let count = if apart < OVERFLOWS_APART.1 {
+            count + 1
+        } else {
+            1
+        };
         self.overflows = (count, now);
         count >= OVERFLOWS
     }
@@ -225,8 +229,8 @@ impl Calendar {
 
 /// How to go on from `core.bandwidth`.
 enum Verdict {
-    Track(&'static str),
-    Compete { cut: bool, why: &'static str },
+    Track(Why),
+    Compete { cut: bool, why: Why },
 }
 
 /// The deciding experiment: sends a fifth slower for a moment and looks whether delivery, loss and
@@ -272,18 +276,18 @@ impl Dip {
         Next {
             phase: Phase::Dip(dip),
             why: match reason {
-                Reason::Loss { .. } => "more loss than the floor",
-                Reason::Queue { .. } => "the queue does not yield",
-                Reason::Audit => "auditing the loss floor",
+                Reason::Loss { .. } => Why::ExcessLoss,
+                Reason::Queue { .. } => Why::QueueStays,
+                Reason::Audit => Why::AuditBegins,
             },
         }
     }
 
-    pub(super) fn name(&self) -> &'static str {
+    pub(super) fn mode(&self) -> Mode {
         match self.reason {
-            Reason::Loss { .. } => "dip-loss",
-            Reason::Queue { .. } => "dip-queue",
-            Reason::Audit => "dip-audit",
+            Reason::Loss { .. } => Mode::DipLoss,
+            Reason::Queue { .. } => Mode::DipQueue,
+            Reason::Audit => Mode::DipAudit,
         }
     }
 
@@ -308,7 +312,7 @@ impl Dip {
 
     fn abandon(&self, core: &mut Core, view: &View) -> Next {
         self.restore(core, view, 0.0);
-        Next::track(view.now, "experiment without a result")
+        Next::track(view.now, Why::NoResult)
     }
 
     fn judge(&self, core: &mut Core, view: &View, end: PacketNo) -> Next {
@@ -335,14 +339,14 @@ impl Dip {
                 let excess = self.control.loss - core.floor.get();
                 if control.loss < core.floor.get() + TRANSIENT * excess {
                     self.restore(core, view, 1.0);
-                    Verdict::Track("the loss went by itself")
+                    Verdict::Track(Why::LossWent)
                 } else {
                     self.judge_loss(core, view, Evidence { control, dip }, growing)
                 }
             }
             Reason::Queue { .. } => {
                 self.restore(core, view, 1.0);
-                Verdict::Track("the queue went by itself")
+                Verdict::Track(Why::QueueWent)
             }
         };
         match verdict {
@@ -386,7 +390,7 @@ impl Dip {
                 core.calendar.audit_in(view.now, soon);
             }
             self.restore(core, view, 1.0);
-            return Verdict::Track("random loss: it did not follow the rate");
+            return Verdict::Track(Why::RandomLoss);
         }
         // The more packets the better: all of them met a full path.
         let seen = dip.delivered.max(control.and(&self.control).delivered);
@@ -399,19 +403,19 @@ impl Dip {
             core.shorten_target(self.queue);
             core.settle(0.97 * found.max(0.97 * self.bandwidth), view);
             core.growth.hold(view.now, 2.0 * core.period);
-            return Verdict::Track("overload: the buffer is shorter than the queue target");
+            return Verdict::Track(Why::BufferShort);
         }
         let ceiling = core.growth.found_ceiling(view.now, found, core.period);
         core.settle(0.99 * ceiling, view);
         self.yield_more(core, view);
         if !growing && core.calendar.overloaded_by_others(view.now, core.period) && core.competes {
-            let why = "overload again and again without growing: others fill the buffer";
+            let why = Why::OverloadByOthers;
             return Verdict::Compete { cut: true, why };
         }
-        Verdict::Track("overload: loss fell or delivery did not")
+        Verdict::Track(Why::Overload)
     }
 
-    fn judge_audit(&self, core: &mut Core, view: &View, evidence: Evidence) -> &'static str {
+    fn judge_audit(&self, core: &mut Core, view: &View, evidence: Evidence) -> Why {
         let floor = core.floor.get();
         let Evidence { control, dip } = evidence;
         let margin = (3.0 * dip.deviation(floor)).max(LOSS_MARGIN);
@@ -419,7 +423,7 @@ impl Dip {
         let overload = evidence.is_overload(0.0) && evidence.is_significant();
         if !(fell || overload) {
             self.restore(core, view, 1.0);
-            return "audit: the floor stands";
+            return Why::FloorStands;
         }
         core.floor.prove(dip.loss.min(floor), 1.0, dip.packets);
         let seen = dip.delivered.max(control.delivered);
@@ -428,7 +432,7 @@ impl Dip {
         core.growth.hold(view.now, 3.0 * core.period);
         // A deep overload shows only a fifth of itself at a time.
         core.calendar.audit_in(view.now, 4.0 * core.period);
-        "audit: the floor was too high"
+        Why::FloorTooHigh
     }
 
     fn judge_queue(&self, core: &mut Core, view: &View, dip: &Measure, before: f64) -> Verdict {
@@ -441,7 +445,7 @@ impl Dip {
             core.bandwidth = dip.bandwidth(floor);
             core.rate = 0.85 * core.bandwidth;
             core.calendar.no_queue_dip_for(view.now, 10.0 * core.period);
-            return Verdict::Track("alone: delivery did not follow, the path has become slower");
+            return Verdict::Track(Why::PathSlower);
         }
         if core.delay.is_noisy()
             && view.queue > 0.8 * self.queue
@@ -454,7 +458,7 @@ impl Dip {
                 core.delay.rebase(view.now);
             }
             core.settle(core.bandwidth.max(before), view);
-            return Verdict::Track("noise: the delay jumps about and did not follow the rate");
+            return Verdict::Track(Why::Noise);
         }
         let still = (0.04 * self.queue).max(0.0003).max(core.delay.roughness());
         if moved < still && no_loss && core.calendar.company.score < FILLER {
@@ -463,7 +467,7 @@ impl Dip {
             core.bandwidth = core.bandwidth.max(before);
             core.rate = core.bandwidth;
             core.growth.hold(view.now, 2.0 * core.period);
-            return Verdict::Track("route change: delay did not follow the rate");
+            return Verdict::Track(Why::RouteChange);
         }
         self.restore(core, view, 0.0);
         let went = view.queue < 0.7 * self.queue || view.queue < 1.2 * view.target;
@@ -479,13 +483,13 @@ impl Dip {
         }
         if core.calendar.company.score < CERTAIN {
             return Verdict::Track(if went {
-                "peers that yield: the queue went"
+                Why::PeersYield
             } else {
                 // A newcomer's start-up looks the same, but only once.
-                "the queue stayed: a newcomer, or a buffer filler"
+                Why::QueueStayed
             });
         }
-        let why = "a buffer filler: the queue stayed again";
+        let why = Why::BufferFiller;
         let held = std::mem::take(&mut core.calendar.company).held;
         let before = before.max(0.5 * held);
         if core.competes {

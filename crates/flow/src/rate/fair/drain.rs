@@ -1,6 +1,6 @@
 use haul_wire::PacketNo;
 
-use crate::Time;
+use crate::{Time, Why};
 
 use super::{
     Next,
@@ -71,7 +71,7 @@ impl Drain {
         core.rate = core.bandwidth;
         core.growth.hold(view.now, 1.5 * core.period);
         core.calendar.audit_in(view.now, periods * core.period);
-        Some(Next::track(view.now, "drained"))
+        Some(Next::track(view.now, Why::Drained))
     }
 
     /// Whether the floor is certain now.

@@ -1,4 +1,4 @@
-use crate::Time;
+use crate::{Time, Why};
 
 use super::{
     Next, duration,
@@ -50,12 +50,9 @@ impl ProbeBase {
         core.rate = core.bandwidth;
         core.growth.hold(view.now, core.period);
         if emptied {
-            return Some(Next::track(view.now, "base delay probed"));
+            return Some(Next::track(view.now, Why::BaseProbed));
         }
         core.delay.learn_noise(0.5);
-        Some(Next::track(
-            view.now,
-            "base delay probed: the queue is not only mine",
-        ))
+        Some(Next::track(view.now, Why::BaseProbedShared))
     }
 }

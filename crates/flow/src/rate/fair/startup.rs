@@ -1,3 +1,5 @@
+use crate::Why;
+
 use super::{
     Next, Phase,
     deliveries::Measure,
@@ -154,18 +156,15 @@ impl Startup {
         if self.ceiling_rounds >= CEILING_ROUNDS && !queued && self.plateau < 2 {
             core.bandwidth = core.ceiling();
             core.rate = core.ceiling();
-            return Some(Next::track(
-                view.now,
-                "start-up: reached the user's ceiling",
-            ));
+            return Some(Next::track(view.now, Why::StartupCeiling));
         }
         core.marks.answered(view.next_packet);
         let why = if marked {
-            "start-up: marks of congestion"
+            Why::StartupMarks
         } else if queued {
-            "start-up: queue"
+            Why::StartupQueue
         } else {
-            "start-up: delivery no longer grows"
+            Why::StartupPlateau
         };
         core.bandwidth = (measure.delivered / (1.0 - core.floor.get())).min(core.ceiling());
         let saturated = Saturated {
@@ -193,7 +192,7 @@ impl Startup {
             };
             return Some(Next {
                 phase: Phase::Drain(Drain::new(core, view, saturated)),
-                why: "start-up: the path carries less than it did",
+                why: Why::StartupLess,
             });
         }
         if measure.sent >= 0.9 * remembered {

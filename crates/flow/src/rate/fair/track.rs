@@ -1,4 +1,4 @@
-use crate::Time;
+use crate::{Time, Why};
 
 use super::{
     Next, Phase,
@@ -94,9 +94,9 @@ impl Track {
         (view.now > self.probe_at).then(|| Next {
             phase: Phase::ProbeBase(ProbeBase::new(core, view)),
             why: if self.probe_soon {
-                "the base delay fell"
+                Why::BaseFell
             } else {
-                "the queue never emptied"
+                Why::NeverEmpty
             },
         })
     }
@@ -123,7 +123,7 @@ impl Track {
             && core.calendar.overflowed_before(view.now, core.period)
         {
             let bandwidth = core.bandwidth;
-            let why = "a loss at the longest queue: others fill the buffer";
+            let why = Why::OverflowByOthers;
             return Some(Compete::begin(core, view, bandwidth, true, why));
         }
         let calm = view.queue < view.target;

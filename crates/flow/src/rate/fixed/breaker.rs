@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use haul_wire::PacketNo;
 
-use super::super::Sample;
+use super::super::{Mode, Sample, Why};
 use crate::{FlowError, Time};
 
 /// Shortest interval over which delivery is compared with sending (RFC 8084, section 3.1: neither
@@ -42,12 +42,6 @@ const PATIENCE_MIN: u32 = 4;
 const PATIENCE_MAX: u32 = 64;
 /// A breaker that closes begins at least at this part of the target.
 const REOPEN_PART: f64 = 1.0 / 16.0;
-
-/// Why the breaker changed its mind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Verdict {
-    pub(super) why: &'static str,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum State {
@@ -130,7 +124,7 @@ impl Breaker {
         self.starving_since = None;
     }
 
-    pub(super) fn on_sample(&mut self, sample: &Sample, target_bps: f64) -> Option<Verdict> {
+    pub(super) fn on_sample(&mut self, sample: &Sample, target_bps: f64) -> Option<Why> {
         if let State::Dip { from, .. } = self.state
             && sample.largest < from
         {
@@ -176,7 +170,7 @@ impl Breaker {
         now: &Sample,
         is_limited: bool,
         target_bps: f64,
-    ) -> Option<Verdict> {
+    ) -> Option<Why> {
         let share = self.delivered_share;
         let is_starving = self.is_starving(begin.now, now.now);
         match self.state {
@@ -189,7 +183,7 @@ impl Breaker {
                     since: now.now,
                     before_bps: self.delivered_bps,
                 };
-                verdict("breaker opens: hardly anything arrives")
+                Some(Why::BreakerOpens)
             }
             // Source or receiver set the pace: no experiment with the rate shows anything.
             _ if is_limited => None,
@@ -215,7 +209,7 @@ impl Breaker {
         now - since >= OPEN_AFTER
     }
 
-    fn count_bad(&mut self, bad: u32, rest: u32, now: &Sample) -> Option<Verdict> {
+    fn count_bad(&mut self, bad: u32, rest: u32, now: &Sample) -> Option<Why> {
         if bad < BAD_INTERVALS || rest > 0 {
             self.state = State::Closed { bad, good: 0, rest };
             return None;
@@ -225,10 +219,10 @@ impl Breaker {
             before_bps: self.delivered_bps,
         };
         self.begin = None;
-        verdict("much is lost: does delivery depend on the rate?")
+        Some(Why::BreakerAsks)
     }
 
-    fn count_good(&mut self, good: u32, rest: u32, target_bps: f64) -> Option<Verdict> {
+    fn count_good(&mut self, good: u32, rest: u32, target_bps: f64) -> Option<Why> {
         let share = self.delivered_share;
         let raising = &mut self.raising;
         raising.best_share = raising.best_share.max(share);
@@ -238,7 +232,7 @@ impl Breaker {
         if let (Some(before_bps), false) = (raising.before_bps.take(), is_good) {
             self.limit_bps = before_bps;
             raising.patience = (raising.patience * 2).min(PATIENCE_MAX);
-            return verdict("the path is still full");
+            return Some(Why::BreakerStillFull);
         }
         if self.limit_bps >= target_bps || good < raising.patience {
             return None;
@@ -252,34 +246,34 @@ impl Breaker {
         };
         // What is in flight was sent at the old rate.
         self.begin = None;
-        verdict("a little faster: does the path carry it?")
+        Some(Why::BreakerRaises)
     }
 
-    fn judge_dip(&mut self, before_bps: f64) -> Option<Verdict> {
+    fn judge_dip(&mut self, before_bps: f64) -> Option<Why> {
         if self.delivered_bps > before_bps * FLAT_SHARE {
             self.limit_bps = self.delivered_bps * HEADROOM;
             self.raising = Raising::default();
             self.state = CLOSED;
-            return verdict("delivery does not depend on the rate: the path is full");
+            return Some(Why::BreakerFull);
         }
         self.state = State::Closed {
             bad: 0,
             good: 0,
             rest: REST_INTERVALS,
         };
-        verdict("delivery depends on the rate: the loss is random")
+        Some(Why::BreakerRandom)
     }
 
-    fn recover(&mut self, since: Time, before_bps: f64, now: Time) -> Option<Verdict> {
+    fn recover(&mut self, since: Time, before_bps: f64, now: Time) -> Option<Why> {
         if self.delivered_share >= BAD_SHARE {
             self.limit_bps = before_bps * HEADROOM;
             self.raising = Raising::default();
             self.state = CLOSED;
-            return verdict("breaker closes: a trickle arrives");
+            return Some(Why::BreakerCloses);
         }
         if now - since >= FAIL_AFTER && !self.has_failed {
             self.has_failed = true;
-            return verdict("breaker open for too long");
+            return Some(Why::BreakerFails);
         }
         None
     }
@@ -305,11 +299,11 @@ impl Breaker {
         self.delivered_share
     }
 
-    pub(super) fn mode(&self) -> &'static str {
+    pub(super) fn mode(&self) -> Mode {
         match self.state {
-            State::Closed { .. } => "steady",
-            State::Dip { .. } => "dip",
-            State::Open { .. } => "breaker",
+            State::Closed { .. } => Mode::Steady,
+            State::Dip { .. } => Mode::Dip,
+            State::Open { .. } => Mode::Breaker,
         }
     }
 
@@ -318,8 +312,4 @@ impl Breaker {
             delivered_percent: (self.delivered_share * 100.0) as u8,
         })
     }
-}
-
-fn verdict(why: &'static str) -> Option<Verdict> {
-    Some(Verdict { why })
 }

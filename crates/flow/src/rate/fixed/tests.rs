@@ -70,7 +70,7 @@ impl Path {
         &self.fixed
     }
 
-    fn whys(&mut self) -> Vec<&'static str> {
+    fn whys(&mut self) -> Vec<Why> {
         std::iter::from_fn(|| self.fixed.poll_trace().map(|line| line.why)).collect()
     }
 }
@@ -117,7 +117,7 @@ fn random_loss_is_told_from_overload_by_experiment() {
     assert_eq!(fixed.rate_bps(), TARGET_BPS);
     let whys = path.whys();
     assert_eq!(whys.len(), 2, "{whys:?}");
-    assert!(whys[1].contains("random"));
+    assert_eq!(whys[1], Why::BreakerRandom);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_dead_path_opens_the_breaker_and_ends_the_session() {
     let mut path = Path::new(TARGET_BPS / 2.0);
     let fixed = path.run(9, f64::MAX, 0.9);
     assert!(fixed.rate_bps() < 1e5, "even below the user's minimum");
-    assert_eq!((fixed.mode(), fixed.failure()), ("breaker", None));
+    assert_eq!((fixed.mode(), fixed.failure()), (Mode::Breaker, None));
     let fixed = path.run(60, f64::MAX, 0.9);
     let failure = fixed.failure();
     let Some(FlowError::CircuitBreaker { delivered_percent }) = failure else {
@@ -139,7 +139,7 @@ fn a_path_that_comes_back_closes_the_breaker() {
     let mut path = Path::new(0.0);
     path.run(9, f64::MAX, 0.9);
     let fixed = path.run(5, f64::MAX, 0.0);
-    assert_eq!((fixed.mode(), fixed.failure()), ("steady", None));
+    assert_eq!((fixed.mode(), fixed.failure()), (Mode::Steady, None));
     assert!(fixed.rate_bps() > 0.05 * TARGET_BPS);
     assert_eq!(path.run(300, f64::MAX, 0.0).rate_bps(), TARGET_BPS);
 }
@@ -203,5 +203,5 @@ fn loss_is_not_judged_while_something_else_limits_sending() {
 fn a_dead_path_is_left_alone_whatever_limits_sending() {
     let mut path = Path::new(0.0);
     path.sample.app_limited = true;
-    assert_eq!(path.run(10, f64::MAX, 0.9).mode(), "breaker");
+    assert_eq!(path.run(10, f64::MAX, 0.9).mode(), Mode::Breaker);
 }
