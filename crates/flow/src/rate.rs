@@ -149,8 +149,8 @@ pub trait RatePolicy: Send + fmt::Debug {
     /// Takes in one report that brought something new.
     fn on_sample(&mut self, sample: &Sample);
 
-    /// No report came for 2·srtt + 4·interval although data is in flight; again after each further
-    /// srtt. Should halve the rate each time.
+    /// No report came for 2·srtt + 4·interval, or six times as long as reports usually are apart,
+    /// although data is in flight; again after each further srtt. Should halve the rate each time.
     fn on_silence(&mut self, now: Time);
 
     /// Pacing rate now: bits per second of UDP payload, finite, above 0.

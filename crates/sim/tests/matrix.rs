@@ -4,11 +4,11 @@
 
 use haul_sim::matrix::{self, Selection};
 
-fn assert_rows_pass(rows: &[&str]) {
+fn assert_rows_pass(rows: &[&str], seeds: u64) {
     let selection = Selection {
         rows: rows.iter().map(|row| (*row).to_owned()).collect(),
         quick: true,
-        seeds: Selection::seeds(1),
+        seeds: Selection::seeds(seeds),
     };
     let cells = matrix::run(&selection);
     assert!(!cells.is_empty());
@@ -21,25 +21,26 @@ fn assert_rows_pass(rows: &[&str]) {
 /// Models that do not behave as what they model would prove nothing.
 #[test]
 fn competitors_behave_as_what_they_model() {
-    assert_rows_pass(&["K"]);
+    assert_rows_pass(&["K"], 1);
 }
 
 #[test]
 fn fair_fills_its_own_path() {
-    assert_rows_pass(&["A", "B1", "B3", "C1", "C2", "C3"]);
+    assert_rows_pass(&["A", "B", "C1", "C2", "C3", "D"], 1);
 }
 
 #[test]
 fn haul_shares_with_haul() {
-    assert_rows_pass(&["E1", "E2", "E4"]);
+    // Single runs of several flows are chaotic: the median of five is not.
+    assert_rows_pass(&["E"], 5);
 }
 
 #[test]
 fn low_yields_and_nobody_starves() {
-    assert_rows_pass(&["F4", "F5"]);
+    assert_rows_pass(&["F4", "F5"], 1);
 }
 
 #[test]
 fn transfers_end_and_repeat_only_what_was_lost() {
-    assert_rows_pass(&["G2", "G3", "G4"]);
+    assert_rows_pass(&["G2", "G3", "G4"], 1);
 }

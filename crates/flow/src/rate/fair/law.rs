@@ -268,7 +268,7 @@ impl Core {
         }
     }
 
-    /// Time in which the law corrects a wrong queue, seconds: 2.5 periods keep the phase margin
+    /// Time in which the law corrects a wrong queue, seconds: 2.2 periods keep the phase margin
     /// with one period of dead time.
     pub(super) fn correction_time(&self) -> f64 {
         (2.2 * self.period).max(0.02)

@@ -127,7 +127,7 @@ fn noisy(
     disturb: impl Fn(&mut Setup) + Send + Sync + 'static,
 ) -> Case {
     let (rate, rtt) = (100.0 * MEGA, ms(100));
-    case(scenario, false, claims, move |seed| {
+    case(scenario, true, claims, move |seed| {
         let mut setup = Setup::path(rate, rtt, 0.5, loss);
         disturb(&mut setup);
         let setup = setup.with(haul(Policy::Fair), 0.0, rtt).lasting(40.0);
