@@ -8,6 +8,7 @@ mod amount;
 mod contender;
 mod crypto;
 mod disk;
+mod errand;
 mod lab;
 mod ladder;
 mod limits;

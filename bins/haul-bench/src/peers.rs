@@ -11,12 +11,11 @@ use anyhow::{Context, bail};
 use haul_wan::{Counters, inside_user_namespace};
 
 use crate::{
-    amount::{Size, Span},
+    amount::Span,
+    errand::{Errand, Way},
     lab::{self, Lab},
     ladder::{self, Place},
-    link::LinkArgs,
     report::{Bound, Report, Run},
-    wan::{Way, ten_seconds},
 };
 
 /// How often a racer is looked at.
@@ -26,22 +25,8 @@ const GLANCE: Duration = Duration::from_millis(5);
 #[derive(Debug, clap::Args)]
 #[command(after_help = ladder::described())]
 pub(crate) struct Args {
-    /// Named links, instead of one made of the options
-    #[arg(value_name = "LINK")]
-    names: Vec<String>,
     #[command(flatten)]
-    link: LinkArgs,
-    /// Bytes to move [default: what the link carries in ten seconds]
-    #[arg(long, value_name = "SIZE")]
-    size: Option<Size>,
-    /// Which way
-    #[arg(
-        long,
-        default_value = "up",
-        value_delimiter = ',',
-        value_name = "WAY,…"
-    )]
-    way: Vec<Way>,
+    errand: Errand,
     /// Give up on a racer after this
     #[arg(long, default_value = "60s", value_name = "TIME")]
     limit: Span,
@@ -195,22 +180,15 @@ impl Finish {
 pub(crate) fn run(args: &Args) -> anyhow::Result<Report> {
     inside_user_namespace()?;
     let mut report = Report::new("haul beside other movers");
-    let places = if args.names.is_empty() {
-        args.link.grid()
-    } else {
-        ladder::named(&args.names, args.link.seed)?
-    };
     let racers: Vec<&Racer> = RACERS
         .iter()
         .filter(|racer| args.only.is_empty() || args.only.iter().any(|n| n == racer.name))
         .filter(|racer| is_installed(racer.program))
         .collect();
-    for place in &places {
-        for way in &args.way {
-            match race(place, *way, &racers, args) {
-                Ok(runs) => report.runs.extend(runs),
-                Err(error) => report.runs.push(place.run(way.name()).failed(&error)),
-            }
+    for (place, way) in args.errand.legs()? {
+        match race(&place, way, &racers, args) {
+            Ok(runs) => report.runs.extend(runs),
+            Err(error) => report.runs.push(place.run(way.name()).failed(&error)),
         }
     }
     report.notes.push(String::from(
@@ -231,9 +209,7 @@ fn is_installed(program: &str) -> bool {
 /// haul, then a racer, and so on: what changes on the machine meets both alike.
 fn race(place: &Place, way: Way, racers: &[&Racer], args: &Args) -> anyhow::Result<Vec<Run>> {
     let lab = Lab::start(&place.link)?;
-    let size = args
-        .size
-        .map_or_else(|| ten_seconds(way.of(&place.link)), |size| size.0);
+    let size = args.errand.bytes(&place.link, way);
     let file = lab.folder().join("file");
     lab::make_file(&file, size)?;
     let mut runs = Vec::new();

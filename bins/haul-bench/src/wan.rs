@@ -3,10 +3,11 @@
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
-use haul_wan::{Direction, Link, Proof, inside_user_namespace};
+use haul_wan::{Direction, Proof, inside_user_namespace};
 
 use crate::{
-    amount::{Rate, Size, Span},
+    amount::{Rate, Span},
+    errand::{Errand, Way},
     lab::{self, Lab},
     ladder::{self, Place},
     link::LinkArgs,
@@ -19,52 +20,12 @@ fn queue_target(rate_bps: f64) -> f64 {
     0.004 * (100e6 / rate_bps).sqrt()
 }
 
-/// Which way the data goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Way {
-    /// Upload
-    Up,
-    /// Download
-    Down,
-}
-
-impl Way {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Up => "up",
-            Self::Down => "down",
-        }
-    }
-
-    /// The direction of a link that the data takes.
-    pub(crate) fn of(self, link: &Link) -> &Direction {
-        match self {
-            Self::Up => &link.out,
-            Self::Down => &link.back,
-        }
-    }
-}
-
 /// `haul-bench wan`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = ladder::described())]
 pub(crate) struct Args {
-    /// Named links, instead of one made of the options
-    #[arg(value_name = "LINK")]
-    names: Vec<String>,
     #[command(flatten)]
-    link: LinkArgs,
-    /// Bytes to move [default: what the link carries in ten seconds]
-    #[arg(long, value_name = "SIZE")]
-    size: Option<Size>,
-    /// Which way
-    #[arg(
-        long,
-        default_value = "up",
-        value_delimiter = ',',
-        value_name = "WAY,…"
-    )]
-    way: Vec<Way>,
+    errand: Errand,
     /// Runs of each link
     #[arg(long, default_value_t = 1, value_name = "N")]
     runs: u32,
@@ -82,21 +43,14 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<Report> {
     inside_user_namespace()?;
     let mut report = Report::new("haul over an emulated wide-area network");
-    let places = if args.names.is_empty() {
-        args.link.grid()
-    } else {
-        ladder::named(&args.names, args.link.seed)?
-    };
-    for place in &places {
-        for way in &args.way {
-            for number in 1..=args.runs {
-                let row = place.run(format!("{} {number}", way.name()));
-                eprintln!("{}, {}", place.name, row.name);
-                report.runs.push(match once(place, *way, number, args) {
-                    Ok(observed) => fill(row, &observed, way.of(&place.link), args),
-                    Err(error) => row.failed(&error),
-                });
-            }
+    for (place, way) in args.errand.legs()? {
+        for number in 1..=args.runs {
+            let row = place.run(format!("{} {number}", way.name()));
+            eprintln!("{}, {}", place.name, row.name);
+            report.runs.push(match once(&place, way, number, args) {
+                Ok(observed) => fill(row, &observed, way.of(&place.link), args),
+                Err(error) => row.failed(&error),
+            });
         }
     }
     report.notes.push(String::from(
@@ -115,23 +69,15 @@ fn once(place: &Place, way: Way, number: u32, args: &Args) -> anyhow::Result<Obs
         is_download: way == Way::Down,
         options: args.options.clone(),
     };
-    let size = args
-        .size
-        .map_or_else(|| ten_seconds(way.of(&link)), |size| size.0);
-    lab::make_file(&transfer.file, size)?;
+    lab::make_file(&transfer.file, args.errand.bytes(&link, way))?;
     if args.warm {
         run::haul(&lab, &transfer)?;
     }
     let ssh = run::ssh(&lab)?;
-    lab.change(args.link.changes(), &link);
+    lab.change(args.errand.link.changes(), &link);
     let mut observed = run::haul(&lab, &transfer)?;
     observed.ssh = ssh;
     Ok(observed)
-}
-
-/// What a link carries in ten seconds, bytes.
-pub(crate) fn ten_seconds(direction: &Direction) -> u64 {
-    direction.rate_bps.unwrap_or(1_000_000_000) / 8 * 10
 }
 
 fn fill(mut row: Run, observed: &Observed, direction: &Direction, args: &Args) -> Run {
