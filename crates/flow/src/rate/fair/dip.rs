@@ -32,6 +32,10 @@ const OVERFLOWS_APART: (f64, f64) = (4.0, 40.0);
 const FILLER: f64 = 1.0;
 /// one that went, and came back, may be peers that yield, a few times.
 const PEERS: f64 = 0.2;
+/// A queue so many times the target is longer than flows that yield leave it for long,
+const DEEP: f64 = 3.0;
+/// and says more.
+const DEEP_FILLER: f64 = 1.5;
 /// A queue that grew this much within the experiment is a newcomer's start-up.
 const STARTED: f64 = 1.5;
 /// From here on it is a flow that fills buffers.
@@ -473,14 +477,15 @@ impl Dip {
         let went = view.queue < 0.7 * self.queue || view.queue < 1.2 * view.target;
         // Those who fill a buffer do it slowly, but for their own start-up.
         let started = view.queue > STARTED * self.queue;
-        let weight = if went || started { PEERS } else { FILLER };
-        let company = &mut core.calendar.company;
-        company.suspect(view.now, weight, before);
-        if went {
-            core.calendar.no_queue_dip_for(view.now, 6.0 * core.period);
-        } else {
-            core.calendar.no_queue_dip_for(view.now, 20.0 * core.period);
-        }
+        let deep = view.queue.min(self.queue) > DEEP * view.target;
+        let (weight, pause) = match (went, started, deep) {
+            (true, ..) => (PEERS, 6.0),
+            (_, true, _) => (PEERS, 20.0),
+            (.., true) => (DEEP_FILLER, 8.0),
+            _ => (FILLER, 20.0),
+        };
+        core.calendar.company.suspect(view.now, weight, before);
+        core.calendar.no_queue_dip_for(view.now, pause * core.period);
         if core.calendar.company.score < CERTAIN {
             return Verdict::Track(if went {
                 Why::PeersYield
