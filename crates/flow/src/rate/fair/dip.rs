@@ -485,7 +485,8 @@ impl Dip {
             _ => (FILLER, 20.0),
         };
         core.calendar.company.suspect(view.now, weight, before);
-        core.calendar.no_queue_dip_for(view.now, pause * core.period);
+        core.calendar
+            .no_queue_dip_for(view.now, pause * core.period);
         if core.calendar.company.score < CERTAIN {
             return Verdict::Track(if went {
                 Why::PeersYield
