@@ -1,6 +1,6 @@
 //! What a policy did and why, for tests and for people.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use crate::Time;
 
@@ -72,12 +72,6 @@ impl Mode {
             Self::Breaker => "breaker",
             Self::Silence => "silence",
         }
-    }
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 
@@ -225,11 +219,5 @@ impl Why {
             Self::BreakerCloses => "breaker closes: a trickle arrives",
             Self::BreakerFails => "breaker open for too long",
         }
-    }
-}
-
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text())
     }
 }

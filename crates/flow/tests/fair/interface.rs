@@ -113,7 +113,7 @@ fn trace_tells_each_decision_and_is_bounded() {
         Why::AuditBegins,
         Why::FloorStands,
     ] {
-        assert!(trace.iter().any(|decision| decision.why == why), "{why}");
+        assert!(trace.iter().any(|decision| decision.why == why), "{why:?}");
     }
     assert!(trace.iter().is_sorted_by_key(|decision| decision.at));
 

@@ -52,9 +52,9 @@ impl Growth {
         }
     }
 
-    /// The capacity that was found last, bits per second; 0 where none was.
-    pub(super) fn ceiling(&self) -> f64 {
-        self.ceiling.unwrap_or(0.0)
+    /// The capacity that was found last, bits per second.
+    pub(super) fn ceiling(&self) -> Option<f64> {
+        self.ceiling
     }
 
     /// The rate was above the bandwidth at this time.
