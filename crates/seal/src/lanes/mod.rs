@@ -15,8 +15,7 @@
 
 mod cmac;
 mod portable;
-#[cfg(target_arch = "x86_64")]
-mod vaes512;
+mod vector;
 
 use std::sync::OnceLock;
 
@@ -63,35 +62,35 @@ pub(crate) fn cfb<C: Aes + 'static, const K: usize>(
     keys: &CfbKeys<K>,
     backend: Backend,
 ) -> Box<dyn PacketCrypto> {
-    let wide = match backend {
-        Backend::Vaes512 if has_vaes512() => on_vaes512::<C, K>(keys),
-        _ => None,
-    };
-    wide.unwrap_or_else(|| Box::new(Portable::<C>::cfb(keys)))
+    let vector = is_usable(backend).then(|| vector::cfb::<C, K>(keys, backend));
+    vector
+        .flatten()
+        .unwrap_or_else(|| Box::new(Portable::<C>::cfb(keys)))
 }
 
-/// Whether this machine has 512-bit VAES that gives the right results: tried once before use.
-pub(crate) fn has_vaes512() -> bool {
-    static USABLE: OnceLock<bool> = OnceLock::new();
-    *USABLE.get_or_init(|| {
+/// Authentication without encryption, likewise.
+pub(crate) fn mac_only(key: &[u8; 16], backend: Backend) -> Box<dyn PacketCrypto> {
+    let vector = is_usable(backend).then(|| vector::mac_only::<Aes128>(key, backend));
+    vector
+        .flatten()
+        .unwrap_or_else(|| Box::new(Portable::<Aes128>::mac_only(key)))
+}
+
+/// Whether this machine can run a back end and it gives the right results: tried once before use.
+pub(crate) fn is_usable(backend: Backend) -> bool {
+    static USABLE: [OnceLock<bool>; Backend::ALL.len()] =
+        [const { OnceLock::new() }; Backend::ALL.len()];
+    *USABLE[backend as usize].get_or_init(|| {
         let keys = CfbKeys {
             enc: Zeroizing::new([1; 16]),
             mac: Zeroizing::new([2; 16]),
             iv: Zeroizing::new([3; 16]),
         };
         let reference = Portable::<Aes128>::cfb(&keys);
-        on_vaes512::<Aes128, 16>(&keys).is_some_and(|wide| agree(&*wide, &reference))
+        backend == Backend::Portable
+            || vector::cfb::<Aes128, 16>(&keys, backend)
+                .is_some_and(|vector| agree(&*vector, &reference))
     })
-}
-
-#[cfg(target_arch = "x86_64")]
-fn on_vaes512<C: Aes, const K: usize>(keys: &CfbKeys<K>) -> Option<Box<dyn PacketCrypto>> {
-    vaes512::cfb::<C, K>(keys)
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn on_vaes512<C: Aes, const K: usize>(_: &CfbKeys<K>) -> Option<Box<dyn PacketCrypto>> {
-    None
 }
 
 /// Whether both seal the same packets alike, and each opens what the other sealed.
@@ -114,11 +113,6 @@ fn agree(one: &dyn PacketCrypto, other: &dyn PacketCrypto) -> bool {
 
 fn refs(segments: &mut [Vec<u8>]) -> Vec<&mut [u8]> {
     segments.iter_mut().map(Vec::as_mut_slice).collect()
-}
-
-/// Authentication without encryption.
-pub(crate) fn mac_only(key: &[u8; 16]) -> Box<dyn PacketCrypto> {
-    Box::new(Portable::<Aes128>::mac_only(key))
 }
 
 /// XORs as many bytes as both have.

@@ -44,26 +44,53 @@ impl Verdict {
     }
 }
 
-/// What does the cipher work of the AES-CFB suites. Asking for one that the machine lacks gives
-/// [`Self::Portable`].
+/// What does the cipher work of the AES-CFB suites and of the one that only authenticates. Asking
+/// for one that the machine lacks gives [`Self::Portable`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
     /// Eight packets in 512-bit registers: x86-64 with AVX-512 and VAES.
     Vaes512,
+    /// Eight packets in 256-bit registers: x86-64 with AVX2 and VAES.
+    Vaes256,
+    /// Four packets in 128-bit registers: x86-64 with AES-NI.
+    AesNi,
+    /// Four packets in 128-bit registers: aarch64 with the cryptography extension.
+    Armv8,
     /// Lanes over the `aes` crate's parallel blocks: every machine.
     Portable,
 }
 
 impl Backend {
+    /// All that there are, the fastest first.
+    pub const ALL: [Self; 5] = [
+        Self::Vaes512,
+        Self::Vaes256,
+        Self::AesNi,
+        Self::Armv8,
+        Self::Portable,
+    ];
+
     /// All that this machine can run, the fastest first.
     pub fn available() -> impl Iterator<Item = Self> {
-        let vaes512 = lanes::has_vaes512().then_some(Self::Vaes512);
-        vaes512.into_iter().chain([Self::Portable])
+        Self::ALL
+            .into_iter()
+            .filter(|backend| lanes::is_usable(*backend))
     }
 
     /// The fastest that this machine can run.
     pub fn best() -> Self {
         Self::available().next().unwrap_or(Self::Portable)
+    }
+
+    /// What it is called in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Vaes512 => "VAES-512",
+            Self::Vaes256 => "VAES-256",
+            Self::AesNi => "AES-NI",
+            Self::Armv8 => "ARMv8",
+            Self::Portable => "portable",
+        }
     }
 }
 
@@ -76,7 +103,7 @@ pub(crate) fn packet_crypto(
     match suite {
         SuiteId::Aes128Cfb => lanes::cfb::<Aes128, 16>(&CfbKeys::derive(suite, secret), backend),
         SuiteId::Aes256Cfb => lanes::cfb::<Aes256, 32>(&CfbKeys::derive(suite, secret), backend),
-        SuiteId::NoneCmac => lanes::mac_only(&secret.key(b"mac", suite)),
+        SuiteId::NoneCmac => lanes::mac_only(&secret.key(b"mac", suite), backend),
         SuiteId::Aes128Gcm => {
             Aead::<Aes128Gcm>::boxed(&*secret.key::<16>(b"enc", suite), suite, secret)
         }
