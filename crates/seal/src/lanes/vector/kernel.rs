@@ -9,6 +9,10 @@
     clippy::inline_always,
     reason = "inlining decides for which processor this is compiled"
 )]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "one index walks several registers"
+)]
 
 use haul_wire::{HEADER_LEN, TAG_LEN};
 
