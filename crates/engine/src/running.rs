@@ -93,7 +93,6 @@ pub fn send(setup: SendSetup) -> Result<Running, EngineError> {
     let board = Board::new(vec![Arc::clone(&read), Arc::clone(&seal), Arc::clone(&tx)]);
     let (plan_out, plan_in) = bounded(SEND_BUFFERS);
     let (filled_out, filled_in) = bounded(SEND_BUFFERS);
-    let (sealed_out, sealed_in) = bounded(SEND_BUFFERS);
     let pool = Pool::new(SEND_BUFFERS);
 
     let (sealer, path, opener) = (
@@ -119,18 +118,27 @@ pub fn send(setup: SendSetup) -> Result<Running, EngineError> {
             segment_len,
         )
     })?;
-    for _ in 0..workers() {
-        let (sealer, seal) = (Arc::clone(&sealer), Arc::clone(&seal));
-        let (filled_in, sealed_out) = (filled_in.clone(), sealed_out.clone());
-        line.spawn(Stage::Seal, move || {
-            stage::seal::run(&sealer, &filled_in, &sealed_out, &seal)
+    let sending = {
+        let (path, inbox) = (Arc::clone(&path), line.inbox.clone());
+        move || stage::tx::Tx::new(path, clock, inbox, &tx)
+    };
+    if workers() == 0 {
+        let sealer = Arc::clone(&sealer);
+        line.spawn(Stage::Tx, move || {
+            let mut tx = sending();
+            stage::seal::run(&sealer, &filled_in, |sealed| tx.send(sealed), &seal)
         })?;
+    } else {
+        let (sealed_out, sealed_in) = bounded(SEND_BUFFERS);
+        for _ in 0..workers() {
+            let (sealer, seal) = (Arc::clone(&sealer), Arc::clone(&seal));
+            let (filled_in, sealed_out) = (filled_in.clone(), sealed_out.clone());
+            line.spawn(Stage::Seal, move || {
+                stage::seal::run(&sealer, &filled_in, stage::queue(sealed_out), &seal)
+            })?;
+        }
+        line.spawn(Stage::Tx, move || sending().run(&sealed_in))?;
     }
-    drop((filled_in, sealed_out));
-    let (inbox, tx_path) = (line.inbox.clone(), Arc::clone(&path));
-    line.spawn(Stage::Tx, move || {
-        stage::tx::run(&tx_path, clock, &sealed_in, &inbox, &tx)
-    })?;
     let (inbox, sealer) = (line.inbox.clone(), sealer);
     line.spawn(Stage::Feedback, move || {
         stage::feedback::run(&path, &opener, &sealer, clock, &inbox, &halt)
@@ -159,37 +167,47 @@ pub fn receive(setup: ReceiveSetup) -> Result<Running, EngineError> {
     let mut line = Line::new(Arc::clone(&link.path));
     let [rx, open, write] = [Stage::Rx, Stage::Open, Stage::Write].map(StageCounters::new);
     let board = Board::new(vec![Arc::clone(&rx), Arc::clone(&open), Arc::clone(&write)]);
-    let (arrived_out, arrived_in) = bounded(RECEIVE_BUFFERS);
     let (opened_out, opened_in) = bounded(RECEIVE_BUFFERS);
     let pool = Pool::new(RECEIVE_BUFFERS);
 
-    let (path, opener, rx_pool, halt) = (
-        Arc::clone(&link.path),
-        Arc::clone(&link.opener),
-        pool.clone(),
-        Arc::clone(&line.halt),
-    );
-    line.spawn(Stage::Rx, move || {
-        stage::rx::run(&path, &rx_pool, clock, &arrived_out, &halt, &rx)
-    })?;
-    let newest = Arc::new(Newest::default());
-    for _ in 0..workers() {
-        let (opener, open, inbox) = (Arc::clone(&opener), Arc::clone(&open), line.inbox.clone());
-        let (arrived_in, opened_out) = (arrived_in.clone(), opened_out.clone());
-        let newest = Arc::clone(&newest);
-        line.spawn(Stage::Open, move || {
-            stage::open::run(
-                &opener,
+    let (path, rx_pool, halt) = (Arc::clone(&link.path), pool.clone(), Arc::clone(&line.halt));
+    let opening = {
+        let (opener, inbox) = (Arc::clone(&link.opener), line.inbox.clone());
+        let newest = Arc::new(Newest::default());
+        move || {
+            let (opener, inbox, cargo) = (Arc::clone(&opener), inbox.clone(), opened_out.clone());
+            stage::open::Open::new(opener, clock, cargo, inbox, Arc::clone(&newest), &open)
+        }
+    };
+    if workers() == 0 {
+        line.spawn(Stage::Rx, move || {
+            let mut opening = opening();
+            stage::rx::run(
+                &path,
+                &rx_pool,
                 clock,
-                &arrived_in,
-                &opened_out,
-                &inbox,
-                &newest,
-                &open,
+                |landed| opening.open(landed),
+                &halt,
+                &rx,
             )
         })?;
+    } else {
+        let (arrived_out, arrived_in) = bounded(RECEIVE_BUFFERS);
+        line.spawn(Stage::Rx, move || {
+            stage::rx::run(
+                &path,
+                &rx_pool,
+                clock,
+                stage::queue(arrived_out),
+                &halt,
+                &rx,
+            )
+        })?;
+        for _ in 0..workers() {
+            let (opening, arrived_in) = (opening.clone(), arrived_in.clone());
+            line.spawn(Stage::Open, move || opening().run(&arrived_in))?;
+        }
     }
-    drop((arrived_in, opened_out));
     let inbox = line.inbox.clone();
     line.spawn(Stage::Write, move || {
         stage::write::run(incoming, &opened_in, &inbox, &write)

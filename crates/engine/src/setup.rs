@@ -17,11 +17,12 @@ pub(crate) const CONTROL_BUFFERS: usize = 8;
 /// Facts and requests that may queue for a driver.
 pub(crate) const INBOX_DEPTH: usize = 1024;
 
-/// Workers for a stage without state. Half the cores, since the other half has I/O to do; more than
-/// four outrun any single socket.
+/// Threads of their own for a stage without state. Half the cores, since the other half has I/O to
+/// do; more than four outrun any single socket. None where a core is worth less than its cache: with
+/// two, what a batch costs to hand over is more than what is won by working side by side.
 pub(crate) fn workers() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    (cores / 2).clamp(1, 4)
+    if cores <= 2 { 0 } else { (cores / 2).min(4) }
 }
 
 /// Called by the driver's thread; must not block.

@@ -14,6 +14,7 @@ pub(crate) mod write;
 
 use std::time::Duration;
 
+use crossbeam_channel::Sender;
 use haul_batch::Batch;
 use haul_flow::{Plan, Time};
 use haul_seal::Sealed;
@@ -22,6 +23,16 @@ use haul_udp::{Ecn, Route};
 /// How long a stage waits before it looks whether it should end; waiting for datagrams is ended
 /// sooner by the socket.
 const PATIENCE: Duration = Duration::from_millis(250);
+
+/// Whether anybody is left to work for.
+pub(crate) type Onward = Result<bool, crate::EngineError>;
+
+/// Hands what a stage has done to the threads of the next one. The other way is to call the next
+/// stage on the same thread: that saves waking a thread and keeps a batch in one core's cache, and
+/// gives up a core.
+pub(crate) fn queue<T>(out: Sender<T>) -> impl FnMut(T) -> Onward {
+    move |item| Ok(out.send(item).is_ok())
+}
 
 /// A plan and its blocks.
 pub(crate) struct Filled {

@@ -9,8 +9,12 @@ use std::{
 
 use haul_flow::{ReceiverStats, SenderStats};
 use haul_seal::OpenCounters;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::Stage;
+
+/// Of so many turns one has its processor time looked at, and stands for the others.
+const CPU_TURNS: u64 = 16;
 
 /// Where one stage spent its time, summed over its threads. The stage that never waits binds.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +29,8 @@ pub struct StageTimes {
     pub waiting_for_input: Duration,
     /// Waiting for a free buffer or a place in the next queue (a later stage binds).
     pub waiting_for_output: Duration,
+    /// Processor time of the work, from a sample.
+    pub cpu: Duration,
 }
 
 /// A running line as of now.
@@ -58,6 +64,7 @@ pub(crate) struct StageCounters {
     busy_ns: AtomicU64,
     input_ns: AtomicU64,
     output_ns: AtomicU64,
+    cpu_ns: AtomicU64,
 }
 
 impl StageCounters {
@@ -68,6 +75,7 @@ impl StageCounters {
             busy_ns: AtomicU64::new(0),
             input_ns: AtomicU64::new(0),
             output_ns: AtomicU64::new(0),
+            cpu_ns: AtomicU64::new(0),
         })
     }
 
@@ -79,6 +87,7 @@ impl StageCounters {
             busy: duration(&self.busy_ns),
             waiting_for_input: duration(&self.input_ns),
             waiting_for_output: duration(&self.output_ns),
+            cpu: duration(&self.cpu_ns),
         }
     }
 }
@@ -88,6 +97,10 @@ impl StageCounters {
 pub(crate) struct Stopwatch {
     counters: Arc<StageCounters>,
     last: Instant,
+    /// Turns so far, of which some have their processor time looked at: looking is a system call.
+    turns: u32,
+    /// In such a turn: the thread's processor time as work began.
+    cpu: Option<Duration>,
 }
 
 impl Stopwatch {
@@ -95,12 +108,15 @@ impl Stopwatch {
         Self {
             counters: Arc::clone(counters),
             last: Instant::now(),
+            turns: 0,
+            cpu: None,
         }
     }
 
     pub(crate) fn was_waiting_for_input(&mut self) {
         let ns = self.lap();
         self.counters.input_ns.fetch_add(ns, Relaxed);
+        self.begins();
     }
 
     /// Books `waited` out of the time since the last call; the rest goes with the next one.
@@ -113,12 +129,26 @@ impl Stopwatch {
     pub(crate) fn was_waiting_for_output(&mut self) {
         let ns = self.lap();
         self.counters.output_ns.fetch_add(ns, Relaxed);
+        self.begins();
     }
 
     pub(crate) fn was_busy(&mut self, batches: u64) {
         let ns = self.lap();
         self.counters.busy_ns.fetch_add(ns, Relaxed);
         self.counters.batches.fetch_add(batches, Relaxed);
+        if let Some(before) = self.cpu.take() {
+            let ns = thread_time().saturating_sub(before).as_nanos();
+            let ns = u64::try_from(ns).unwrap_or(u64::MAX);
+            self.counters.cpu_ns.fetch_add(ns * CPU_TURNS, Relaxed);
+        }
+        self.turns = self.turns.wrapping_add(1);
+    }
+
+    /// Work begins: looks at the processor time if it is this turn's turn.
+    fn begins(&mut self) {
+        self.cpu = u64::from(self.turns)
+            .is_multiple_of(CPU_TURNS)
+            .then(thread_time);
     }
 
     fn lap(&mut self) -> u64 {
@@ -127,6 +157,13 @@ impl Stopwatch {
         self.last = now;
         u64::try_from(ns).unwrap_or(u64::MAX)
     }
+}
+
+/// Processor time of the thread that asks.
+fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// The latest snapshot: written by the driver now and then, read by anyone.

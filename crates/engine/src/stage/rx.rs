@@ -1,12 +1,11 @@
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use crossbeam_channel::Sender;
 use haul_batch::{Batch, CAPACITY, Pool};
 use haul_flow::Time;
 use haul_udp::{Arrival, RECEIVE_SLOTS, UdpPath};
 
-use super::{Landed, PATIENCE, strangers::Strangers};
+use super::{Landed, Onward, PATIENCE, strangers::Strangers};
 use crate::{
     EngineError,
     clock::Clock,
@@ -20,7 +19,7 @@ pub(crate) fn run(
     path: &UdpPath,
     pool: &Pool,
     clock: Clock,
-    landed: &Sender<Landed>,
+    mut onward: impl FnMut(Landed) -> Onward,
     halt: &Halt,
     counters: &Arc<StageCounters>,
 ) -> Result<(), EngineError> {
@@ -36,9 +35,9 @@ pub(crate) fn run(
         watch.was_waiting_for_output();
         let waited = path.recv(&mut slots, &mut arrivals, PATIENCE)?;
         watch.was_waiting_for_input_for(waited);
+        watch.was_busy(arrivals.len() as u64);
         let now = clock.now();
         let mut together: Option<Landed> = None;
-        let count = arrivals.len() as u64;
         for (batch, arrival) in slots.drain(..arrivals.len()).zip(&arrivals) {
             let stranger = Strangers::origin(path, arrival);
             if stranger.is_some() && !strangers.admit(batch.count(), now) {
@@ -53,16 +52,15 @@ pub(crate) fn run(
             let Some(ready) = gather(&mut together, landing) else {
                 continue;
             };
-            if landed.send(ready).is_err() {
+            if !onward(ready)? {
                 return Ok(());
             }
         }
         if let Some(last) = together
-            && landed.send(last).is_err()
+            && !onward(last)?
         {
             return Ok(());
         }
-        watch.was_busy(count);
     }
     Ok(())
 }

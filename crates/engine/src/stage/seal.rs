@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Receiver;
 use haul_seal::Sealer;
 use haul_wire::{Kind, Lane};
 
-use super::{Departure, Filled};
+use super::{Departure, Filled, Onward};
 use crate::{
     EngineError,
     stats::{StageCounters, Stopwatch},
@@ -14,7 +14,7 @@ use crate::{
 pub(crate) fn run(
     sealer: &Sealer,
     filled: &Receiver<Filled>,
-    departures: &Sender<Departure>,
+    mut onward: impl FnMut(Departure) -> Onward,
     counters: &Arc<StageCounters>,
 ) -> Result<(), EngineError> {
     let mut watch = Stopwatch::start(counters);
@@ -24,17 +24,14 @@ pub(crate) fn run(
         let sealed = sealer.seal_batch(Kind::Data, Lane::DATA, plan.run, batch)?;
         watch.was_busy(1);
         let (release_at, gap, ecn) = (plan.release_at, plan.gap, plan.ecn);
-        if departures
-            .send(Departure {
-                sealed,
-                first,
-                count,
-                release_at,
-                gap,
-                ecn,
-            })
-            .is_err()
-        {
+        if !onward(Departure {
+            sealed,
+            first,
+            count,
+            release_at,
+            gap,
+            ecn,
+        })? {
             return Ok(());
         }
         watch.was_waiting_for_output();

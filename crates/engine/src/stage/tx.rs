@@ -4,7 +4,7 @@ use crossbeam_channel::{Receiver, Sender};
 use haul_flow::Time;
 use haul_udp::{SendOutcome, UdpPath};
 
-use super::Departure;
+use super::{Departure, Onward};
 use crate::{
     EngineError,
     clock::Clock,
@@ -21,16 +21,42 @@ const GAP_MAX: Duration = Duration::from_millis(2);
 const SLEEP_MIN: Duration = Duration::from_micros(50);
 
 /// Sends each batch at its time, and tells the driver when.
-pub(crate) fn run(
-    path: &UdpPath,
+pub(crate) struct Tx {
+    path: Arc<UdpPath>,
     clock: Clock,
-    departures: &Receiver<Departure>,
-    inbox: &Sender<Fact>,
-    counters: &Arc<StageCounters>,
-) -> Result<(), EngineError> {
-    let mut watch = Stopwatch::start(counters);
-    let mut schedule = Schedule::default();
-    for departure in departures {
+    inbox: Sender<Fact>,
+    watch: Stopwatch,
+    schedule: Schedule,
+}
+
+impl Tx {
+    pub(crate) fn new(
+        path: Arc<UdpPath>,
+        clock: Clock,
+        inbox: Sender<Fact>,
+        counters: &Arc<StageCounters>,
+    ) -> Self {
+        Self {
+            path,
+            clock,
+            inbox,
+            watch: Stopwatch::start(counters),
+            schedule: Schedule::default(),
+        }
+    }
+
+    /// Sends what comes until nothing does.
+    pub(crate) fn run(mut self, departures: &Receiver<Departure>) -> Result<(), EngineError> {
+        for departure in departures {
+            if !self.send(departure)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends one batch when its time has come.
+    pub(crate) fn send(&mut self, departure: Departure) -> Onward {
         let Departure {
             sealed,
             first,
@@ -39,30 +65,23 @@ pub(crate) fn run(
             gap,
             ecn,
         } = departure;
-        if let Some(nap) = schedule.wait(release_at, gap, clock.now()) {
+        let nap = self.schedule.wait(release_at, gap, self.clock.now());
+        if let Some(nap) = nap {
             std::thread::sleep(nap);
         }
-        watch.was_waiting_for_input();
+        self.watch.was_waiting_for_input();
         let datagram_len = sealed.stride();
-        let outcome = path.send(sealed.bytes(), datagram_len, ecn)?;
+        let outcome = self.path.send(sealed.bytes(), datagram_len, ecn)?;
         drop(sealed);
-        watch.was_busy(1);
-        if outcome == SendOutcome::TooBig && inbox.send(Fact::TooBig { datagram_len }).is_err() {
-            return Ok(());
-        }
-        if inbox
-            .send(Fact::Sent {
-                first,
-                count,
-                at: clock.now(),
-            })
-            .is_err()
-        {
-            return Ok(());
-        }
-        watch.was_waiting_for_output();
+        self.watch.was_busy(1);
+        let too_big = (outcome == SendOutcome::TooBig).then_some(Fact::TooBig { datagram_len });
+        let at = self.clock.now();
+        let sent = Fact::Sent { first, count, at };
+        let mut facts = too_big.into_iter().chain([sent]);
+        let heard = facts.all(|fact| self.inbox.send(fact).is_ok());
+        self.watch.was_waiting_for_output();
+        Ok(heard)
     }
-    Ok(())
 }
 
 /// Keeps the plan's pace also after the line has stalled: what waited in the queues meanwhile must
