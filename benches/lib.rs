@@ -1,22 +1,67 @@
 //! Both lines of the engine on loopback, ready to be measured.
 
-use std::{error::Error, net::IpAddr, path::Path, sync::Arc, time::Duration};
+mod alone;
+
+use std::{error::Error, fs, io::Write, net::IpAddr, path::Path, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, unbounded};
-use haul_disk::{Asked, Incoming, Landing, Outgoing, ReceiveOptions, ScanOptions};
+use haul_disk::{
+    Asked, Discard, Incoming, Landing, Outgoing, ReceiveOptions, ScanOptions, Sink, Supply,
+    Synthetic, Until,
+};
 use haul_engine::{EngineEvent, Link, ReceiveSetup, Running, SendSetup, Snapshot};
 use haul_flow::{Policy, ReceiverConfig, SenderConfig};
 use haul_seal::{Direction, KeyInput, Opener, Sealer, SessionSecrets};
 use haul_udp::{Route, UdpPath};
 use haul_wire::{PacketCounter, SessionId, SuiteId, block_len, segment_len};
 
+pub use alone::{Costs, measure_alone};
+
+/// Where bytes come from and where they go.
+#[derive(Debug, Clone, Copy)]
+pub enum Ends<'a> {
+    /// From a file or directory to an existing directory.
+    Files {
+        /// File or directory to send.
+        source: &'a Path,
+        /// Existing directory to write to.
+        destination: &'a Path,
+    },
+    /// So many bytes from memory to nowhere.
+    Memory(u64),
+}
+
+impl Ends<'_> {
+    fn supply(&self, block_len: usize) -> Arc<dyn Supply> {
+        match self {
+            Self::Files { source, .. } => {
+                let options = ScanOptions {
+                    recursive: true,
+                    times: false,
+                };
+                Outgoing::new(block_len, vec![source.to_path_buf()], options)
+            }
+            Self::Memory(bytes) => Synthetic::new(block_len, Until::Bytes(*bytes)),
+        }
+    }
+
+    fn sink(&self, block_len: usize) -> Result<Box<dyn Sink>, Box<dyn Error>> {
+        let Self::Files { destination, .. } = self else {
+            return Ok(Box::new(Discard::new(block_len)));
+        };
+        let destination = destination.as_os_str().as_encoded_bytes();
+        let (root, landing) =
+            Landing::resolve(Path::new("/"), destination, Asked::of(&["x"]), false)?;
+        let options = ReceiveOptions::new(false);
+        Ok(Box::new(Incoming::new(root, landing, options, block_len)?))
+    }
+}
+
 /// What is measured.
 #[derive(Debug, Clone)]
 pub struct Setup<'a> {
-    /// File or directory to send.
-    pub source: &'a Path,
-    /// Existing directory to write to.
-    pub destination: &'a Path,
+    /// Where bytes come from and where they go.
+    pub ends: Ends<'a>,
     /// How datagrams are sealed.
     pub suite: SuiteId,
     /// Largest UDP payload.
@@ -49,33 +94,21 @@ impl Pair {
         let segment = segment_len(block);
         let initial_rtt = Duration::from_micros(100);
         let free_bytes_initial = b.buffers().recv as u64 / 2;
-        let destination = setup.destination.as_os_str().as_encoded_bytes();
-        let (root, landing) =
-            Landing::resolve(Path::new("/"), destination, Asked::of(&["x"]), false)?;
         let (events_out, events) = unbounded();
         let receiver = haul_engine::receive(ReceiveSetup {
             link: link(b, setup.suite, Direction::ServerToClient, move |event| {
                 let _ = events_out.send(event);
             })?,
-            incoming: Box::new(Incoming::new(
-                root,
-                landing,
-                ReceiveOptions::new(false),
-                block,
-            )?),
+            incoming: setup.ends.sink(block)?,
             flow: ReceiverConfig {
                 segment_len: segment,
                 initial_rtt,
                 free_bytes_initial,
             },
         })?;
-        let options = ScanOptions {
-            recursive: true,
-            times: false,
-        };
         let sender = haul_engine::send(SendSetup {
             link: link(a, setup.suite, Direction::ClientToServer, |_| ())?,
-            outgoing: Outgoing::new(block, vec![setup.source.to_owned()], options),
+            outgoing: setup.ends.supply(block),
             flow: SenderConfig {
                 segment_len: segment,
                 segments_per_batch_max: (haul_batch::MAX_BATCH_BYTES / segment).min(64),
@@ -108,12 +141,23 @@ impl Pair {
     }
 }
 
-fn link(
-    path: UdpPath,
-    suite: SuiteId,
-    out: Direction,
-    on_event: impl FnMut(EngineEvent) + Send + 'static,
-) -> Result<Link, Box<dyn Error>> {
+/// Makes a file of `bytes` bytes, whole MiB, that do not repeat soon.
+///
+/// # Errors
+/// What the file system says.
+pub fn fill(path: &Path, bytes: u64) -> Result<(), Box<dyn Error>> {
+    let chunk: Vec<u8> = (0..1u32 << 20)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
+    let mut file = fs::File::create(path)?;
+    for _ in 0..bytes >> 20 {
+        file.write_all(&chunk)?;
+    }
+    Ok(())
+}
+
+/// One end's sealer and opener: what `out` seals, the other end's opens.
+fn keys(suite: SuiteId, out: Direction) -> Result<(Sealer, Opener), Box<dyn Error>> {
     let input = KeyInput {
         shared_x25519: &[1; 32],
         client_nonce: &[2; 32],
@@ -126,10 +170,24 @@ fn link(
         Direction::ClientToServer => Direction::ServerToClient,
         Direction::ServerToClient => Direction::ClientToServer,
     };
+    let session = SessionId(7);
+    Ok((
+        Sealer::new(suite, secrets.traffic(out), session),
+        Opener::new(suite, secrets.traffic(back), session),
+    ))
+}
+
+fn link(
+    path: UdpPath,
+    suite: SuiteId,
+    out: Direction,
+    on_event: impl FnMut(EngineEvent) + Send + 'static,
+) -> Result<Link, Box<dyn Error>> {
+    let (sealer, opener) = keys(suite, out)?;
     Ok(Link {
         path: Arc::new(path),
-        sealer: Arc::new(Sealer::new(suite, secrets.traffic(out), SessionId(7))),
-        opener: Arc::new(Opener::new(suite, secrets.traffic(back), SessionId(7))),
+        sealer: Arc::new(sealer),
+        opener: Arc::new(opener),
         path_counter: PacketCounter::new(),
         opening: None,
         on_event: Box::new(on_event),

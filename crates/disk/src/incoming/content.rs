@@ -2,10 +2,18 @@
 
 use std::{cmp::Reverse, io::IoSlice, ops::Range};
 
+use haul_batch::MAX_SEGMENTS;
 use haul_manifest::{ChangeKind, Piece};
+use smallvec::SmallVec;
 
 use super::{Incoming, waiting::Held};
 use crate::DiskError;
+
+/// As many as a batch holds without asking for memory.
+pub(super) type Fragments<'a> = SmallVec<[Fragment<'a>; MAX_SEGMENTS]>;
+type Slices<'a> = SmallVec<[IoSlice<'a>; MAX_SEGMENTS]>;
+/// Pieces of files in a batch of one large file, or of a few.
+type Pieces = SmallVec<[Piece; 4]>;
 
 /// A block of content, or a part of one, by its bytes' place in content space.
 #[derive(Debug, Clone, Copy)]
@@ -37,10 +45,7 @@ impl<'a> Fragment<'a> {
 
 impl Incoming {
     /// Places what can be placed and keeps the rest; returns how many had arrived before.
-    pub(super) fn place_contents(
-        &mut self,
-        fragments: Vec<Fragment<'_>>,
-    ) -> Result<u64, DiskError> {
+    pub(super) fn place_contents(&mut self, fragments: Fragments<'_>) -> Result<u64, DiskError> {
         let (fragments, duplicates) = self.news(fragments);
         let placeable = self.placeable();
         let mut next = 0;
@@ -99,10 +104,10 @@ impl Incoming {
 
     /// What of the fragments has not arrived, in order and each byte once; and how many of them had
     /// arrived altogether.
-    fn news<'a>(&self, mut fragments: Vec<Fragment<'a>>) -> (Vec<Fragment<'a>>, u64) {
+    fn news<'a>(&self, mut fragments: Fragments<'a>) -> (Fragments<'a>, u64) {
         // Of those that begin at the same byte the longest has it all.
-        fragments.sort_by_key(|fragment| (fragment.at, Reverse(fragment.bytes.len())));
-        let mut news = Vec::with_capacity(fragments.len());
+        fragments.sort_unstable_by_key(|fragment| (fragment.at, Reverse(fragment.bytes.len())));
+        let mut news = Fragments::new();
         let mut duplicates = 0;
         let mut end = 0;
         for fragment in fragments {
@@ -144,7 +149,7 @@ impl Incoming {
 
     /// Writes what has not been written: parts of a block may overlap the whole of it.
     fn write_missing(&mut self, fragment: &Fragment<'_>) -> Result<(), DiskError> {
-        let gaps: Vec<_> = self.arrived.gaps(fragment.range()).collect();
+        let gaps: SmallVec<[_; 4]> = self.arrived.gaps(fragment.range()).collect();
         for gap in gaps {
             self.write_run(&[fragment.cut(gap)])?;
         }
@@ -157,8 +162,8 @@ impl Incoming {
             return Ok(());
         };
         let range = first.at..last.end();
-        let pieces: Vec<Piece> = self.map.pieces(range.clone()).collect();
-        let mut slices = Vec::with_capacity(run.len());
+        let pieces: Pieces = self.map.pieces(range.clone()).collect();
+        let mut slices = Slices::new();
         for piece in &pieces {
             let piece_range = piece.content.start - range.start..piece.content.end - range.start;
             gather(run, piece_range, &mut slices);
@@ -203,7 +208,7 @@ fn run_len(fragments: &[Fragment<'_>], end: u64) -> usize {
 }
 
 /// The bytes `range` of a run of fragments, taken as one.
-fn gather<'a>(run: &[Fragment<'a>], range: Range<u64>, slices: &mut Vec<IoSlice<'a>>) {
+fn gather<'a>(run: &[Fragment<'a>], range: Range<u64>, slices: &mut Slices<'a>) {
     let len = run.first().map_or(1, |first| first.bytes.len());
     let (start, end) = (range.start as usize, range.end as usize);
     let (first, last) = (start / len, (end - 1) / len);

@@ -29,7 +29,7 @@ use haul_wire::{BLOCK_ADDR_LEN, BlockAddr, HEADER_LEN, Part, Stream, TAG_LEN, pa
 
 use self::{
     attributes::Attributes,
-    content::Fragment,
+    content::{Fragment, Fragments},
     dirs::Dirs,
     files::{Files, Listed},
     inflow::Inflow,
@@ -149,7 +149,7 @@ impl Incoming {
         self.written = 0;
         let mut list_bytes = 0;
         let mut duplicates = 0;
-        let mut contents = Vec::with_capacity(segments.len());
+        let mut contents = Fragments::new();
         for (addr, index) in segments {
             let bytes = payload(&batch, *index, addr.part, self.block_len)?;
             let start = addr.part.range(self.block_len).start as u64;

@@ -11,6 +11,7 @@ use arrayvec::ArrayVec;
 use haul_batch::{Batch, MAX_SEGMENTS};
 use haul_manifest::{ChangeKind, Entry, Piece, TORN, VOID};
 use haul_wire::{BLOCK_ADDR_LEN, BlockAddr, HEADER_LEN, Stream};
+use smallvec::SmallVec;
 
 use super::{Available, Outgoing, files::Origin};
 use crate::{DiskError, FailureKind};
@@ -28,6 +29,9 @@ impl Slot<'_> {
             .copy_from_slice(&BlockAddr::content(VOID).encode());
     }
 }
+
+/// Those of a batch of one large file, or of a few, without asking for memory.
+type Parts = SmallVec<[Part; 4]>;
 
 /// One piece of a file to be read, and what became of it.
 struct Part {
@@ -134,14 +138,14 @@ impl Outgoing {
     }
 
     /// What lies in a run of content blocks; `None` when the first has been released.
-    fn parts(&self, first: u64, run: &Range<u64>) -> Result<Option<Vec<Part>>, DiskError> {
+    fn parts(&self, first: u64, run: &Range<u64>) -> Result<Option<Parts>, DiskError> {
         let missing = || DiskError::NotAvailable(BlockAddr::content(first));
         let state = self.lock();
         if first < state.listing.content_floor() {
             return Ok(None);
         }
         let mut at = run.start;
-        let mut parts = Vec::new();
+        let mut parts = Parts::new();
         for piece in state.listing.map().pieces(run.clone()) {
             if piece.content.start != at {
                 return Err(missing());
