@@ -193,7 +193,7 @@ fn row(mut row: Run, name: &str, events: &Events) -> anyhow::Result<(Run, Vec<St
         "s/Gbit",
     );
     row.series = series(&events.progress, least);
-    let notes = limits::explain(name, summary, &events.line, &ends);
+    let notes = limits::explain(name, summary, &events.line);
     Ok((row, notes))
 }
 

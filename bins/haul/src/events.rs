@@ -8,7 +8,7 @@ use haul_transfer::{
 };
 use serde::Serialize;
 
-use crate::{failure::Failure, name};
+use crate::{bound, failure::Failure, name};
 
 /// Version of the schema. A field may be added under the same number; one that goes or changes its
 /// meaning raises it.
@@ -34,8 +34,13 @@ impl<W: Write> JsonLines<W> {
     }
 
     /// The account at the end; `failures` name the first files that failed, if any did.
-    pub(crate) fn summary(&mut self, summary: &Summary, failures: &[FailedFile]) {
-        self.write(&Record::summary(summary, failures));
+    pub(crate) fn summary(
+        &mut self,
+        summary: &Summary,
+        failures: &[FailedFile],
+        told: Option<&InForce>,
+    ) {
+        self.write(&Record::summary(summary, failures, told));
     }
 
     /// Why there is no success.
@@ -178,6 +183,8 @@ enum Record<'a> {
         datagram_bytes: usize,
         here: Host<'a>,
         there: Host<'a>,
+        limited_by: String,
+        advice: Vec<String>,
         control_bytes: u64,
         suite: &'static str,
         policy: &'static str,
@@ -206,6 +213,7 @@ impl<'a> Stage<'a> {
 #[derive(Serialize)]
 struct Host<'a> {
     cpu_seconds: f64,
+    machine_load: f64,
     busiest_stage: &'a str,
     busiest_load: f64,
     wanted_buffer_bytes: usize,
@@ -218,6 +226,7 @@ impl<'a> Host<'a> {
     fn of(facts: &'a HostFacts) -> Self {
         Self {
             cpu_seconds: round(facts.cpu.as_secs_f64()),
+            machine_load: round(facts.machine_load),
             busiest_stage: &facts.busiest.0,
             busiest_load: round(facts.busiest.1),
             wanted_buffer_bytes: BUFFER_BYTES_WANTED,
@@ -331,7 +340,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    fn summary(summary: &'a Summary, failures: &'a [FailedFile]) -> Self {
+    fn summary(summary: &'a Summary, failures: &'a [FailedFile], told: Option<&InForce>) -> Self {
         let failures = failures
             .iter()
             .map(|file| NamedFailure {
@@ -362,6 +371,8 @@ impl<'a> Record<'a> {
             datagram_bytes: summary.segment_len,
             here: Host::of(&summary.here),
             there: Host::of(&summary.there),
+            limited_by: bound::limit(summary, told),
+            advice: bound::advice(summary),
             control_bytes: summary.control_bytes,
             suite: summary.suite.name(),
             policy: summary.policy.name(),

@@ -4,13 +4,9 @@ use haul_transfer::{EcnState, LineFacts, StageFacts};
 
 use crate::human;
 
-/// Load from which a stage counts as what bound the run: it hardly ever waited.
-const BINDING_LOAD: f64 = 0.8;
-
-/// One line per stage, which of them bound the run, and what the socket was given.
+/// One line per stage, and what the socket was given.
 pub(crate) fn account(facts: &LineFacts) -> Vec<String> {
     let mut lines: Vec<String> = facts.stages.iter().map(stage).collect();
-    lines.push(binding(&facts.stages));
     lines.push(format!(
         "packets of {} bytes get through, {} of them datagram; socket buffers {} to send, {} to \
          receive; segmentation offload {}",
@@ -45,17 +41,6 @@ fn stage(facts: &StageFacts) -> String {
     )
 }
 
-fn binding(stages: &[StageFacts]) -> String {
-    let busiest = stages
-        .iter()
-        .max_by(|a, b| a.load().total_cmp(&b.load()))
-        .filter(|stage| stage.load() >= BINDING_LOAD);
-    match busiest {
-        Some(stage) => format!("what bound the run is the stage {} here", stage.name),
-        None => "what bound the run is not here: the rate, the network or the other end".to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -84,31 +69,22 @@ mod tests {
     }
 
     #[test]
-    fn the_stage_that_never_waits_bound_the_run() {
+    fn each_stage_says_where_its_time_went() {
         let stages = vec![
             stage("read", [100, 0, 900]),
             stage("seal", [1_900, 80, 20]),
-            stage("send", [300, 700, 0]),
+            stage("send", [0, 0, 0]),
         ];
         assert_eq!(
             account(&facts(stages)),
             [
                 "stage read: 10 % busy, 0 % waiting for input, 90 % waiting for output",
                 "stage seal: 95 % busy, 4 % waiting for input, 1 % waiting for output",
-                "stage send: 30 % busy, 70 % waiting for input, 0 % waiting for output",
-                "what bound the run is the stage seal here",
+                "stage send: 0 % busy, 0 % waiting for input, 0 % waiting for output",
                 "packets of 1,500 bytes get through, 1,456 of them datagram; socket buffers \
                  33.6 MB to send, 213 kB to receive; segmentation offload on",
                 "marks of congestion (ECN): capable",
             ]
         );
-    }
-
-    #[test]
-    fn a_line_that_waits_bound_nothing() {
-        let idle = vec![stage("open", [10, 990, 0]), stage("write", [0, 0, 0])];
-        let lines = account(&facts(idle));
-        assert!(lines[1].contains("0 % busy, 0 %"), "{}", lines[1]);
-        assert!(lines[2].contains("not here"), "{}", lines[2]);
     }
 }

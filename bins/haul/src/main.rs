@@ -15,6 +15,7 @@
 mod amount;
 mod args;
 mod ask;
+mod bound;
 mod client;
 mod ctl;
 mod ending;

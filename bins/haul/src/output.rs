@@ -2,10 +2,11 @@
 
 use std::io::{self, Stdout};
 
-use haul_transfer::{Cause, Event, FailedFile, Summary, TransferError, Warning, escaped};
+use haul_transfer::{Cause, Event, FailedFile, InForce, Summary, TransferError, Warning, escaped};
 
 use crate::{
     args::OutputArgs,
+    bound,
     events::JsonLines,
     failure::Failure,
     human, line,
@@ -21,6 +22,8 @@ pub(crate) struct Output {
     screen: Screen,
     quiet: bool,
     verbose: u8,
+    /// What was last said of the rate.
+    limits: Option<InForce>,
 }
 
 impl Output {
@@ -35,6 +38,7 @@ impl Output {
             screen: Screen::new(args.progress, args.quiet, args.json),
             quiet: args.quiet,
             verbose: args.verbose,
+            limits: None,
         })
     }
 
@@ -47,6 +51,7 @@ impl Output {
             Event::Progress(progress) => self.screen.progress(progress),
             Event::Limits(told) => {
                 self.screen.limits(told);
+                self.limits = Some(*told);
                 if told.cause == Cause::Asked {
                     self.note(&screen::in_force(told));
                 }
@@ -130,9 +135,17 @@ impl Output {
             if summary.is_measurement {
                 self.screen.say(&screen::findings(summary));
             }
+            if self.verbose >= 1 {
+                self.note(&bound::cost(summary));
+                let limit = bound::limit(summary, self.limits.as_ref());
+                self.note(&format!("limited by {limit}"));
+                for line in bound::advice(summary) {
+                    self.note(&line);
+                }
+            }
         }
         if let Some(json) = &mut self.json {
-            json.summary(summary, failures);
+            json.summary(summary, failures, self.limits.as_ref());
         }
     }
 }

@@ -177,6 +177,9 @@ pub struct HostFacts {
     /// The stage that waited least, and the share of its time that it worked, 0 to 1. The name is
     /// empty when nothing is known.
     pub busiest: (String, f64),
+    /// Share of their time that all processors of the machine were busy, whoever with, 0 to 1; 0
+    /// where that is not known.
+    pub machine_load: f64,
 }
 
 /// Something that went not quite as asked.

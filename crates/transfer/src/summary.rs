@@ -88,5 +88,6 @@ fn host(host: &Host) -> HostFacts {
             host.busiest_stage.to_string(),
             f64::from(host.busiest_ppm) / 1e6,
         ),
+        machine_load: f64::from(host.machine_ppm) / 1e6,
     }
 }

@@ -269,6 +269,9 @@ pub struct Host {
     pub busiest_stage: Text,
     /// Share of its time that it works, in parts per million.
     pub busiest_ppm: u32,
+    /// Share of their time that all processors of the machine were busy, whoever with, in parts per
+    /// million; 0 where that is not known.
+    pub machine_ppm: u32,
 }
 
 /// What the receiver of data has: the only ground for calling a transfer a success.

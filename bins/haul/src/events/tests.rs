@@ -54,6 +54,7 @@ pub(crate) fn one_of_each() -> Vec<Value> {
             path: "a".to_owned(),
             why: "b".to_owned(),
         }],
+        None,
     );
     lines(json)
 }
@@ -127,6 +128,7 @@ fn host(cpu_millis: u64, dropped_datagrams: u64) -> HostFacts {
         recv_buffer_bytes: 33_554_432,
         dropped_datagrams,
         busiest: ("seal".to_owned(), 0.36),
+        machine_load: 0.5,
     }
 }
 
