@@ -253,12 +253,18 @@ fn abandoned_partial_stays_and_final_name_is_free() {
     let place = Place::new();
     let mut peer = Peer::new(&place.target());
     peer.list(file(0, "f", 200)).unwrap();
+    peer.list(file(0, "large", 70_000)).unwrap();
     peer.content(0, b'1').unwrap();
+    peer.content(2, b'2').unwrap();
     peer.incoming.abandon();
-    assert!(!place.target().join("f").exists());
-    let partial = fs::metadata(place.target().join(".f.haul-part")).unwrap();
-    assert_eq!(partial.permissions().mode() & 0o7777, 0o600);
-    assert_eq!(partial.len(), 200);
+    // A small one is as long as what has been written of it, a large one as long as it will be.
+    for (name, len) in [("f", 100), ("large", 70_000)] {
+        assert!(!place.target().join(name).exists());
+        let partial = place.target().join(format!(".{name}.haul-part"));
+        let partial = fs::metadata(partial).unwrap();
+        assert_eq!(partial.permissions().mode() & 0o7777, 0o600);
+        assert_eq!(partial.len(), len);
+    }
 }
 
 #[test]

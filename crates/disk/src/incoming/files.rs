@@ -20,6 +20,8 @@ use crate::{DiskError, FailureKind, error::is_descriptor_shortage, lru::Lru};
 /// Open partial files. Losses keep files open behind the front; beyond this many they are closed
 /// and opened again.
 const OPEN_FILES: usize = 256;
+/// Files up to this size are made without saying how long they will be: one call less for each.
+const FILLED_MAX: u64 = 64 << 10;
 /// Most files that are listed and not whole. An honest sender lists a quarter of that ahead.
 const UNFINISHED_MAX: usize = 1 << 20;
 
@@ -124,7 +126,7 @@ impl Files {
                 Err(errno) => return Err(errno.into()),
             }
         }
-        let (partial, fd) = Partial::create(&dir, &listed.name, listed.size)?;
+        let (partial, fd) = Partial::create(&dir, &listed.name, Some(listed.size))?;
         self.publish(tree, &partial, &fd, listed)
     }
 
@@ -233,7 +235,10 @@ impl Files {
         if let Stage::Writing(partial) = &unfinished.stage {
             return partial.open(&dir);
         }
-        let (partial, fd) = Partial::create(&dir, &listed.name, listed.size)?;
+        // A small file that has no holes gets its size by being written.
+        let is_filled = listed.size <= FILLED_MAX && unfinished.remaining == listed.size;
+        let size = (!is_filled).then_some(listed.size);
+        let (partial, fd) = Partial::create(&dir, &listed.name, size)?;
         unfinished.stage = Stage::Writing(partial);
         Ok(fd)
     }

@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 use haul_manifest::Name;
 use rustix::{
     fs::{
-        AtFlags, FileType, FlockOperation, Mode, OFlags, Stat, fchmod, flock, fstat, ftruncate,
-        futimens, openat, renameat, statat, unlinkat,
+        AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat, fchmod, flock, fstat,
+        ftruncate, futimens, openat, renameat, renameat_with, statat, unlinkat,
     },
     io::Errno,
     process::geteuid,
@@ -31,12 +31,12 @@ pub(super) struct Partial {
 }
 
 impl Partial {
-    /// Makes the partial file for `name`, of `size` bytes, all hole. One left over by a transfer
+    /// Makes the partial file for `name`; with a `size`, of so many bytes, all hole. One left over by a transfer
     /// that is no longer running is replaced.
     pub(super) fn create(
         dir: &OwnedFd,
         name: &Name,
-        size: u64,
+        size: Option<u64>,
     ) -> Result<(Self, OwnedFd), FailureKind> {
         for attempt in 0..NAMES_MAX {
             let partial = partial_name(name.as_bytes(), attempt);
@@ -52,7 +52,9 @@ impl Partial {
                     let identity = lock(&fd)?;
                     let name = partial.into();
                     let this = Self { name, identity };
-                    if let Err(errno) = ftruncate(&fd, size) {
+                    if let Some(size) = size
+                        && let Err(errno) = ftruncate(&fd, size)
+                    {
                         this.discard(dir);
                         return Err(errno.into());
                     }
@@ -88,8 +90,17 @@ impl Partial {
         if let Some(times) = attributes.times(meta) {
             futimens(fd, &times)?;
         }
-        published.check_replaceable(dir, name.as_bytes())?;
-        renameat(dir, &*self.name, dir, name.as_bytes())?;
+        // Most names are new: then nothing needs to be looked at before.
+        let flags = RenameFlags::NOREPLACE;
+        match renameat_with(dir, &*self.name, dir, name.as_bytes(), flags) {
+            Ok(()) => {}
+            // Taken, or a kernel or file system that cannot rename so.
+            Err(Errno::EXIST | Errno::INVAL | Errno::NOSYS) => {
+                published.check_replaceable(dir, name.as_bytes())?;
+                renameat(dir, &*self.name, dir, name.as_bytes())?;
+            }
+            Err(errno) => return Err(errno.into()),
+        }
         published.insert(self.identity);
         Ok(())
     }
