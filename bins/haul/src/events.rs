@@ -181,10 +181,8 @@ enum Record<'a> {
         queue_ms: f64,
         jitter_ms: f64,
         datagram_bytes: usize,
-        here: Host<'a>,
-        there: Host<'a>,
-        limited_by: String,
-        advice: Vec<String>,
+        #[serde(flatten)]
+        ends: Box<Ends<'a>>,
         control_bytes: u64,
         suite: &'static str,
         policy: &'static str,
@@ -235,6 +233,15 @@ impl<'a> Host<'a> {
             dropped_datagrams: facts.dropped_datagrams,
         }
     }
+}
+
+/// What it cost both ends, and what kept it from being faster.
+#[derive(Serialize)]
+struct Ends<'a> {
+    here: Host<'a>,
+    there: Host<'a>,
+    limited_by: String,
+    advice: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -369,10 +376,12 @@ impl<'a> Record<'a> {
             queue_ms: round((summary.rtt_ms - summary.min_rtt_ms).max(0.0)),
             jitter_ms: round(summary.jitter_ms),
             datagram_bytes: summary.segment_len,
-            here: Host::of(&summary.here),
-            there: Host::of(&summary.there),
-            limited_by: bound::limit(summary, told),
-            advice: bound::advice(summary),
+            ends: Box::new(Ends {
+                here: Host::of(&summary.here),
+                there: Host::of(&summary.there),
+                limited_by: bound::limit(summary, told),
+                advice: bound::advice(summary),
+            }),
             control_bytes: summary.control_bytes,
             suite: summary.suite.name(),
             policy: summary.policy.name(),
