@@ -318,10 +318,12 @@ fn verbose_says_where_the_time_went() {
             let start = format!("haul: stage {stage}: ");
             assert!(line.starts_with(&start), "{line} is not {start}");
         }
-        assert!(lines[4].contains("what bound the run is "), "{stderr}");
-        assert!(lines[5].contains("socket buffers "), "{stderr}");
-        assert!(lines[6].starts_with("3.0 MB, 1 file in "), "{stderr}");
-        assert_eq!(lines.len(), 7, "{stderr}");
+        assert!(lines[4].contains("socket buffers "), "{stderr}");
+        assert!(lines[5].starts_with("3.0 MB, 1 file in "), "{stderr}");
+        assert!(lines[6].starts_with("haul: processor time "), "{stderr}");
+        assert!(lines[7].starts_with("haul: limited by the "), "{stderr}");
+        // Where the system grants less buffer than asked for, advice follows.
+        assert!(lines.len() <= 10, "{stderr}");
     }
 }
 

@@ -71,11 +71,13 @@ impl Tx {
         }
         self.watch.was_waiting_for_input();
         let datagram_len = sealed.stride();
+        // Before, not after: a thread that loses its processor in between would find round trips that
+        // are too short, and one of those spoils the least of half a minute. Too long does no harm.
+        let at = self.clock.now();
         let outcome = self.path.send(sealed.bytes(), datagram_len, ecn)?;
         drop(sealed);
         self.watch.was_busy(1);
         let too_big = (outcome == SendOutcome::TooBig).then_some(Fact::TooBig { datagram_len });
-        let at = self.clock.now();
         let sent = Fact::Sent { first, count, at };
         let mut facts = too_big.into_iter().chain([sent]);
         let heard = facts.all(|fact| self.inbox.send(fact).is_ok());
