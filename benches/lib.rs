@@ -11,7 +11,7 @@ use haul_disk::{
 };
 use haul_engine::{EngineEvent, Link, ReceiveSetup, Running, SendSetup, Snapshot};
 use haul_flow::{Policy, ReceiverConfig, SenderConfig};
-use haul_seal::{Direction, KeyInput, Opener, Sealer, SessionSecrets};
+use haul_seal::{Direction, KeyInput, Opener, Sealer, SessionSecrets, TrafficSecret};
 use haul_udp::{Route, UdpPath};
 use haul_wire::{PacketCounter, SessionId, SuiteId, block_len, segment_len};
 
@@ -156,8 +156,11 @@ pub fn fill(path: &Path, bytes: u64) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// One end's sealer and opener: what `out` seals, the other end's opens.
-fn keys(suite: SuiteId, out: Direction) -> Result<(Sealer, Opener), Box<dyn Error>> {
+/// The secret of one direction of a session; any does, nothing leaves this machine.
+///
+/// # Errors
+/// None, as the inputs are fixed.
+pub fn traffic(direction: Direction) -> Result<TrafficSecret, Box<dyn Error>> {
     let input = KeyInput {
         shared_x25519: &[1; 32],
         client_nonce: &[2; 32],
@@ -165,15 +168,19 @@ fn keys(suite: SuiteId, out: Direction) -> Result<(Sealer, Opener), Box<dyn Erro
         client_hello: b"client",
         server_hello: b"server",
     };
-    let secrets = SessionSecrets::derive(&input)?;
+    Ok(SessionSecrets::derive(&input)?.traffic(direction))
+}
+
+/// One end's sealer and opener: what `out` seals, the other end's opens.
+fn keys(suite: SuiteId, out: Direction) -> Result<(Sealer, Opener), Box<dyn Error>> {
     let back = match out {
         Direction::ClientToServer => Direction::ServerToClient,
         Direction::ServerToClient => Direction::ClientToServer,
     };
     let session = SessionId(7);
     Ok((
-        Sealer::new(suite, secrets.traffic(out), session),
-        Opener::new(suite, secrets.traffic(back), session),
+        Sealer::new(suite, traffic(out)?, session),
+        Opener::new(suite, traffic(back)?, session),
     ))
 }
 

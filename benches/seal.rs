@@ -17,10 +17,7 @@ use aes::{
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use cmac::{Cmac, Mac};
 use haul_batch::{Batch, MAX_BATCH_BYTES, MAX_SEGMENTS, Pool};
-use haul_seal::{
-    Backend, Direction, KeyInput, OpenOptions, Opener, SealOptions, Sealer, SessionSecrets,
-    TrafficSecret,
-};
+use haul_seal::{Backend, Direction, OpenOptions, Opener, SealOptions, Sealer, TrafficSecret};
 use haul_wire::{HEADER_LEN, Kind, Lane, PacketCounter, SessionId, SuiteId, TAG_LEN};
 
 /// Datagram lengths: IPv6 minimum, Ethernet, jumbo frame.
@@ -85,16 +82,8 @@ fn best(mut round: impl FnMut(&Pool) -> (f64, f64)) -> (f64, f64) {
     })
 }
 
-fn traffic() -> TrafficSecret {
-    let input = KeyInput {
-        shared_x25519: &[1; 32],
-        client_nonce: &[2; 32],
-        server_nonce: &[3; 32],
-        client_hello: b"",
-        server_hello: b"",
-    };
-    let secrets = SessionSecrets::derive(&input).unwrap();
-    secrets.traffic(Direction::ClientToServer)
+fn secret() -> TrafficSecret {
+    haul_benches::traffic(Direction::ClientToServer).unwrap()
 }
 
 /// Runs `step`, which gives the times of sealing and opening a batch, for one round.
@@ -128,8 +117,8 @@ fn round(pool: &Pool, suite: SuiteId, backend: Backend, stride: usize, count: us
         backend,
         ..OpenOptions::default()
     };
-    let sealer = Sealer::with_options(suite, traffic(), session, seal_options);
-    let opener = Opener::with_options(suite, traffic(), session, open_options);
+    let sealer = Sealer::with_options(suite, secret(), session, seal_options);
+    let opener = Opener::with_options(suite, secret(), session, open_options);
     let mut numbers = PacketCounter::new();
     measure(stride * count, || {
         let batch = shaped(pool, stride, count);
