@@ -60,12 +60,14 @@ impl Sender {
         self.number(blocks, |index| again[index], release_at, gap)
     }
 
-    /// These left the host just now. Numbers that no plan gave out are ignored.
-    pub fn handle_sent(&mut self, first: PacketNo, count: usize, now: Time) {
-        let now = self.tick(now);
+    /// These left the host at `at`, which may be told late. Numbers that no plan gave out are ignored.
+    pub fn handle_sent(&mut self, first: PacketNo, count: usize, at: Time) {
+        // Whatever else has been told since: a packet that seemed to leave later than it did would
+        // have a round trip that is too short, and spoil the least of half a minute.
+        let now = self.tick(at);
         let end = first.0.saturating_add(count as u64).min(self.ledger.next());
         for number in first.0..end {
-            if let Some(left) = self.ledger.sent(number, now) {
+            if let Some(left) = self.ledger.sent(number, at) {
                 self.totals.sent_packets += 1;
                 self.totals.sent_bytes += left.bytes;
                 if left.is_repeat {

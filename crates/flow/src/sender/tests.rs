@@ -119,6 +119,25 @@ fn report(seq: u32, largest: u64, now: Time) -> Report {
     }
 }
 
+/// The thread that sends lost its processor before it could say so, and a report overtook its word.
+#[test]
+fn a_packet_left_when_it_left_however_late_that_is_told() {
+    let (mut sender, samples, _) = sender(1 << 30);
+    let before = sender.poll_plan(at(0)).unwrap().run;
+    let told_late = sender.poll_plan(at(1)).unwrap().run;
+    sender.handle_sent(before.first(), before.len(), at(0));
+    let largest = told_late.first().0 - 1;
+    let early = report(1, largest, at(10));
+    sender.handle_report(&early, at(10)).unwrap();
+    sender.handle_sent(told_late.first(), told_late.len(), at(1));
+    let largest = largest + told_late.len() as u64;
+    let late = report(2, largest, at(21));
+    sender.handle_report(&late, at(21)).unwrap();
+    let last = *samples.lock().unwrap().last().unwrap();
+    assert_eq!(last.latest_rtt, Some(MS * 20));
+    assert_eq!(last.min_owd_ns, Some(15_000_000));
+}
+
 #[test]
 fn a_sample_tells_whether_the_rate_was_the_limit() {
     let (mut sender, samples, _) = sender(1 << 30);
