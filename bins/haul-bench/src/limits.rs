@@ -2,42 +2,25 @@
 
 use serde_json::Value;
 
-/// What one end's host said of itself.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Host {
-    pub(crate) cpu_seconds: f64,
-}
-
-/// Both ends of a flow.
+/// What both ends of a flow spent, in seconds of processor time.
 #[derive(Debug, Clone)]
-pub(crate) struct Ends {
-    pub(crate) sender: Host,
-    pub(crate) receiver: Host,
+pub(crate) struct Cpu {
+    pub(crate) sender: f64,
+    pub(crate) receiver: f64,
 }
 
-impl Host {
-    fn of(value: &Value) -> Self {
-        Self {
-            cpu_seconds: value["cpu_seconds"].as_f64().unwrap_or(0.0),
-        }
-    }
-}
-
-impl Ends {
+impl Cpu {
     /// Who sends and who receives.
     pub(crate) fn of(summary: &Value, is_upload: bool) -> Self {
-        let here = Host::of(&summary["here"]);
-        let there = Host::of(&summary["there"]);
-        if is_upload {
-            Self {
-                sender: here,
-                receiver: there,
-            }
+        let seconds = |end: &str| summary[end]["cpu_seconds"].as_f64().unwrap_or(0.0);
+        let (sender, receiver) = if is_upload {
+            ("here", "there")
         } else {
-            Self {
-                sender: there,
-                receiver: here,
-            }
+            ("there", "here")
+        };
+        Self {
+            sender: seconds(sender),
+            receiver: seconds(receiver),
         }
     }
 }
@@ -77,8 +60,8 @@ mod tests {
         assert_eq!(notes, ["upload: limited by the path", "raise it"]);
         assert_eq!(explain("upload", &summary, &offload(false)).len(), 3);
         for is_upload in [true, false] {
-            let ends = Ends::of(&summary, is_upload);
-            let both = (ends.sender.cpu_seconds, ends.receiver.cpu_seconds);
+            let cpu = Cpu::of(&summary, is_upload);
+            let both = (cpu.sender, cpu.receiver);
             assert_eq!(both, if is_upload { (1.5, 2.5) } else { (2.5, 1.5) });
         }
     }

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     lab,
-    limits::{self, Ends},
+    limits::{self, Cpu},
     report::{Report, Run, Series},
 };
 
@@ -162,7 +162,7 @@ fn row(mut row: Run, name: &str, events: &Events) -> anyhow::Result<(Run, Vec<St
         Some((event["latest_rtt_ms"].as_f64()? - least).max(0.0))
     });
     let goodput = Quantiles::of(steady, |event| event["goodput_bps"].as_f64());
-    let ends = Ends::of(summary, name == "upload");
+    let cpu = Cpu::of(summary, name == "upload");
     row.figure("goodput", number("goodput_bps") / 1e6, "Mbit/s");
     row.figure("steady", goodput.median / 1e6, "Mbit/s");
     row.figure("loss", number("loss") * 100.0, "%");
@@ -182,16 +182,8 @@ fn row(mut row: Run, name: &str, events: &Events) -> anyhow::Result<(Run, Vec<St
         events.line["packet_bytes"].as_f64().unwrap_or(0.0),
         "bytes",
     );
-    row.figure(
-        "CPU sending",
-        ends.sender.cpu_seconds / (bits / 1e9),
-        "s/Gbit",
-    );
-    row.figure(
-        "CPU receiving",
-        ends.receiver.cpu_seconds / (bits / 1e9),
-        "s/Gbit",
-    );
+    row.figure("CPU sending", cpu.sender / (bits / 1e9), "s/Gbit");
+    row.figure("CPU receiving", cpu.receiver / (bits / 1e9), "s/Gbit");
     row.series = series(&events.progress, least);
     let notes = limits::explain(name, summary, &events.line);
     Ok((row, notes))

@@ -31,8 +31,8 @@ pub(super) struct Partial {
 }
 
 impl Partial {
-    /// Makes the partial file for `name`; with a `size`, of so many bytes, all hole. One left over by a transfer
-    /// that is no longer running is replaced.
+    /// Makes the partial file for `name`; with a `size`, of so many bytes, all hole. One left over
+    /// by a transfer that is no longer running is replaced.
     pub(super) fn create(
         dir: &OwnedFd,
         name: &Name,

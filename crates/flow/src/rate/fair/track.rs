@@ -197,11 +197,8 @@ fn rise(core: &mut Core, view: &View, measure: &Measure) {
     core.raise_bandwidth(measure);
     if gain == 0.0 {
         // At rest the largest of many measures would creep up.
-        core.bandwidth = core.bandwidth.min(
-            core.growth
-                .ceiling()
-                .map_or(before, |ceiling| ceiling.max(before)),
-        );
+        let ceiling = core.growth.ceiling().unwrap_or(before);
+        core.bandwidth = core.bandwidth.min(ceiling.max(before));
     }
     if view.fill() > 0.25 {
         let room = (view.target - view.queue).max(0.0) / core.correction_time();
