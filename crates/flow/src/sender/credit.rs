@@ -33,8 +33,10 @@ const STEP: f64 = 1.0 / 32.0;
 pub(crate) struct Credit {
     segment_len: u64,
     free_bytes: u64,
-    /// The most that has been free: the whole buffer, as far as anybody knows.
-    buffer_bytes: u64,
+    /// The most that has been told free: the whole buffer, as far as anybody knows. What was agreed on
+    /// before the first report is a promise, of which the receiver's kernel may have granted less: taken
+    /// for the buffer, it would never look more than half free.
+    buffer_bytes: Option<u64>,
     writing: Writing,
     /// Most bytes of overcommitment since the buffer filled up; no such bound before it ever has.
     trust_bytes: f64,
@@ -76,7 +78,7 @@ impl Credit {
         Self {
             segment_len: segment_len as u64,
             free_bytes,
-            buffer_bytes: free_bytes,
+            buffer_bytes: None,
             writing: Writing {
                 rate: 0.0,
                 measured_bytes: 0,
@@ -97,7 +99,7 @@ impl Credit {
         now: Time,
     ) {
         self.free_bytes = free_bytes.min(FREE_BYTES_MAX);
-        self.buffer_bytes = self.buffer_bytes.max(self.free_bytes);
+        self.buffer_bytes = self.buffer_bytes.max(Some(self.free_bytes));
         let share = self.free_share();
         if share < DIP_SHARE && !self.is_dip {
             self.is_dip = true;
@@ -107,7 +109,7 @@ impl Credit {
         let written_bytes = written_bytes.min(sent_bytes);
         if self.writing.measure(written_bytes, srtt, now) && share >= CALM_SHARE {
             self.is_dip = false;
-            self.trust_bytes += self.trust_bytes.max(self.buffer_bytes as f64) * STEP;
+            self.trust_bytes += self.trust_bytes.max(self.buffer_bytes() as f64) * STEP;
         }
     }
 
@@ -127,14 +129,18 @@ impl Credit {
     /// The receiver counts block bytes, the flight is counted in datagrams.
     fn segments(&self, block_bytes: u64) -> u64 {
         let block_len = self.segment_len - SEGMENT_OVERHEAD as u64;
-        if self.buffer_bytes < SEGMENTS_MIN * block_len {
+        if self.buffer_bytes() < SEGMENTS_MIN * block_len {
             return SEGMENTS_MIN;
         }
         block_bytes / block_len
     }
 
+    fn buffer_bytes(&self) -> u64 {
+        self.buffer_bytes.unwrap_or(self.free_bytes)
+    }
+
     fn free_share(&self) -> f64 {
-        self.free_bytes as f64 / self.buffer_bytes.max(1) as f64
+        self.free_bytes as f64 / self.buffer_bytes().max(1) as f64
     }
 }
 
@@ -163,6 +169,7 @@ mod tests {
     fn free_buffer_is_credit_and_none_is_none() {
         let mut credit = Credit::new(1_440, 140_000, Time::ZERO);
         assert_eq!(credit.bytes(RTT), 144_000);
+        credit.on_report(140_000, 0, 0, RTT, at(5));
         credit.on_report(1_399, 0, 0, RTT, at(10));
         assert_eq!((credit.bytes(RTT), credit.is_closed()), (0, true));
         credit.on_report(1_400, 0, 0, RTT, at(20));
@@ -182,6 +189,16 @@ mod tests {
         let credit = after_round_trips(3);
         assert_eq!(credit.bytes(RTT), (1_000 + 1_500) * 1_440);
         assert_eq!(credit.bytes(RTT / 2), (1_000 + 750) * 1_440);
+    }
+
+    #[test]
+    fn less_than_was_promised_is_no_buffer_that_fills_up() {
+        let mut credit = Credit::new(1_440, 2 * BUFFER, Time::ZERO);
+        assert_eq!(credit.bytes(RTT), 2_000 * 1_440);
+        for round in 1..=3 {
+            credit.on_report(BUFFER, round * 1_400_000, u64::MAX, RTT, at(round * 100));
+        }
+        assert_eq!(credit.bytes(RTT), after_round_trips(3).bytes(RTT));
     }
 
     #[test]
