@@ -158,15 +158,20 @@ fn skip(kind: &SkipKind) -> &'static str {
     }
 }
 
+impl FailureKind {
+    /// Whether no other file of the same file system would fare better.
+    pub(crate) fn is_storage(self) -> bool {
+        matches!(
+            self,
+            Self::Os(Errno::NOSPC | Errno::DQUOT | Errno::ROFS | Errno::IO)
+        )
+    }
+}
+
 impl From<Errno> for FailureKind {
     fn from(errno: Errno) -> Self {
         Self::Os(errno)
     }
-}
-
-/// Whether no other file of the same file system would fare better.
-pub(crate) fn is_storage(errno: Errno) -> bool {
-    matches!(errno, Errno::NOSPC | Errno::DQUOT | Errno::ROFS | Errno::IO)
 }
 
 /// Whether closing some descriptors would help.

@@ -11,16 +11,21 @@ pub(crate) struct Lru<K, V> {
     tick: u64,
 }
 
-/// Of the descriptors this process may have, one cache takes at most this part: there are four of
+/// Of the descriptors this process may have, one holder takes at most this part: there are five of
 /// them when one process sends and receives.
 const PART: u64 = 6;
+
+/// How many descriptors something may hold that would like `wanted`: at least one.
+pub(crate) fn descriptors(wanted: usize) -> usize {
+    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let part = usize::try_from(allowed / PART).unwrap_or(usize::MAX);
+    wanted.min(part).max(1)
+}
 
 impl<K: Copy + Eq + Hash, V> Lru<K, V> {
     /// A cache of at most `capacity` descriptors, fewer where the process may not have many.
     pub(crate) fn new(capacity: usize) -> Self {
-        let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let part = usize::try_from(allowed / PART).unwrap_or(usize::MAX);
-        let capacity = capacity.min(part).max(1);
+        let capacity = descriptors(capacity);
         Self {
             entries: HashMap::with_capacity(capacity),
             capacity,

@@ -1,5 +1,10 @@
+use std::os::fd::OwnedFd;
+
 use haul_manifest::{Meta, Timestamp};
-use rustix::fs::{Timespec, Timestamps};
+use rustix::{
+    fs::{Mode, Timespec, Timestamps, fchmod, futimens},
+    io::Errno,
+};
 
 /// Which of a sender's attributes are applied, and how. Never set-user-id, set-group-id or sticky.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +33,18 @@ impl Attributes {
         } else {
             mode & !self.umask
         }
+    }
+
+    /// Gives something open, which has these permissions now, those it shall have, and its times.
+    pub(super) fn apply(&self, fd: &OwnedFd, meta: &Meta, mode_now: u32) -> Result<(), Errno> {
+        let mode = self.mode(meta);
+        if mode != mode_now & PERMISSIONS {
+            fchmod(fd, Mode::from_raw_mode(mode))?;
+        }
+        if let Some(times) = self.times(meta) {
+            futimens(fd, &times)?;
+        }
+        Ok(())
     }
 
     /// The permissions a directory is made with: its owner must be able to fill it.

@@ -32,6 +32,7 @@ struct Node {
     /// What is left to be applied when everything is in it.
     last: Option<Box<Meta>>,
     failed: bool,
+    is_new: bool,
 }
 
 impl Dirs {
@@ -64,8 +65,14 @@ impl Dirs {
             name: name.clone(),
             last: last.then(|| Box::new(*meta)),
             failed: made.is_err(),
+            is_new: made == Ok(true),
         });
         made.map(|_| ())
+    }
+
+    /// Whether this transfer has made the directory: nothing was in it before.
+    pub(super) fn is_new(&self, id: DirId) -> bool {
+        id != DirId::DESTINATION && self.nodes[id.0 as usize - 1].is_new
     }
 
     /// Whether the directory is new.

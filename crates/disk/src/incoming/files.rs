@@ -1,19 +1,18 @@
 use std::{
     collections::HashMap,
-    io::IoSlice,
+    io::{self, IoSlice},
     os::fd::{AsFd, OwnedFd},
 };
 
 use haul_manifest::{ChangeKind, DirId, FileNo, Meta, Name, Piece};
-use rustix::{
-    fs::{Mode, OFlags, fchmod, fstat, futimens, openat},
-    io::{Errno, pwritev},
-};
+use rustix::io::{Errno, pwritev};
 
 use super::{
     Tree,
-    partial::Partial,
-    published::{Identity, Published},
+    attributes::Attributes,
+    finishing::{Finishing, Job, What},
+    nameless,
+    partial::{self, Partial},
 };
 use crate::{DiskError, FailureKind, error::is_descriptor_shortage, lru::Lru};
 
@@ -34,12 +33,13 @@ pub(super) struct Listed {
     pub(super) size: u64,
 }
 
-/// The regular files that are not whole yet, and the identities of those that are.
+/// The regular files that are not whole yet, and the thread that finishes those that are.
 #[derive(Debug)]
 pub(super) struct Files {
     unfinished: HashMap<FileNo, Unfinished>,
     open: Lru<FileNo, OwnedFd>,
-    pub(super) published: Published,
+    nameless: nameless::Ability,
+    pub(super) finishing: Finishing,
 }
 
 #[derive(Debug)]
@@ -55,17 +55,28 @@ enum Stage {
     /// Nothing has arrived.
     Listed,
     Writing(Partial),
+    /// All of it arrived at once.
+    Nameless(OwnedFd),
     /// What else arrives is thrown away.
     Failed,
 }
 
+impl Unfinished {
+    /// Whether it gets its size by being written: nothing of it has arrived, it has no holes, and
+    /// saying its size would be one call more for little.
+    fn is_small(&self) -> bool {
+        self.listed.size <= FILLED_MAX && self.remaining == self.listed.size
+    }
+}
+
 impl Files {
-    pub(super) fn new() -> Self {
-        Self {
+    pub(super) fn new(attributes: Attributes) -> io::Result<Self> {
+        Ok(Self {
             unfinished: HashMap::new(),
             open: Lru::new(OPEN_FILES),
-            published: Published::default(),
-        }
+            nameless: nameless::Ability::Untried,
+            finishing: Finishing::start(attributes)?,
+        })
     }
 
     /// Remembers a file whose content is to come.
@@ -89,47 +100,6 @@ impl Files {
         Ok(())
     }
 
-    /// Makes a file that has no content.
-    pub(super) fn create_whole(
-        &mut self,
-        tree: &mut Tree,
-        listed: &Listed,
-    ) -> Result<(), DiskError> {
-        match self.try_create_whole(tree, listed) {
-            Ok(()) => tree.finished(listed),
-            Err(why) => tree.file_failed(listed, why)?,
-        }
-        Ok(())
-    }
-
-    fn try_create_whole(&mut self, tree: &mut Tree, listed: &Listed) -> Result<(), FailureKind> {
-        let dir = tree.dirs.open(listed.parent)?;
-        if listed.size == 0 {
-            // Nothing can be seen half written of an empty file: no detour by a partial name.
-            let flags =
-                OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            match openat(
-                &*dir,
-                listed.name.as_bytes(),
-                flags,
-                Mode::RUSR | Mode::WUSR,
-            ) {
-                Ok(fd) => {
-                    fchmod(&fd, Mode::from_raw_mode(tree.attributes.mode(&listed.meta)))?;
-                    if let Some(times) = tree.attributes.times(&listed.meta) {
-                        futimens(&fd, &times)?;
-                    }
-                    self.published.insert(Identity::of(&fstat(&fd)?));
-                    return Ok(());
-                }
-                Err(Errno::EXIST) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-        let (partial, fd) = Partial::create(&dir, &listed.name, Some(listed.size))?;
-        self.publish(tree, &partial, &fd, listed)
-    }
-
     /// Writes one piece of a file; the whole file gets its name. `Err` only when no other file
     /// would fare better.
     pub(super) fn write(
@@ -149,15 +119,10 @@ impl Files {
         if unfinished.remaining > 0 {
             return Ok(());
         }
-        if matches!(unfinished.stage, Stage::Writing(_)) {
-            match self.finish(tree, file) {
-                Ok(()) => {
-                    if let Some(done) = self.unfinished.get(&file) {
-                        tree.finished(&done.listed);
-                    }
-                }
-                Err(why) => self.fail(tree, file, why)?,
-            }
+        if !matches!(unfinished.stage, Stage::Failed)
+            && let Err(why) = self.finish(tree, file)
+        {
+            self.fail(tree, file, why)?;
         }
         self.open.remove(file);
         self.unfinished.remove(&file);
@@ -199,11 +164,25 @@ impl Files {
         piece: &Piece,
         slices: &mut [IoSlice<'_>],
     ) -> Result<(), FailureKind> {
-        let Some(unfinished) = self.unfinished.get(&piece.file) else {
+        let Some(unfinished) = self.unfinished.get_mut(&piece.file) else {
             return Ok(());
         };
         if matches!(unfinished.stage, Stage::Failed) {
             return Ok(());
+        }
+        let is_all = piece.len() == unfinished.remaining && unfinished.is_small();
+        if is_all && matches!(unfinished.stage, Stage::Listed) {
+            let listed = &unfinished.listed;
+            let dir = tree.dirs.open(listed.parent)?;
+            let mode = tree.attributes.mode(&listed.meta);
+            if let Some(fd) = self.nameless.create(&dir, mode)? {
+                if !tree.dirs.is_new(listed.parent) {
+                    partial::clear(&dir, &listed.name)?;
+                }
+                write_all(&fd, piece.file_offset, slices)?;
+                unfinished.stage = Stage::Nameless(fd);
+                return Ok(());
+            }
         }
         let fd = self.opened(tree, piece.file)?;
         write_all(fd, piece.file_offset, slices)?;
@@ -216,6 +195,7 @@ impl Files {
             let fd = match self.open_partial(tree, file) {
                 Err(FailureKind::Os(errno)) if is_descriptor_shortage(errno) => {
                     self.open.clear();
+                    self.finishing.wait();
                     tree.dirs.close_all();
                     self.open_partial(tree, file)?
                 }
@@ -235,43 +215,33 @@ impl Files {
         if let Stage::Writing(partial) = &unfinished.stage {
             return partial.open(&dir);
         }
-        // A small file that has no holes gets its size by being written.
-        let is_filled = listed.size <= FILLED_MAX && unfinished.remaining == listed.size;
-        let size = (!is_filled).then_some(listed.size);
+        let size = (!unfinished.is_small()).then_some(listed.size);
         let (partial, fd) = Partial::create(&dir, &listed.name, size)?;
         unfinished.stage = Stage::Writing(partial);
         Ok(fd)
     }
 
+    /// Hands a file over to be finished.
     fn finish(&mut self, tree: &mut Tree, file: FileNo) -> Result<(), FailureKind> {
-        self.opened(tree, file)?;
-        let (Some(fd), Some(unfinished)) = (self.open.remove(file), self.unfinished.get(&file))
-        else {
+        let Some(unfinished) = self.unfinished.get(&file) else {
             return Ok(());
         };
-        let Stage::Writing(partial) = &unfinished.stage else {
-            return Ok(());
-        };
-        let listed = &unfinished.listed;
-        let dir = tree.dirs.open(listed.parent)?;
-        let (attributes, published) = (&tree.attributes, &mut self.published);
-        partial.publish(&fd, &dir, &listed.name, &listed.meta, attributes, published)
-    }
-
-    fn publish(
-        &mut self,
-        tree: &mut Tree,
-        partial: &Partial,
-        fd: &OwnedFd,
-        listed: &Listed,
-    ) -> Result<(), FailureKind> {
-        let dir = tree.dirs.open(listed.parent)?;
-        let (attributes, published) = (&tree.attributes, &mut self.published);
-        let done = partial.publish(fd, &dir, &listed.name, &listed.meta, attributes, published);
-        if done.is_err() {
-            partial.discard(&dir);
+        let dir = tree.dirs.open(unfinished.listed.parent)?;
+        if let Stage::Writing(_) = unfinished.stage {
+            self.opened(tree, file)?;
         }
-        done
+        let fd = self.open.remove(file);
+        let Some(unfinished) = self.unfinished.remove(&file) else {
+            return Ok(());
+        };
+        let listed = unfinished.listed;
+        let what = match (unfinished.stage, fd) {
+            (Stage::Writing(partial), Some(fd)) => What::Partial(listed, partial, fd),
+            (Stage::Nameless(fd), _) => What::Nameless(listed, fd),
+            _ => return Ok(()),
+        };
+        self.finishing.add(Job { dir, what });
+        Ok(())
     }
 }
 
@@ -293,10 +263,5 @@ fn write_all(fd: impl AsFd, mut offset: u64, mut slices: &mut [IoSlice<'_>]) -> 
 impl Tree {
     fn file_failed(&mut self, listed: &Listed, why: FailureKind) -> Result<(), DiskError> {
         self.failed(listed.parent, &listed.name, listed.size, why)
-    }
-
-    fn finished(&mut self, listed: &Listed) {
-        let path = || self.dirs.path(listed.parent, listed.name.as_bytes());
-        self.ledger.finished(listed.size, path);
     }
 }

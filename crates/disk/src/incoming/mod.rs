@@ -1,19 +1,23 @@
-//! The receiving half, owned by one thread. A block's way:
+//! The receiving half, called by one thread. A block's way:
 //!
 //! ```text
 //!  place() ─ list block ──► inflow.rs   in order → entries → dirs.rs, files.rs, links.rs
 //!          └ content block ► content.rs  listed? → pieces → files.rs → pwritev → partial.rs
 //!                                └ not yet: waiting.rs, until its entry arrives
 //! ```
+//!
+//! What is whole is handed to a second thread, which finishes it: finishing.rs.
 
 mod attributes;
 mod content;
 mod dirs;
 mod discard;
 mod files;
+mod finishing;
 mod inflow;
 mod ledger;
 mod links;
+mod nameless;
 mod options;
 mod partial;
 mod published;
@@ -32,6 +36,7 @@ use self::{
     content::{Fragment, Fragments},
     dirs::Dirs,
     files::{Files, Listed},
+    finishing::{Done, Finished, Job, What},
     inflow::Inflow,
     ledger::Ledger,
     links::Link,
@@ -112,10 +117,13 @@ impl Incoming {
         block_len: usize,
     ) -> Result<Self, DiskError> {
         assert!(block_len > 0);
-        let dirs = Dirs::new(root).map_err(|errno| DiskError::Destination {
+        let failed = |cause| DiskError::Destination {
             path: landing.path.clone(),
-            cause: errno.into(),
-        })?;
+            cause,
+        };
+        let attributes = Attributes::new(options.preserve, options.umask);
+        let dirs = Dirs::new(root).map_err(|errno| failed(errno.into()))?;
+        let files = Files::new(attributes).map_err(failed)?;
         Ok(Self {
             block_len,
             landing,
@@ -123,9 +131,9 @@ impl Incoming {
             tree: Tree {
                 dirs,
                 ledger: Ledger::new(options.file_events),
-                attributes: Attributes::new(options.preserve, options.umask),
+                attributes,
             },
-            files: Files::new(),
+            files,
             links: Vec::new(),
             inflow: Inflow::default(),
             map: ContentMap::new(),
@@ -169,6 +177,11 @@ impl Incoming {
         }
         self.read_list()?;
         duplicates += self.place_contents(contents)?;
+        self.files.finishing.hand_over();
+        if self.has_all() {
+            self.files.finishing.wait();
+        }
+        self.settle_finished()?;
         let waiting_bytes = self.waiting.bytes() + self.inflow.waiting_bytes();
         if waiting_bytes > WAITING_BYTES_MAX {
             return Err(DiskError::TooMuchWaiting);
@@ -182,8 +195,13 @@ impl Incoming {
         })
     }
 
-    /// Whether the list has ended and every block it speaks of has been placed.
+    /// Whether the list has ended, every block it speaks of has been placed and every file it
+    /// completed has been finished.
     pub fn is_complete(&self) -> bool {
+        self.has_all() && self.files.finishing.is_idle()
+    }
+
+    fn has_all(&self) -> bool {
         self.total_bytes() == Some(self.arrived.len()) && self.waiting.is_empty()
     }
 
@@ -204,6 +222,8 @@ impl Incoming {
     /// [`DiskError::Storage`] when the file system gives up.
     pub fn finish(mut self) -> Result<Received, DiskError> {
         self.make_links()?;
+        self.files.finishing.wait();
+        self.settle_finished()?;
         let Tree {
             dirs,
             ledger,
@@ -330,7 +350,7 @@ impl Incoming {
     fn expect_file(&mut self, listed: Listed, layout: &Layout) -> Result<(), DiskError> {
         let content = layout.content_len(listed.size)?;
         if content == 0 {
-            return self.files.create_whole(&mut self.tree, &listed);
+            return self.finish_later(listed.parent, What::Hollow(listed));
         }
         let file = FileNo(self.next_file);
         self.next_file += 1;
@@ -342,15 +362,29 @@ impl Incoming {
 
     fn make_links(&mut self) -> Result<(), DiskError> {
         for link in std::mem::take(&mut self.links) {
-            let Tree {
-                dirs, attributes, ..
-            } = &mut self.tree;
-            let published = &mut self.files.published;
-            let made = dirs.open(link.parent);
-            match made.and_then(|dir| link.create(&dir, attributes, published)) {
-                Ok(()) => self.tree.ledger.received.symlinks += 1,
-                Err(why) => self.tree.failed(link.parent, &link.name, 0, why)?,
+            self.finish_later(link.parent, What::Link(link))?;
+        }
+        Ok(())
+    }
+
+    /// Has something made that needs no content, if there is a directory for it.
+    fn finish_later(&mut self, parent: DirId, what: What) -> Result<(), DiskError> {
+        match self.tree.dirs.open(parent) {
+            Ok(dir) => {
+                self.files.finishing.add(Job { dir, what });
+                Ok(())
             }
+            Err(why) => self.tree.note(Done {
+                what: what.into_finished(),
+                outcome: Err(why),
+            }),
+        }
+    }
+
+    /// Takes to account what the finishing thread has done.
+    fn settle_finished(&mut self) -> Result<(), DiskError> {
+        for done in self.files.finishing.take_done() {
+            self.tree.note(done)?;
         }
         Ok(())
     }
@@ -368,6 +402,22 @@ impl Incoming {
 }
 
 impl Tree {
+    /// Counts what has been finished, or has failed to be.
+    fn note(&mut self, Done { what, outcome }: Done) -> Result<(), DiskError> {
+        match (what, outcome) {
+            (Finished::File(file), Ok(())) => {
+                let path = || self.dirs.path(file.parent, file.name.as_bytes());
+                self.ledger.finished(file.size, path);
+            }
+            (Finished::Link(_), Ok(())) => self.ledger.received.symlinks += 1,
+            (Finished::File(file), Err(why)) => {
+                self.failed(file.parent, &file.name, file.size, why)?;
+            }
+            (Finished::Link(link), Err(why)) => self.failed(link.parent, &link.name, 0, why)?,
+        }
+        Ok(())
+    }
+
     /// Counts a failure, or gives up when nothing else would fare better.
     fn failed(
         &mut self,
@@ -379,7 +429,7 @@ impl Tree {
         use std::os::unix::ffi::OsStringExt as _;
         let path = self.dirs.path(parent, name.as_bytes());
         if let FailureKind::Os(errno) = why
-            && crate::error::is_storage(errno)
+            && why.is_storage()
         {
             return Err(DiskError::Storage {
                 path: PathBuf::from(std::ffi::OsString::from_vec(path)),

@@ -5,21 +5,22 @@ use std::os::fd::OwnedFd;
 use haul_manifest::Name;
 use rustix::{
     fs::{
-        AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat, fchmod, flock, fstat,
-        ftruncate, futimens, openat, renameat, renameat_with, statat, unlinkat,
+        AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat, flock, fstat,
+        ftruncate, openat, renameat, renameat_with, statat, unlinkat,
     },
     io::Errno,
     process::geteuid,
 };
 
 use super::{
-    attributes::Attributes,
+    nameless,
     published::{Identity, Published},
 };
 use crate::FailureKind;
-use haul_manifest::Meta;
 
 const SUFFIX: &[u8] = b".haul-part";
+/// Permissions of a partial file: nobody else's business.
+pub(super) const PARTIAL_MODE: u32 = 0o600;
 /// Names tried when others have taken them.
 const NAMES_MAX: u8 = 9;
 
@@ -38,31 +39,27 @@ impl Partial {
         name: &Name,
         size: Option<u64>,
     ) -> Result<(Self, OwnedFd), FailureKind> {
-        for attempt in 0..NAMES_MAX {
-            let partial = partial_name(name.as_bytes(), attempt);
-            let fd = match exclusive(dir, &partial) {
-                Err(Errno::EXIST) if remove_stale(dir, &partial)? => exclusive(dir, &partial),
-                other => other,
-            };
-            match fd {
-                // Somebody else's: leave it alone.
-                Err(Errno::EXIST) => continue,
-                Err(errno) => return Err(errno.into()),
-                Ok(fd) => {
-                    let identity = lock(&fd)?;
-                    let name = partial.into();
-                    let this = Self { name, identity };
-                    if let Some(size) = size
-                        && let Err(errno) = ftruncate(&fd, size)
-                    {
-                        this.discard(dir);
-                        return Err(errno.into());
-                    }
-                    return Ok((this, fd));
-                }
-            }
+        let (partial, fd) = claim(dir, name, |partial| exclusive(dir, partial))?;
+        let this = Self {
+            name: partial,
+            identity: lock(&fd)?,
+        };
+        if let Some(size) = size
+            && let Err(errno) = ftruncate(&fd, size)
+        {
+            this.discard(dir);
+            return Err(errno.into());
         }
-        Err(Errno::EXIST.into())
+        Ok((this, fd))
+    }
+
+    /// Gives a file without a name the partial name for `name`.
+    pub(super) fn name(dir: &OwnedFd, name: &Name, fd: &OwnedFd) -> Result<Self, FailureKind> {
+        let (partial, ()) = claim(dir, name, |partial| nameless::link(fd, dir, partial))?;
+        Ok(Self {
+            name: partial,
+            identity: lock(fd)?,
+        })
     }
 
     /// Opens it again.
@@ -76,20 +73,13 @@ impl Partial {
         }
     }
 
-    /// Gives the whole file its attributes and its final name.
+    /// Gives the whole file its final name.
     pub(super) fn publish(
         &self,
-        fd: &OwnedFd,
         dir: &OwnedFd,
         name: &Name,
-        meta: &Meta,
-        attributes: &Attributes,
         published: &mut Published,
     ) -> Result<(), FailureKind> {
-        fchmod(fd, Mode::from_raw_mode(attributes.mode(meta)))?;
-        if let Some(times) = attributes.times(meta) {
-            futimens(fd, &times)?;
-        }
         // Most names are new: then nothing needs to be looked at before.
         let flags = RenameFlags::NOREPLACE;
         match renameat_with(dir, &*self.name, dir, name.as_bytes(), flags) {
@@ -116,9 +106,31 @@ impl Partial {
     }
 }
 
+/// Makes something under the first partial name for `name` that is not in use.
+fn claim<T>(
+    dir: &OwnedFd,
+    name: &Name,
+    make: impl Fn(&[u8]) -> Result<T, Errno>,
+) -> Result<(Box<[u8]>, T), FailureKind> {
+    for attempt in 0..NAMES_MAX {
+        let partial = partial_name(name.as_bytes(), attempt);
+        let made = match make(&partial) {
+            Err(Errno::EXIST) if remove_stale(dir, &partial)? => make(&partial),
+            other => other,
+        };
+        match made {
+            // Somebody else's: leave it alone.
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno.into()),
+            Ok(made) => return Ok((partial.into(), made)),
+        }
+    }
+    Err(Errno::EXIST.into())
+}
+
 fn exclusive(dir: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(dir, name, flags, Mode::RUSR | Mode::WUSR)
+    openat(dir, name, flags, Mode::from_raw_mode(PARTIAL_MODE))
 }
 
 /// Locks a partial file and makes sure that it still has a name: another transfer may have taken it
@@ -136,6 +148,11 @@ fn lock(fd: &OwnedFd) -> Result<Identity, FailureKind> {
         return Err(FailureKind::Busy);
     }
     Ok(Identity::of(&stat))
+}
+
+/// Removes what an earlier transfer has left of `name`; an error while another is writing it.
+pub(super) fn clear(dir: &OwnedFd, name: &Name) -> Result<(), FailureKind> {
+    remove_stale(dir, &partial_name(name.as_bytes(), 0)).map(drop)
 }
 
 /// Removes a partial file of ours that nobody is writing. `false`: it is not ours.

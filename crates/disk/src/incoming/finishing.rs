@@ -1,0 +1,278 @@
+//! What has all its content gets its attributes and its final name: on a thread of its own, so that a
+//! million small files are not finished by the one thread that makes and fills them.
+
+use std::{
+    io,
+    mem::take,
+    os::fd::OwnedFd,
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread::JoinHandle,
+};
+
+use rustix::{
+    fs::{Mode, OFlags, fstat, openat},
+    io::Errno,
+};
+
+use super::{
+    attributes::Attributes,
+    files::Listed,
+    links::Link,
+    nameless,
+    partial::{PARTIAL_MODE, Partial},
+    published::{Identity, Published},
+};
+use crate::{FailureKind, lru::descriptors};
+
+/// Most that are being finished at a time: each holds a descriptor.
+const OPEN_MAX: usize = 128;
+
+/// Something to be finished, and the directory that it goes into.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) dir: Arc<OwnedFd>,
+    pub(super) what: What,
+}
+
+#[derive(Debug)]
+pub(super) enum What {
+    /// A file that has been written under a partial name.
+    Partial(Listed, Partial, OwnedFd),
+    /// A file that has been written and has no name.
+    Nameless(Listed, OwnedFd),
+    /// A file without content: empty, or all hole.
+    Hollow(Listed),
+    /// A symbolic link.
+    Link(Link),
+}
+
+impl What {
+    pub(super) fn into_finished(self) -> Finished {
+        match self {
+            Self::Partial(listed, ..) | Self::Nameless(listed, _) | Self::Hollow(listed) => {
+                Finished::File(listed)
+            }
+            Self::Link(link) => Finished::Link(link),
+        }
+    }
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) what: Finished,
+    pub(super) outcome: Result<(), FailureKind>,
+}
+
+#[derive(Debug)]
+pub(super) enum Finished {
+    File(Listed),
+    Link(Link),
+}
+
+/// The finishing thread. Dropping this waits until it has done all it was given.
+#[derive(Debug)]
+pub(super) struct Finishing {
+    jobs: Option<Sender<Vec<Job>>>,
+    done: Receiver<Vec<Done>>,
+    thread: Option<JoinHandle<()>>,
+    /// Not handed over yet: waking the thread for each would cost as much as the work.
+    gathered: Vec<Job>,
+    outstanding: usize,
+    /// Done, and not told yet.
+    untold: Vec<Done>,
+    open_max: usize,
+}
+
+impl Finishing {
+    pub(super) fn start(attributes: Attributes) -> io::Result<Self> {
+        let (jobs, jobs_in) = channel::<Vec<Job>>();
+        let (done_out, done) = channel();
+        let thread = std::thread::Builder::new()
+            .name("haul-finish".to_owned())
+            .spawn(move || {
+                let mut finisher = Finisher {
+                    attributes,
+                    published: Published::default(),
+                };
+                for jobs in jobs_in {
+                    let done: Vec<Done> =
+                        jobs.into_iter().map(|job| finisher.finish(job)).collect();
+                    // Whoever has given up wants it done all the same.
+                    let _ = done_out.send(done);
+                }
+            })?;
+        Ok(Self {
+            jobs: Some(jobs),
+            done,
+            thread: Some(thread),
+            gathered: Vec::new(),
+            outstanding: 0,
+            untold: Vec::new(),
+            open_max: descriptors(OPEN_MAX),
+        })
+    }
+
+    pub(super) fn add(&mut self, job: Job) {
+        self.gathered.push(job);
+        if self.gathered.len() >= self.open_max {
+            self.hand_over();
+        }
+    }
+
+    /// Lets what has been gathered be done.
+    pub(super) fn hand_over(&mut self) {
+        let jobs = take(&mut self.gathered);
+        let Some(queue) = self.jobs.as_ref().filter(|_| !jobs.is_empty()) else {
+            return;
+        };
+        let count = jobs.len();
+        // A thread that has gone has panicked: that is told where its results are awaited.
+        let _ = queue.send(jobs);
+        self.outstanding += count;
+        while self.outstanding > self.open_max {
+            self.await_some();
+        }
+    }
+
+    /// Waits until all is done.
+    pub(super) fn wait(&mut self) {
+        self.hand_over();
+        while self.outstanding > 0 {
+            self.await_some();
+        }
+    }
+
+    /// Whether everything is done and told.
+    pub(super) fn is_idle(&self) -> bool {
+        self.gathered.is_empty() && self.outstanding == 0 && self.untold.is_empty()
+    }
+
+    /// What has been done since the last call.
+    pub(super) fn take_done(&mut self) -> Vec<Done> {
+        while let Ok(done) = self.done.try_recv() {
+            self.note(done);
+        }
+        take(&mut self.untold)
+    }
+
+    fn await_some(&mut self) {
+        match self.done.recv() {
+            Ok(done) => self.note(done),
+            Err(_) => self.join(),
+        }
+    }
+
+    fn note(&mut self, done: Vec<Done>) {
+        self.outstanding -= done.len();
+        self.untold.extend(done);
+    }
+
+    /// A panic over there is one here.
+    fn join(&mut self) {
+        self.jobs = None;
+        self.outstanding = 0;
+        if let Some(thread) = self.thread.take()
+            && let Err(panic) = thread.join()
+            && !std::thread::panicking()
+        {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+impl Drop for Finishing {
+    fn drop(&mut self) {
+        self.hand_over();
+        self.join();
+    }
+}
+
+/// The thread's own: it alone gives names, so it alone knows which are this transfer's.
+struct Finisher {
+    attributes: Attributes,
+    published: Published,
+}
+
+impl Finisher {
+    fn finish(&mut self, Job { dir, what }: Job) -> Done {
+        let outcome = match &what {
+            What::Partial(listed, partial, fd) => self.publish(&dir, listed, partial, fd),
+            What::Nameless(listed, fd) => self.link(&dir, listed, fd),
+            What::Hollow(listed) => self.create_hollow(&dir, listed),
+            What::Link(link) => link.create(&dir, &self.attributes, &mut self.published),
+        };
+        let what = what.into_finished();
+        Done { what, outcome }
+    }
+
+    fn create_hollow(&mut self, dir: &OwnedFd, listed: &Listed) -> Result<(), FailureKind> {
+        if listed.size == 0 {
+            // Nothing can be seen half written of an empty file: no detour by a partial name.
+            let flags =
+                OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let mode = Mode::from_raw_mode(self.attributes.mode(&listed.meta));
+            match openat(dir, listed.name.as_bytes(), flags, mode) {
+                Ok(fd) => {
+                    let stat = fstat(&fd)?;
+                    self.attributes.apply(&fd, &listed.meta, stat.st_mode)?;
+                    self.published.insert(Identity::of(&stat));
+                    return Ok(());
+                }
+                Err(Errno::EXIST) => {
+                    self.published
+                        .check_replaceable(dir, listed.name.as_bytes())?;
+                }
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        let (partial, fd) = Partial::create(dir, &listed.name, Some(listed.size))?;
+        self.publish(dir, listed, &partial, &fd)
+    }
+
+    /// Gives a partial file its attributes and its name; one that cannot have them goes, unless
+    /// nothing would fare better here.
+    fn publish(
+        &mut self,
+        dir: &OwnedFd,
+        listed: &Listed,
+        partial: &Partial,
+        fd: &OwnedFd,
+    ) -> Result<(), FailureKind> {
+        let applied = self.attributes.apply(fd, &listed.meta, PARTIAL_MODE);
+        let done = applied
+            .map_err(FailureKind::from)
+            .and_then(|()| partial.publish(dir, &listed.name, &mut self.published));
+        if done.is_err_and(|why| !why.is_storage()) {
+            partial.discard(dir);
+        }
+        done
+    }
+
+    /// Gives a file that has none its attributes and its name. What has that name can only be replaced
+    /// by renaming.
+    fn link(&mut self, dir: &OwnedFd, listed: &Listed, fd: &OwnedFd) -> Result<(), FailureKind> {
+        let stat = fstat(fd)?;
+        self.attributes.apply(fd, &listed.meta, stat.st_mode)?;
+        match nameless::link(fd, dir, listed.name.as_bytes()) {
+            Ok(()) => {
+                self.published.insert(Identity::of(&stat));
+                Ok(())
+            }
+            Err(Errno::EXIST) => {
+                let name = listed.name.as_bytes();
+                self.published.check_replaceable(dir, name)?;
+                let partial = Partial::name(dir, &listed.name, fd)?;
+                let done = partial.publish(dir, &listed.name, &mut self.published);
+                if done.is_err() {
+                    partial.discard(dir);
+                }
+                done
+            }
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
