@@ -175,27 +175,30 @@ impl Line {
                     part: Part::WHOLE,
                 })
                 .collect();
-            complete = self.carry(supply, &blocks, sink)?;
+            let grown;
+            (complete, grown) = self.carry(supply, &blocks, sink)?;
             let released = supply.release(stream, BlockNo(done[index]));
-            if let Some(newest) = found.try_iter().last().or(released) {
-                available = newest;
+            // Several tell of it: who is heard last need not know the most.
+            for told in found.try_iter().chain(grown).chain(released) {
+                available.list_blocks = available.list_blocks.max(told.list_blocks);
+                available.content_blocks = available.content_blocks.max(told.content_blocks);
             }
         }
         Ok(())
     }
 
-    /// Carries one batch the whole way; whether it was the last.
+    /// Carries one batch the whole way; whether it was the last, and what reading it made available.
     fn carry(
         &mut self,
         supply: &dyn Supply,
         blocks: &[BlockAddr],
         sink: &mut dyn Sink,
-    ) -> Result<bool, Box<dyn Error>> {
+    ) -> Result<(bool, Option<Available>), Box<dyn Error>> {
         let mut batch = self.pool.try_take().ok_or("no buffer")?;
         batch.shape(self.stride, blocks.len());
         let run = self.numbers.take(blocks.len()).ok_or("no numbers")?;
         let began = now();
-        supply.fill(blocks, &mut batch)?;
+        let grown = supply.fill(blocks, &mut batch)?;
         let filled = now();
         let sealed = self.sealer.seal_batch(Kind::Data, Lane::DATA, run, batch)?;
         let sealed_at = now();
@@ -228,7 +231,7 @@ impl Line {
         for (spent, pair) in self.spent.iter_mut().zip(moments.windows(2)) {
             *spent += pair[1] - pair[0];
         }
-        Ok(complete)
+        Ok((complete, grown))
     }
 
     /// Receives so many datagrams: those of one batch, which the kernel may have cut up.
