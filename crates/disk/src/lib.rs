@@ -27,7 +27,9 @@ mod source;
 mod supply;
 
 pub use error::{DiskError, FailureKind, FileFailure};
-pub use incoming::{Discard, FileEvent, Incoming, Placed, ReceiveOptions, Received};
+pub use incoming::{
+    Discard, FileEvent, Had, Incoming, Placed, ReceiveOptions, Received, has_leftovers,
+};
 pub use landing::{Asked, Expected, Landing};
 pub use outgoing::{Available, Outgoing, ScanOptions, Synthetic, Totals, Until};
 pub use root::Root;

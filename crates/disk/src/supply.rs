@@ -4,7 +4,7 @@ use haul_batch::Batch;
 use haul_wire::{BlockAddr, BlockNo, Stream};
 
 use crate::{
-    Available, DiskError, FileEvent, FileFailure, Incoming, Outgoing, Placed, Received, Totals,
+    Available, DiskError, FileEvent, FileFailure, Had, Incoming, Outgoing, Placed, Received, Totals,
 };
 
 /// Where a sending line takes its blocks from; shared by its threads.
@@ -47,6 +47,11 @@ pub trait Sink: Send {
 
     /// What happened to a file.
     fn poll_event(&mut self) -> Option<FileEvent>;
+
+    /// Which blocks need not be sent, as far as has not been told: for as long as there is more to say.
+    fn poll_had(&mut self) -> Option<Had> {
+        None
+    }
 
     /// The account, once everything has been placed.
     ///
@@ -92,6 +97,10 @@ impl Sink for Incoming {
 
     fn poll_event(&mut self) -> Option<FileEvent> {
         self.poll_event()
+    }
+
+    fn poll_had(&mut self) -> Option<Had> {
+        self.poll_had()
     }
 
     fn finish(self: Box<Self>) -> Result<Received, DiskError> {

@@ -2,9 +2,11 @@ use std::os::fd::OwnedFd;
 
 use haul_manifest::{Meta, Timestamp};
 use rustix::{
-    fs::{Mode, Timespec, Timestamps, fchmod, futimens},
+    fs::{Mode, Stat, Timespec, Timestamps, fchmod, futimens},
     io::Errno,
 };
+
+use super::published::modified;
 
 /// Which of a sender's attributes are applied, and how. Never set-user-id, set-group-id or sticky.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +47,13 @@ impl Attributes {
             futimens(fd, &times)?;
         }
         Ok(())
+    }
+
+    /// Whether a file that was there before is to be changed.
+    pub(super) fn would_change(&self, meta: &Meta, now: &Stat) -> bool {
+        let differs =
+            self.mode(meta) != now.st_mode & PERMISSIONS || meta.modified != modified(now);
+        self.preserve && differs
     }
 
     /// The permissions a directory is made with: its owner must be able to fill it.

@@ -171,14 +171,19 @@ impl Incoming {
             slices.clear();
         }
         self.written += self.arrived.insert(range);
-        let block_len = self.block_len as u64;
-        let floor = self.arrived.first_gap() / block_len * block_len;
-        self.map.release(floor.min(self.map.end()));
+        self.release_map();
         Ok(())
     }
 
+    /// Forgets where content goes that has arrived.
+    pub(super) fn release_map(&mut self) {
+        let block_len = self.block_len as u64;
+        let floor = self.arrived.first_gap() / block_len * block_len;
+        self.map.release(floor.min(self.map.end()));
+    }
+
     /// The content before this byte has all its files listed.
-    fn placeable(&self) -> u64 {
+    pub(super) fn placeable(&self) -> u64 {
         let block_len = self.block_len as u64;
         let whole = self.inflow.content_bytes() / block_len * block_len;
         self.total_bytes().unwrap_or(whole)

@@ -9,7 +9,10 @@ use rustix::{
     io::Errno,
 };
 
-use super::attributes::Attributes;
+use super::{
+    attributes::Attributes,
+    partial::{HASH_EMPTY, hash_on},
+};
 use crate::{FailureKind, Root, error::is_descriptor_shortage, lru::Lru};
 
 /// Open directories.
@@ -33,6 +36,8 @@ struct Node {
     last: Option<Box<Meta>>,
     failed: bool,
     is_new: bool,
+    /// A number for its path below the destination.
+    path: u64,
 }
 
 impl Dirs {
@@ -66,8 +71,23 @@ impl Dirs {
             last: last.then(|| Box::new(*meta)),
             failed: made.is_err(),
             is_new: made == Ok(true),
+            path: self.path_number(parent, name.as_bytes()),
         });
         made.map(|_| ())
+    }
+
+    /// A number for the path of `name` in a directory, the same in every run.
+    pub(super) fn path_number(&self, parent: DirId, name: &[u8]) -> u64 {
+        let above = match parent {
+            DirId::DESTINATION => HASH_EMPTY,
+            DirId(number) => self.nodes[number as usize - 1].path,
+        };
+        hash_on(hash_on(above, b"/"), name)
+    }
+
+    /// The top directory.
+    pub(super) fn top(&self) -> &Arc<OwnedFd> {
+        &self.top
     }
 
     /// Whether this transfer has made the directory: nothing was in it before.

@@ -4,15 +4,20 @@ use std::{
     os::fd::{AsFd, OwnedFd},
 };
 
-use haul_manifest::{ChangeKind, DirId, FileNo, Meta, Name, Piece};
-use rustix::io::{Errno, pwritev};
+use haul_manifest::{ChangeKind, DirId, FileNo, Meta, Name, Piece, RangeSet, Timestamp};
+use rustix::{
+    fs::{AtFlags, FileType, Stat, fstat, statat},
+    io::{Errno, pwritev},
+};
 
 use super::{
     Tree,
     attributes::Attributes,
-    finishing::{Finishing, Job, What},
+    finishing::{Finished, Finishing, Job, What},
+    journal::{self, Claim, Journal, Source},
     nameless,
     partial::{self, Partial},
+    published::{Stamp, modified},
 };
 use crate::{DiskError, FailureKind, error::is_descriptor_shortage, lru::Lru};
 
@@ -21,6 +26,8 @@ use crate::{DiskError, FailureKind, error::is_descriptor_shortage, lru::Lru};
 const OPEN_FILES: usize = 256;
 /// Files up to this size are made without saying how long they will be: one call less for each.
 const FILLED_MAX: u64 = 64 << 10;
+/// How much is written before the journal is told: what a killed run sends again at most.
+const JOURNAL_BYTES: u64 = 4 << 20;
 /// Most files that are listed and not whole. An honest sender lists a quarter of that ahead.
 const UNFINISHED_MAX: usize = 1 << 20;
 
@@ -31,6 +38,17 @@ pub(super) struct Listed {
     pub(super) name: Name,
     pub(super) meta: Meta,
     pub(super) size: u64,
+    /// A number for its path below the destination.
+    pub(super) path: u64,
+}
+
+impl Listed {
+    pub(super) fn source(&self) -> Source {
+        Source {
+            size: self.size,
+            modified: self.meta.modified,
+        }
+    }
 }
 
 /// The regular files that are not whole yet, and the thread that finishes those that are.
@@ -39,6 +57,12 @@ pub(super) struct Files {
     unfinished: HashMap<FileNo, Unfinished>,
     open: Lru<FileNo, OwnedFd>,
     nameless: nameless::Ability,
+    /// What the next run is told, if it should be told anything.
+    journal: Option<Journal>,
+    /// Bytes written since the journal was told.
+    untold: u64,
+    /// Files of which it has not been told all.
+    changed: Vec<FileNo>,
     pub(super) finishing: Finishing,
 }
 
@@ -48,6 +72,19 @@ struct Unfinished {
     /// Bytes of content that have not arrived.
     remaining: u64,
     stage: Stage,
+    /// Bytes of the partial file that have been written, as far as the journal wants to know.
+    written: RangeSet,
+    is_changed: bool,
+}
+
+/// What of a listed file is there before it is sent.
+#[derive(Debug)]
+pub(super) enum Found {
+    Nothing,
+    /// The same file, by all that is known.
+    Whole(Stat),
+    /// Some bytes of it, in a partial file.
+    Part(Partial, OwnedFd, RangeSet),
 }
 
 #[derive(Debug)]
@@ -70,8 +107,11 @@ impl Unfinished {
 }
 
 impl Files {
-    pub(super) fn new(attributes: Attributes) -> io::Result<Self> {
+    pub(super) fn new(attributes: Attributes, journal: Option<Journal>) -> io::Result<Self> {
         Ok(Self {
+            journal,
+            untold: 0,
+            changed: Vec::new(),
             unfinished: HashMap::new(),
             open: Lru::new(OPEN_FILES),
             nameless: nameless::Ability::Untried,
@@ -95,9 +135,90 @@ impl Files {
                 listed,
                 remaining: content,
                 stage: Stage::Listed,
+                written: RangeSet::new(),
+                is_changed: false,
             },
         );
         Ok(())
+    }
+
+    /// Looks what of a listed file is there.
+    pub(super) fn find(&mut self, tree: &mut Tree, listed: &Listed) -> Found {
+        let Some(journal) = &mut self.journal else {
+            return Found::Nothing;
+        };
+        if tree.dirs.is_new(listed.parent) {
+            return Found::Nothing;
+        }
+        let Ok(dir) = tree.dirs.open(listed.parent) else {
+            return Found::Nothing;
+        };
+        let claim = journal.take_claim(listed.path);
+        if let Some(Claim::Part(source, file, parts)) = &claim {
+            if *source == listed.source()
+                && let Some((partial, fd)) = Partial::find(&dir, &listed.name, *file)
+                && let Ok(stat) = fstat(&fd)
+            {
+                let len = listed.size.min(stat.st_size as u64);
+                let ranges = journal::ranges(parts, len);
+                return Found::Part(partial, fd, ranges);
+            }
+            journal.void(listed.path, *source, *file);
+        }
+        match statat(&*dir, listed.name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if is_same(listed, &stat, claim.as_ref()) => Found::Whole(stat),
+            _ => Found::Nothing,
+        }
+    }
+
+    /// Goes on with a file of which `had` bytes of content are in a partial file.
+    pub(super) fn resume(
+        &mut self,
+        tree: &mut Tree,
+        file: FileNo,
+        (partial, fd, written): (Partial, OwnedFd, RangeSet),
+        had: u64,
+    ) -> Result<(), DiskError> {
+        if let Some(unfinished) = self.unfinished.get_mut(&file) {
+            unfinished.stage = Stage::Writing(partial);
+            unfinished.written = written;
+            self.open.insert(file, fd);
+            self.arrived(tree, file, had)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the journal what has been finished.
+    pub(super) fn note_done(&mut self, listed: &Listed, stamp: Stamp) {
+        if let Some(journal) = &mut self.journal {
+            journal.done(listed.path, listed.source(), stamp);
+        }
+    }
+
+    /// Everything has arrived, or nothing of it is to be told to the next run.
+    pub(super) fn end_journal(&mut self) {
+        if let Some(journal) = self.journal.take() {
+            journal.remove();
+        }
+    }
+
+    /// Tells the journal what the partial files hold.
+    fn save(&mut self) {
+        let Some(journal) = &mut self.journal else {
+            return;
+        };
+        for file in self.changed.drain(..) {
+            if let Some(unfinished) = self.unfinished.get_mut(&file)
+                && let Stage::Writing(partial) = &unfinished.stage
+            {
+                let listed = &unfinished.listed;
+                let source = listed.source();
+                journal.part(listed.path, source, partial.identity(), &unfinished.written);
+                unfinished.is_changed = false;
+            }
+        }
+        journal.flush();
+        self.untold = 0;
     }
 
     /// Writes one piece of a file; the whole file gets its name. `Err` only when no other file
@@ -112,10 +233,19 @@ impl Files {
         if let Err(why) = self.try_write(tree, piece, slices) {
             self.fail(tree, file, why)?;
         }
+        self.arrived(tree, file, piece.len())
+    }
+
+    /// So many bytes of a file's content are there; the whole file goes to be finished.
+    fn arrived(&mut self, tree: &mut Tree, file: FileNo, len: u64) -> Result<(), DiskError> {
+        self.untold += len;
+        if self.untold >= JOURNAL_BYTES {
+            self.save();
+        }
         let Some(unfinished) = self.unfinished.get_mut(&file) else {
             return Ok(());
         };
-        unfinished.remaining = unfinished.remaining.saturating_sub(piece.len());
+        unfinished.remaining = unfinished.remaining.saturating_sub(len);
         if unfinished.remaining > 0 {
             return Ok(());
         }
@@ -153,6 +283,10 @@ impl Files {
         if let Stage::Writing(partial) = stage
             && let Ok(dir) = tree.dirs.open(unfinished.listed.parent)
         {
+            if let Some(journal) = &mut self.journal {
+                let listed = &unfinished.listed;
+                journal.void(listed.path, listed.source(), partial.identity());
+            }
             partial.discard(&dir);
         }
         Ok(())
@@ -186,7 +320,21 @@ impl Files {
         }
         let fd = self.opened(tree, piece.file)?;
         write_all(fd, piece.file_offset, slices)?;
+        self.note_written(piece);
         Ok(())
+    }
+
+    fn note_written(&mut self, piece: &Piece) {
+        if self.journal.is_some()
+            && let Some(unfinished) = self.unfinished.get_mut(&piece.file)
+            && unfinished.listed.size > FILLED_MAX
+        {
+            let start = piece.file_offset;
+            unfinished.written.insert(start..start + piece.len());
+            if !std::mem::replace(&mut unfinished.is_changed, true) {
+                self.changed.push(piece.file);
+            }
+        }
     }
 
     /// The descriptor of a file that is being written, made or opened again as needed.
@@ -258,6 +406,36 @@ fn write_all(fd: impl AsFd, mut offset: u64, mut slices: &mut [IoSlice<'_>]) -> 
         }
     }
     Ok(())
+}
+
+/// What has been finished, and what partial files hold, is told to the next run, however this one ends.
+impl Drop for Files {
+    fn drop(&mut self) {
+        if self.journal.is_some() {
+            self.finishing.wait();
+            for done in self.finishing.take_done() {
+                if let (Finished::File(listed), Ok(Some(stamp))) = (&done.what, done.outcome) {
+                    self.note_done(listed, stamp);
+                }
+            }
+            self.save();
+        }
+    }
+}
+
+/// Whether what has a listed file's name is that file: of its size and time, or what an earlier run
+/// made of this very source, untouched since.
+fn is_same(listed: &Listed, stat: &Stat, claim: Option<&Claim>) -> bool {
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile
+        || stat.st_size as u64 != listed.size
+    {
+        return false;
+    }
+    let source = listed.source();
+    // A list without times says nothing of them.
+    let is_listed = source.modified != Timestamp::default();
+    let is_made = |claim: &Claim| *claim == Claim::Done(source, Stamp::of(stat));
+    is_listed && (source.modified == modified(stat) || claim.is_some_and(is_made))
 }
 
 impl Tree {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{Mode, OFlags, fstat, openat},
+    fs::{Mode, OFlags, Stat, fstat, openat},
     io::Errno,
 };
 
@@ -22,8 +22,8 @@ use super::{
     files::Listed,
     links::Link,
     nameless,
-    partial::{PARTIAL_MODE, Partial},
-    published::{Identity, Published},
+    partial::Partial,
+    published::{Published, Stamp},
 };
 use crate::{FailureKind, lru::descriptors};
 
@@ -45,6 +45,8 @@ pub(super) enum What {
     Nameless(Listed, OwnedFd),
     /// A file without content: empty, or all hole.
     Hollow(Listed),
+    /// A file that was there before, as it was found.
+    There(Listed, Stat),
     /// A symbolic link.
     Link(Link),
 }
@@ -55,6 +57,7 @@ impl What {
             Self::Partial(listed, ..) | Self::Nameless(listed, _) | Self::Hollow(listed) => {
                 Finished::File(listed)
             }
+            Self::There(listed, _) => Finished::There(listed),
             Self::Link(link) => Finished::Link(link),
         }
     }
@@ -64,12 +67,14 @@ impl What {
 #[derive(Debug)]
 pub(super) struct Done {
     pub(super) what: Finished,
-    pub(super) outcome: Result<(), FailureKind>,
+    /// How a file is now.
+    pub(super) outcome: Result<Option<Stamp>, FailureKind>,
 }
 
 #[derive(Debug)]
 pub(super) enum Finished {
     File(Listed),
+    There(Listed),
     Link(Link),
 }
 
@@ -203,13 +208,21 @@ impl Finisher {
             What::Partial(listed, partial, fd) => self.publish(&dir, listed, partial, fd),
             What::Nameless(listed, fd) => self.link(&dir, listed, fd),
             What::Hollow(listed) => self.create_hollow(&dir, listed),
-            What::Link(link) => link.create(&dir, &self.attributes, &mut self.published),
+            What::There(listed, stat) => self.keep(&dir, listed, stat),
+            What::Link(link) => {
+                let made = link.create(&dir, &self.attributes, &mut self.published);
+                made.map(|()| None)
+            }
         };
         let what = what.into_finished();
         Done { what, outcome }
     }
 
-    fn create_hollow(&mut self, dir: &OwnedFd, listed: &Listed) -> Result<(), FailureKind> {
+    fn create_hollow(
+        &mut self,
+        dir: &OwnedFd,
+        listed: &Listed,
+    ) -> Result<Option<Stamp>, FailureKind> {
         if listed.size == 0 {
             // Nothing can be seen half written of an empty file: no detour by a partial name.
             let flags =
@@ -217,10 +230,9 @@ impl Finisher {
             let mode = Mode::from_raw_mode(self.attributes.mode(&listed.meta));
             match openat(dir, listed.name.as_bytes(), flags, mode) {
                 Ok(fd) => {
-                    let stat = fstat(&fd)?;
-                    self.attributes.apply(&fd, &listed.meta, stat.st_mode)?;
-                    self.published.insert(Identity::of(&stat));
-                    return Ok(());
+                    let stamp = self.apply(&fd, listed, &fstat(&fd)?)?;
+                    self.published.insert(stamp.file);
+                    return Ok(Some(stamp));
                 }
                 Err(Errno::EXIST) => {
                     self.published
@@ -241,11 +253,12 @@ impl Finisher {
         listed: &Listed,
         partial: &Partial,
         fd: &OwnedFd,
-    ) -> Result<(), FailureKind> {
-        let applied = self.attributes.apply(fd, &listed.meta, PARTIAL_MODE);
-        let done = applied
-            .map_err(FailureKind::from)
-            .and_then(|()| partial.publish(dir, &listed.name, &mut self.published));
+    ) -> Result<Option<Stamp>, FailureKind> {
+        let stamp = fstat(fd).and_then(|stat| self.apply(fd, listed, &stat));
+        let done = stamp.map_err(FailureKind::from).and_then(|stamp| {
+            partial.publish(dir, &listed.name, &mut self.published)?;
+            Ok(Some(stamp))
+        });
         if done.is_err_and(|why| !why.is_storage()) {
             partial.discard(dir);
         }
@@ -254,25 +267,56 @@ impl Finisher {
 
     /// Gives a file that has none its attributes and its name. What has that name can only be replaced
     /// by renaming.
-    fn link(&mut self, dir: &OwnedFd, listed: &Listed, fd: &OwnedFd) -> Result<(), FailureKind> {
-        let stat = fstat(fd)?;
-        self.attributes.apply(fd, &listed.meta, stat.st_mode)?;
+    fn link(
+        &mut self,
+        dir: &OwnedFd,
+        listed: &Listed,
+        fd: &OwnedFd,
+    ) -> Result<Option<Stamp>, FailureKind> {
+        let stamp = self.apply(fd, listed, &fstat(fd)?)?;
         match nameless::link(fd, dir, listed.name.as_bytes()) {
-            Ok(()) => {
-                self.published.insert(Identity::of(&stat));
-                Ok(())
-            }
+            Ok(()) => self.published.insert(stamp.file),
             Err(Errno::EXIST) => {
                 let name = listed.name.as_bytes();
                 self.published.check_replaceable(dir, name)?;
                 let partial = Partial::name(dir, &listed.name, fd)?;
-                let done = partial.publish(dir, &listed.name, &mut self.published);
-                if done.is_err() {
+                if let Err(why) = partial.publish(dir, &listed.name, &mut self.published) {
                     partial.discard(dir);
+                    return Err(why);
                 }
-                done
             }
-            Err(errno) => Err(errno.into()),
+            Err(errno) => return Err(errno.into()),
         }
+        Ok(Some(stamp))
+    }
+
+    /// Leaves a file as it was found, but for its attributes where they are to be kept.
+    fn keep(
+        &mut self,
+        dir: &OwnedFd,
+        listed: &Listed,
+        found: &Stat,
+    ) -> Result<Option<Stamp>, FailureKind> {
+        let mut stamp = Stamp::of(found);
+        if self.attributes.would_change(&listed.meta, found) {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let fd = openat(dir, listed.name.as_bytes(), flags, Mode::empty())?;
+            let stat = fstat(&fd)?;
+            if Stamp::of(&stat) != stamp {
+                return Err(FailureKind::Busy);
+            }
+            stamp = self.apply(&fd, listed, &stat)?;
+        }
+        self.published.insert(stamp.file);
+        Ok(Some(stamp))
+    }
+
+    /// Gives something its attributes; how it is then.
+    fn apply(&self, fd: &OwnedFd, listed: &Listed, now: &Stat) -> Result<Stamp, Errno> {
+        self.attributes.apply(fd, &listed.meta, now.st_mode)?;
+        if self.attributes.preserve() {
+            return Ok(Stamp::of(&fstat(fd)?));
+        }
+        Ok(Stamp::of(now))
     }
 }

@@ -15,6 +15,10 @@ pub struct Received {
     pub symlinks: u64,
     /// Bytes of those files, holes included.
     pub bytes: u64,
+    /// Files among those that were there before.
+    pub there_files: u64,
+    /// Bytes among those that were there before, parts of files included.
+    pub there_bytes: u64,
     /// Special files that the sender left out.
     pub skipped: u64,
     /// Files, directories and links that failed, here or at the sender.

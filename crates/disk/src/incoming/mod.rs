@@ -15,15 +15,17 @@ mod discard;
 mod files;
 mod finishing;
 mod inflow;
+mod journal;
 mod ledger;
 mod links;
 mod nameless;
 mod options;
 mod partial;
 mod published;
+mod resume;
 mod waiting;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use haul_batch::Batch;
 use haul_manifest::{
@@ -35,9 +37,10 @@ use self::{
     attributes::Attributes,
     content::{Fragment, Fragments},
     dirs::Dirs,
-    files::{Files, Listed},
+    files::{Files, Found, Listed},
     finishing::{Done, Finished, Job, What},
     inflow::Inflow,
+    journal::Journal,
     ledger::Ledger,
     links::Link,
     waiting::Waiting,
@@ -46,6 +49,7 @@ pub use self::{
     discard::Discard,
     ledger::{FileEvent, Received},
     options::ReceiveOptions,
+    resume::{Had, has_leftovers},
 };
 use crate::{DiskError, Expected, FailureKind, Landing, Root, WAITING_BYTES_MAX};
 
@@ -90,6 +94,8 @@ pub struct Incoming {
     waiting: Waiting,
     /// Whether something has come to the top already.
     has_top: bool,
+    /// Blocks of content of which has been told whether they are there, if anything of that is told.
+    judged: Option<u64>,
     /// Block bytes taken care of in this call.
     written: u64,
 }
@@ -123,7 +129,15 @@ impl Incoming {
         };
         let attributes = Attributes::new(options.preserve, options.umask);
         let dirs = Dirs::new(root).map_err(|errno| failed(errno.into()))?;
-        let files = Files::new(attributes).map_err(failed)?;
+        let journal = Journal::open(Arc::clone(dirs.top()));
+        let journal = if options.resume {
+            Some(journal)
+        } else {
+            // What it says of partial files would not be true of those that take their places.
+            journal.remove();
+            None
+        };
+        let files = Files::new(attributes, journal).map_err(failed)?;
         Ok(Self {
             block_len,
             landing,
@@ -141,6 +155,7 @@ impl Incoming {
             arrived: RangeSet::new(),
             waiting: Waiting::default(),
             has_top: false,
+            judged: None,
             written: 0,
         })
     }
@@ -230,6 +245,9 @@ impl Incoming {
             attributes,
         } = &mut self.tree;
         dirs.finish(attributes, &mut |path, why| ledger.failed(path, 0, why));
+        if ledger.received.failed_count == 0 {
+            self.files.end_journal();
+        }
         Ok(self.tree.ledger.received)
     }
 
@@ -273,11 +291,14 @@ impl Incoming {
                 size,
                 layout,
             } => {
+                let name = self.local_name(parent, name, false)?;
+                let path = self.tree.dirs.path_number(parent, name.as_bytes());
                 let listed = Listed {
-                    name: self.local_name(parent, name, false)?,
+                    name,
                     parent,
                     meta,
                     size,
+                    path,
                 };
                 self.expect_file(listed, &layout)
             }
@@ -310,7 +331,11 @@ impl Incoming {
                 }
                 Ok(())
             }
-            Entry::End { .. } => self.check_end(),
+            Entry::End { .. } => {
+                self.check_end()?;
+                self.pad_end();
+                Ok(())
+            }
         }
     }
 
@@ -349,15 +374,34 @@ impl Incoming {
 
     fn expect_file(&mut self, listed: Listed, layout: &Layout) -> Result<(), DiskError> {
         let content = layout.content_len(listed.size)?;
+        let found = self.files.find(&mut self.tree, &listed);
         if content == 0 {
-            return self.finish_later(listed.parent, What::Hollow(listed));
+            let parent = listed.parent;
+            let what = match found {
+                Found::Whole(stat) => What::There(listed, stat),
+                _ => What::Hollow(listed),
+            };
+            return self.finish_later(parent, what);
         }
         let file = FileNo(self.next_file);
         self.next_file += 1;
+        let start = self.map.end();
         for extent in layout.extents(listed.size) {
             self.map.push(file, extent.offset, extent.len)?;
         }
-        self.files.expect(file, listed, content)
+        match found {
+            Found::Nothing => self.files.expect(file, listed, content),
+            Found::Whole(stat) => {
+                self.note_had(start..self.map.end());
+                self.finish_later(listed.parent, What::There(listed, stat))
+            }
+            Found::Part(partial, fd, written) => {
+                let had = self.note_part(start, layout.extents(listed.size), &written);
+                self.files.expect(file, listed, content)?;
+                let found = (partial, fd, written);
+                self.files.resume(&mut self.tree, file, found, had)
+            }
+        }
     }
 
     fn make_links(&mut self) -> Result<(), DiskError> {
@@ -374,7 +418,7 @@ impl Incoming {
                 self.files.finishing.add(Job { dir, what });
                 Ok(())
             }
-            Err(why) => self.tree.note(Done {
+            Err(why) => self.note_done(Done {
                 what: what.into_finished(),
                 outcome: Err(why),
             }),
@@ -384,7 +428,33 @@ impl Incoming {
     /// Takes to account what the finishing thread has done.
     fn settle_finished(&mut self) -> Result<(), DiskError> {
         for done in self.files.finishing.take_done() {
-            self.tree.note(done)?;
+            self.note_done(done)?;
+        }
+        Ok(())
+    }
+
+    /// Counts what has been finished, or has failed to be.
+    fn note_done(&mut self, Done { what, outcome }: Done) -> Result<(), DiskError> {
+        let (dirs, ledger) = (&self.tree.dirs, &mut self.tree.ledger);
+        match (what, outcome) {
+            (Finished::File(file), Ok(stamp)) => {
+                ledger.finished(file.size, || dirs.path(file.parent, file.name.as_bytes()));
+                if let Some(stamp) = stamp {
+                    self.files.note_done(&file, stamp);
+                }
+            }
+            (Finished::There(file), Ok(_)) => {
+                ledger.finished(file.size, || dirs.path(file.parent, file.name.as_bytes()));
+                ledger.received.there_files += 1;
+                ledger.received.there_bytes += file.size;
+            }
+            (Finished::Link(_), Ok(_)) => ledger.received.symlinks += 1,
+            (Finished::File(file) | Finished::There(file), Err(why)) => {
+                self.tree.failed(file.parent, &file.name, file.size, why)?;
+            }
+            (Finished::Link(link), Err(why)) => {
+                self.tree.failed(link.parent, &link.name, 0, why)?;
+            }
         }
         Ok(())
     }
@@ -402,22 +472,6 @@ impl Incoming {
 }
 
 impl Tree {
-    /// Counts what has been finished, or has failed to be.
-    fn note(&mut self, Done { what, outcome }: Done) -> Result<(), DiskError> {
-        match (what, outcome) {
-            (Finished::File(file), Ok(())) => {
-                let path = || self.dirs.path(file.parent, file.name.as_bytes());
-                self.ledger.finished(file.size, path);
-            }
-            (Finished::Link(_), Ok(())) => self.ledger.received.symlinks += 1,
-            (Finished::File(file), Err(why)) => {
-                self.failed(file.parent, &file.name, file.size, why)?;
-            }
-            (Finished::Link(link), Err(why)) => self.failed(link.parent, &link.name, 0, why)?,
-        }
-        Ok(())
-    }
-
     /// Counts a failure, or gives up when nothing else would fare better.
     fn failed(
         &mut self,

@@ -11,6 +11,8 @@ pub struct ReceiveOptions {
     pub preserve: bool,
     /// Permission bits that are taken away from what is made, unless `preserve`.
     pub umask: u32,
+    /// Whether what is there already need not be sent, and the next run is told what this one got.
+    pub resume: bool,
     /// What may arrive at the top, when it was this side that asked. `None`: anything.
     pub expected: Option<Expected>,
     /// Whether each file is told of by [`crate::Incoming::poll_event`]. Costs memory until polled.
@@ -23,6 +25,7 @@ impl ReceiveOptions {
         Self {
             preserve,
             umask: process_umask(),
+            resume: false,
             expected: None,
             file_events: false,
         }

@@ -20,7 +20,7 @@ use crate::FailureKind;
 
 const SUFFIX: &[u8] = b".haul-part";
 /// Permissions of a partial file: nobody else's business.
-pub(super) const PARTIAL_MODE: u32 = 0o600;
+const PARTIAL_MODE: u32 = 0o600;
 /// Names tried when others have taken them.
 const NAMES_MAX: u8 = 9;
 
@@ -60,6 +60,26 @@ impl Partial {
             name: partial,
             identity: lock(fd)?,
         })
+    }
+
+    /// The partial file for `name` that is this file, if it is still there and nobody's.
+    pub(super) fn find(dir: &OwnedFd, name: &Name, file: Identity) -> Option<(Self, OwnedFd)> {
+        (0..NAMES_MAX).find_map(|attempt| {
+            let this = Self {
+                name: partial_name(name.as_bytes(), attempt).into(),
+                identity: file,
+            };
+            let stat = statat(dir, &*this.name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+            if Identity::of(&stat) != file || !is_ours(&stat) {
+                return None;
+            }
+            let fd = this.open(dir).ok()?;
+            Some((this, fd))
+        })
+    }
+
+    pub(super) fn identity(&self) -> Identity {
+        self.identity
     }
 
     /// Opens it again.
@@ -181,7 +201,7 @@ fn remove_stale(dir: &OwnedFd, name: &[u8]) -> Result<bool, FailureKind> {
     }
 }
 
-fn is_ours(stat: &Stat) -> bool {
+pub(super) fn is_ours(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
         && stat.st_uid == geteuid().as_raw()
         && stat.st_nlink == 1
@@ -198,7 +218,7 @@ pub(super) fn partial_name(name: &[u8], attempt: u8) -> Vec<u8> {
     if name.len() <= room {
         partial.extend_from_slice(name);
     } else {
-        let hash = format!("~{:016x}", fnv1a(name));
+        let hash = format!("~{:016x}", hash_on(HASH_EMPTY, name));
         partial.extend_from_slice(&name[..room - hash.len()]);
         partial.extend_from_slice(hash.as_bytes());
     }
@@ -206,9 +226,13 @@ pub(super) fn partial_name(name: &[u8], attempt: u8) -> Vec<u8> {
     partial
 }
 
-/// FNV-1a, 64 bits (draft-eastlake-fnv): the same in every build, unlike the standard library's.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+/// The hash of nothing.
+pub(super) const HASH_EMPTY: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// FNV-1a, 64 bits (draft-eastlake-fnv), going on from a hash: the same in every build, unlike the
+/// standard library's.
+pub(super) fn hash_on(hash: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(hash, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }

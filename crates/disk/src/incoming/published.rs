@@ -1,15 +1,45 @@
 use std::{collections::HashSet, os::fd::OwnedFd};
 
+use haul_manifest::Timestamp;
+
 use rustix::{
     fs::{AtFlags, FileType, Stat, statat},
     io::Errno,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::FailureKind;
+
+/// A file as it was when it was finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Stamp {
+    pub(super) file: Identity,
+    size: u64,
+    modified: Timestamp,
+}
+
+impl Stamp {
+    pub(super) fn of(stat: &Stat) -> Self {
+        Self {
+            file: Identity::of(stat),
+            size: stat.st_size as u64,
+            modified: modified(stat),
+        }
+    }
+}
+
+/// When something was written last.
+pub(super) fn modified(stat: &Stat) -> Timestamp {
+    Timestamp {
+        seconds: stat.st_mtime,
+        nanos: stat.st_mtime_nsec as u32,
+    }
+}
 
 /// Which file something is, whatever its name: device and inode, mixed into one number because a
 /// million of these are remembered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Identity(u64);
 
 impl Identity {

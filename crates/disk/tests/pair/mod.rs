@@ -25,7 +25,8 @@ use std::{
 
 use haul_batch::Pool;
 use haul_disk::{
-    Asked, Available, DiskError, Incoming, Landing, Outgoing, ReceiveOptions, Received, ScanOptions,
+    Asked, Available, DiskError, Had, Incoming, Landing, Outgoing, ReceiveOptions, Received,
+    ScanOptions,
 };
 use haul_manifest::RangeSet;
 use haul_wire::{
@@ -138,11 +139,28 @@ pub fn incoming(
 /// Moves everything; `before_step` sees how many blocks have been delivered.
 pub fn run(
     outgoing: &Arc<Outgoing>,
-    mut incoming: Incoming,
+    incoming: Incoming,
     network: Network,
     seed: u64,
     before_step: &mut dyn FnMut(u64),
 ) -> Result<Received, DiskError> {
+    let mut step = |delivered| {
+        before_step(delivered);
+        true
+    };
+    let (received, _) = drive(outgoing, incoming, network, seed, &mut step)?;
+    Ok(received.unwrap())
+}
+
+/// Moves until `goes_on`, told how many blocks have been delivered, says no. Returns the account, if it came
+/// to one, and how many blocks of content were delivered.
+pub fn drive(
+    outgoing: &Arc<Outgoing>,
+    mut incoming: Incoming,
+    network: Network,
+    seed: u64,
+    goes_on: &mut dyn FnMut(u64) -> bool,
+) -> Result<(Option<Received>, u64), DiskError> {
     let _seed = Seed(seed);
     let mut random = Random(seed);
     let (send, receive) = mpsc::channel();
@@ -155,11 +173,16 @@ pub fn run(
             })
         })
     };
-    let mut line = Line::new(Arc::clone(outgoing), network);
+    let mut line = Line::new(Arc::clone(outgoing), network, incoming.tells_had());
     let result = loop {
-        before_step(line.delivered[0].len() + line.delivered[1].len());
+        if !goes_on(line.delivered[0].len() + line.delivered[1].len()) {
+            break Ok(None);
+        }
+        while let Some(had) = incoming.poll_had() {
+            line.leave_out(&had);
+        }
         if incoming.is_complete() {
-            break incoming.finish();
+            break incoming.finish().map(Some);
         }
         if line.under_way.is_empty() && line.top_up() == 0 {
             // Nothing to send: only the scan can bring more.
@@ -179,7 +202,7 @@ pub fn run(
     };
     outgoing.stop();
     scanner.join().unwrap()?;
-    result
+    result.map(|received| (received, line.content_sent))
 }
 
 struct Line {
@@ -190,6 +213,11 @@ struct Line {
     next: [u64; 2],
     under_way: Vec<BlockAddr>,
     delivered: [RangeSet; 2],
+    /// Content blocks that need not be sent.
+    had: RangeSet,
+    /// Content is sent below this block.
+    judged: u64,
+    content_sent: u64,
 }
 
 fn index(stream: Stream) -> usize {
@@ -197,7 +225,7 @@ fn index(stream: Stream) -> usize {
 }
 
 impl Line {
-    fn new(outgoing: Arc<Outgoing>, network: Network) -> Self {
+    fn new(outgoing: Arc<Outgoing>, network: Network, waits: bool) -> Self {
         Self {
             outgoing,
             network,
@@ -206,7 +234,20 @@ impl Line {
             next: [0; 2],
             under_way: Vec::new(),
             delivered: [RangeSet::new(), RangeSet::new()],
+            had: RangeSet::new(),
+            judged: if waits { 0 } else { u64::MAX },
+            content_sent: 0,
         }
+    }
+
+    fn leave_out(&mut self, had: &Had) {
+        for (start, end) in &had.ranges {
+            assert!(self.judged <= *start && start < end && *end <= had.judged);
+            self.had.insert(*start..*end);
+            self.delivered[index(Stream::Content)].insert(*start..*end);
+        }
+        assert!(self.judged < had.judged);
+        self.judged = had.judged;
     }
 
     fn grow(&mut self, available: Available) {
@@ -221,17 +262,26 @@ impl Line {
         let before = self.under_way.len();
         for (stream, end) in [
             (Stream::List, self.available.list_blocks),
-            (Stream::Content, self.available.content_blocks),
+            (
+                Stream::Content,
+                self.available.content_blocks.min(self.judged),
+            ),
         ] {
             let next = &mut self.next[index(stream)];
             while *next < end && self.under_way.len() < self.network.window {
                 let block = BlockNo(*next);
+                *next += 1;
+                if stream == Stream::Content {
+                    if self.had.contains(block.0) {
+                        continue;
+                    }
+                    self.content_sent += 1;
+                }
                 self.under_way.push(BlockAddr {
                     stream,
                     block,
                     part: Part::WHOLE,
                 });
-                *next += 1;
             }
         }
         self.under_way.len() - before

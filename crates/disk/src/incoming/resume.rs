@@ -1,0 +1,121 @@
+//! What is there already: found while the list is read, told to the sender.
+
+use std::ops::Range;
+
+use haul_manifest::{Extent, RangeSet};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, statat};
+
+use super::{Incoming, journal::JOURNAL_NAME, partial::partial_name};
+use crate::{Landing, Root};
+
+/// Most ranges that are told at once.
+const RANGES_MAX: usize = 1 << 14;
+
+/// Which blocks of content need not be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Had {
+    /// First and one beyond the last of each run of blocks that are there.
+    pub ranges: Vec<(u64, u64)>,
+    /// Nothing more will be said of blocks below this one.
+    pub judged: u64,
+}
+
+/// Whether there is anything at a destination that need not be sent: without, the sender need not wait
+/// to hear what.
+pub fn has_leftovers(root: &Root, landing: &Landing) -> bool {
+    let Ok(top) = root.duplicate() else {
+        return false;
+    };
+    if let Some(name) = &landing.rename {
+        let partial = partial_name(name.as_bytes(), 0);
+        let names = [name.as_bytes(), &partial, JOURNAL_NAME];
+        let is_there = |name| statat(&top, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+        return names.into_iter().any(is_there);
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let entries = openat(&top, ".", flags, Mode::empty()).and_then(Dir::new);
+    // One that cannot be read may hold what is asked for all the same.
+    entries.is_ok_and(|entries| {
+        let mut names = entries.map(|entry| entry.map(|entry| entry.file_name().to_owned()));
+        names.any(|name| name.is_ok_and(|name| !matches!(name.to_bytes(), b"." | b"..")))
+    })
+}
+
+impl Incoming {
+    /// From now on [`Self::poll_had`] tells what need not be sent.
+    pub fn tell_had(&mut self) {
+        self.judged = Some(0);
+    }
+
+    /// Whether it does.
+    pub fn tells_had(&self) -> bool {
+        self.judged.is_some()
+    }
+
+    /// Which blocks need not be sent, of those that the list has told of since the last call.
+    pub fn poll_had(&mut self) -> Option<Had> {
+        let from = self.judged?;
+        let len = self.block_len as u64;
+        let end = self.placeable().div_ceil(len);
+        if end <= from {
+            return None;
+        }
+        let mut ranges = Vec::new();
+        let mut judged = end;
+        let mut start = from * len;
+        let gaps = self.arrived.gaps(from * len..end * len);
+        for gap in gaps.chain(std::iter::once(end * len..end * len)) {
+            let (first, last) = (start.div_ceil(len), gap.start / len);
+            if first < last {
+                if ranges.len() == RANGES_MAX {
+                    judged = first;
+                    break;
+                }
+                ranges.push((first, last));
+            }
+            start = gap.end;
+        }
+        self.judged = Some(judged);
+        Some(Had { ranges, judged })
+    }
+
+    /// This range of content need not come.
+    pub(super) fn note_had(&mut self, range: Range<u64>) {
+        self.arrived.insert(range);
+        self.release_map();
+    }
+
+    /// Of a file whose content begins at `start`, these bytes need not come; how many that are.
+    pub(super) fn note_part(
+        &mut self,
+        start: u64,
+        extents: impl Iterator<Item = Extent>,
+        written: &RangeSet,
+    ) -> u64 {
+        let mut at = start;
+        let mut had = 0;
+        for Extent { offset, len } in extents {
+            for range in written.ranges() {
+                let (from, to) = (range.start.max(offset), range.end.min(offset + len));
+                if from < to {
+                    had += self
+                        .arrived
+                        .insert(at + (from - offset)..at + (to - offset));
+                }
+            }
+            at += len;
+        }
+        self.tree.ledger.received.there_bytes += had;
+        self.release_map();
+        had
+    }
+
+    /// What pads the last block need not come either, if nothing else of it does.
+    pub(super) fn pad_end(&mut self) {
+        let (end, len) = (self.inflow.content_bytes(), self.block_len as u64);
+        let last = end / len * len;
+        if last < end && self.arrived.covers(last..end) {
+            self.arrived.insert(end..last.saturating_add(len));
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! A run that was cut off, and the one after it.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod pair;
+
+use std::{
+    fs::{self, File},
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use haul_disk::{Asked, DiskError, Incoming, Landing, ReceiveOptions, Received, has_leftovers};
+use pair::{BLOCK_LEN, CLEAN, Network, ROUGH, Random, Seed, drive, outgoing};
+
+const JOURNAL: &str = ".haul-journal";
+const MIB: usize = 1 << 20;
+
+/// A source tree, and where it goes.
+struct Place {
+    work: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let work = tempfile::tempdir().unwrap();
+        fs::create_dir(work.path().join("to")).unwrap();
+        fs::create_dir(work.path().join("tree")).unwrap();
+        Self { work }
+    }
+
+    fn source(&self) -> PathBuf {
+        self.work.path().join("tree")
+    }
+
+    fn target(&self) -> PathBuf {
+        self.work.path().join("to/tree")
+    }
+
+    fn journal(&self) -> PathBuf {
+        self.work.path().join("to").join(JOURNAL)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        let path = self.source().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    fn incoming(&self) -> Incoming {
+        let to = self.work.path().join("to");
+        let bytes = std::os::unix::ffi::OsStrExt::as_bytes(to.as_os_str());
+        let asked = Asked {
+            count: 1,
+            contents: false,
+        };
+        let (root, landing) = Landing::resolve(Path::new("/"), bytes, asked, false).unwrap();
+        let there = has_leftovers(&root, &landing);
+        let mut options = ReceiveOptions::new(false);
+        options.resume = true;
+        let mut incoming = Incoming::new(root, landing, options, BLOCK_LEN).unwrap();
+        if there {
+            incoming.tell_had();
+        }
+        incoming
+    }
+
+    /// Runs until so many blocks have been delivered.
+    fn run(&self, network: Network, seed: u64, stop_at: u64) -> (Option<Received>, u64) {
+        self.try_run(network, seed, stop_at).unwrap()
+    }
+
+    fn try_run(
+        &self,
+        network: Network,
+        seed: u64,
+        stop_at: u64,
+    ) -> Result<(Option<Received>, u64), DiskError> {
+        let source = self.source();
+        let outgoing = outgoing(&[&source]);
+        drive(
+            &Arc::clone(&outgoing),
+            self.incoming(),
+            network,
+            seed,
+            &mut |delivered| delivered < stop_at,
+        )
+    }
+
+    /// The run that completes: what had been there, and how many blocks were sent.
+    fn complete(&self, seed: u64) -> (Received, u64) {
+        let (received, sent) = self.run(CLEAN, seed, u64::MAX);
+        let (from, to) = (files(&self.source()), files(&self.target()));
+        assert_eq!(from.len(), to.len(), "{to:?}");
+        for (from, to) in from.iter().zip(&to) {
+            assert!(
+                fs::read(from).unwrap() == fs::read(to).unwrap(),
+                "{to:?} differs"
+            );
+        }
+        assert!(!self.journal().exists(), "gone when all has arrived");
+        (received.unwrap(), sent)
+    }
+
+    /// Gives the copies the times of their sources.
+    fn keep_times(&self) {
+        for (from, to) in files(&self.source()).iter().zip(files(&self.target())) {
+            let modified = fs::metadata(from).unwrap().modified().unwrap();
+            let file = File::options().write(true).open(to).unwrap();
+            file.set_modified(modified).unwrap();
+        }
+    }
+}
+
+fn files(top: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut dirs = vec![top.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn blocks(bytes: usize) -> u64 {
+    bytes.div_ceil(BLOCK_LEN) as u64
+}
+
+#[test]
+fn nothing_is_there_at_a_new_destination_and_a_small_run_leaves_no_journal() {
+    let place = Place::new();
+    place.write("a", b"content");
+    assert!(!place.incoming().tells_had());
+    place.run(CLEAN, 1, u64::MAX);
+    assert!(!place.journal().exists());
+    assert!(place.incoming().tells_had());
+}
+
+#[test]
+fn one_large_file_goes_on_where_it_was_cut() {
+    let place = Place::new();
+    let mut random = Random(7);
+    place.write("large", &random.bytes(24 * MIB));
+    let all = blocks(24 * MIB);
+    let (none, _) = place.run(ROUGH, 7, all / 2);
+    assert_eq!(none, None);
+    assert!(place.journal().exists());
+    let (received, sent) = place.complete(8);
+    assert!(received.there_bytes as usize > 11 * MIB, "{received:?}");
+    let missing = all - received.there_bytes / BLOCK_LEN as u64;
+    assert!(
+        sent <= missing + missing / 2,
+        "{sent} of {all} for {missing}"
+    );
+}
+
+#[test]
+fn many_small_files_are_not_sent_again() {
+    let place = Place::new();
+    let mut random = Random(3);
+    for n in 0..1_000 {
+        let len = random.below(6_000);
+        place.write(&format!("{}/{n}", n % 10), &random.bytes(len));
+    }
+    let (none, _) = place.run(CLEAN, 3, 1_200);
+    assert_eq!(none, None);
+    let (received, sent) = place.complete(4);
+    assert!(received.there_files > 300, "{received:?}");
+    assert_eq!(received.files, 1_000);
+    assert!(sent < 1_800, "{sent}");
+}
+
+#[test]
+fn a_run_repeated_sends_nothing_where_times_were_kept() {
+    let place = Place::new();
+    place.write("sub/a", &[1; 5_000]);
+    place.write("b", &[2; 70_000]);
+    place.write("empty", b"");
+    place.complete(1);
+    place.keep_times();
+    let (received, sent) = place.complete(2);
+    assert_eq!((received.there_files, received.there_bytes), (3, 75_000));
+    assert_eq!(sent, 0);
+}
+
+#[test]
+fn without_resuming_all_is_sent_and_no_journal_is_left() {
+    let place = Place::new();
+    let mut random = Random(5);
+    place.write("large", &random.bytes(12 * MIB));
+    place.run(CLEAN, 5, blocks(10 * MIB));
+    assert!(place.journal().exists());
+    let source = place.source();
+    let incoming = pair::incoming(&[&source], &place.work.path().join("to"), false).unwrap();
+    assert!(!place.journal().exists());
+    let all = drive(&outgoing(&[&source]), incoming, CLEAN, 6, &mut |_| true).unwrap();
+    assert_eq!(all.1, blocks(12 * MIB));
+}
+
+#[test]
+fn a_source_that_changed_is_sent_whole() {
+    let place = Place::new();
+    let mut random = Random(5);
+    place.write("large", &random.bytes(8 * MIB));
+    place.write("shrinks", &random.bytes(8 * MIB));
+    place.run(CLEAN, 5, blocks(12 * MIB));
+    place.write("large", &random.bytes(8 * MIB));
+    place.write("shrinks", &random.bytes(3 * MIB));
+    let (received, _) = place.complete(6);
+    assert_eq!(received.there_bytes, 0, "{received:?}");
+}
+
+#[test]
+fn a_copy_that_was_touched_since_is_sent_again() {
+    let place = Place::new();
+    place.write("a", &[1; 5_000]);
+    place.write("b", &[2; 20 * MIB]);
+    place.run(CLEAN, 5, blocks(10 * MIB));
+    fs::write(place.target().join("a"), [9; 5_000]).unwrap();
+    let (received, _) = place.complete(6);
+    assert_eq!(received.there_files, 0);
+}
+
+#[test]
+fn a_journal_that_is_gone_cut_or_foreign_costs_sending_again_and_nothing_else() {
+    type Harm = fn(&Place, &mut Random);
+    let harms: [Harm; 6] = [
+        |place, _| fs::remove_file(place.journal()).unwrap(),
+        |place, random| {
+            let len = fs::metadata(place.journal()).unwrap().len() as usize;
+            let file = File::options().write(true).open(place.journal()).unwrap();
+            file.set_len(random.below(len) as u64).unwrap();
+        },
+        |place, random| {
+            let file = File::options().write(true).open(place.journal()).unwrap();
+            let len = file.metadata().unwrap().len() as usize;
+            let at = random.below(len) as u64;
+            file.write_all_at(&random.bytes(9), at).unwrap();
+        },
+        |place, random| fs::write(place.journal(), random.bytes(10_000)).unwrap(),
+        // The journal of another tree with the same names, sizes and times.
+        |place, random| {
+            let other = Place::new();
+            other.write("large", &random.bytes(10 * MIB));
+            other.write("small", &random.bytes(3_000));
+            for name in ["large", "small"] {
+                let found = fs::metadata(place.source().join(name)).unwrap();
+                let file = File::options().write(true).open(other.source().join(name));
+                file.unwrap()
+                    .set_modified(found.modified().unwrap())
+                    .unwrap();
+            }
+            other.run(CLEAN, 1, blocks(9 * MIB));
+            fs::copy(other.journal(), place.journal()).unwrap();
+        },
+        |place, _| {
+            let partial = place.target().join(".large.haul-part");
+            File::options()
+                .write(true)
+                .open(partial)
+                .unwrap()
+                .set_len(5_000_000)
+                .unwrap();
+        },
+    ];
+    for round in 0..30 {
+        for harm in harms {
+            let seed = 100 + round;
+            let _seed = Seed(seed);
+            let mut random = Random(seed);
+            let place = Place::new();
+            place.write("large", &random.bytes(10 * MIB));
+            place.write("small", &random.bytes(3_000));
+            place.run(CLEAN, seed, blocks(5 * MIB));
+            harm(&place, &mut random);
+            place.complete(seed);
+            if round > 3 && !std::env::var("HAUL_LONG").is_ok_and(|long| long == "1") {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn cut_again_and_again_it_still_arrives() {
+    for seed in 1..=6 {
+        let _seed = Seed(seed);
+        let mut random = Random(seed);
+        let place = Place::new();
+        place.write("large", &random.bytes(6 * MIB));
+        for n in 0..50 {
+            let len = random.below(200_000);
+            place.write(&format!("d/{n}"), &random.bytes(len));
+        }
+        let mut sent = 0;
+        for _ in 0..5 {
+            let stop_at = 200 + random.below(3_000) as u64;
+            sent += place.run(ROUGH, random.next(), stop_at).1;
+        }
+        let (_, last) = place.complete(random.next());
+        let bytes: u64 = files(&place.source())
+            .iter()
+            .map(|path| fs::metadata(path).unwrap().len())
+            .sum();
+        assert!(
+            sent + last < 4 * blocks(bytes as usize),
+            "{sent} and {last}"
+        );
+    }
+}
+
+#[test]
+fn a_partial_file_that_took_its_place_is_not_mistaken_for_the_one_of_the_journal() {
+    let place = Place::new();
+    let mut random = Random(9);
+    let first = random.bytes(12 * MIB);
+    place.write("large", &first);
+    let modified = fs::metadata(place.source().join("large"))
+        .unwrap()
+        .modified()
+        .unwrap();
+    place.run(CLEAN, 1, blocks(10 * MIB));
+    // Another source begins and is cut before its journal speaks of it; then the first comes back.
+    place.write("large", &random.bytes(12 * MIB));
+    place.run(CLEAN, 2, 40);
+    place.write("large", &first);
+    let file = File::options()
+        .write(true)
+        .open(place.source().join("large"))
+        .unwrap();
+    file.set_modified(modified).unwrap();
+    place.complete(3);
+}
