@@ -118,6 +118,7 @@ impl Pair {
                 initial_rtt,
                 remembered: None,
                 free_bytes_initial,
+                waits_for_judgement: false,
                 ecn: false,
                 seed: 1,
             },

@@ -2,7 +2,7 @@
 
 use haul_wire::SessionId;
 use haul_wire::control::{
-    Accepted, Cause, ClientHello, Confirm, Direction, ErrorCode, Fault, Features, FileFault,
+    Accepted, Cause, ClientHello, Confirm, Direction, ErrorCode, Fault, Features, FileFault, Had,
     HelloLimits, InForce, Measure, Message, Nonce, Rate, Remembered, Request, ServerHello, Spoken,
     Status, Text, UdpEndpoint, Verdict, Wish, frame,
 };
@@ -74,6 +74,7 @@ fn request() -> Message {
         source_contents: true,
         recursive: true,
         preserve: true,
+        resume: true,
         create_dir: false,
         policy: Text::new("fair"),
         rate: RATE,
@@ -95,6 +96,8 @@ fn verdict() -> Message {
         ok: false,
         files: 3,
         bytes: 1 << 40,
+        there_files: 2,
+        there_bytes: 1 << 39,
         failed: 9,
         failures: vec![failure; 3],
     })
@@ -108,6 +111,7 @@ pub fn control_frame() -> Seeds {
             source_count: 2,
             rate_max_bps: None,
             share_bps: None,
+            judges: true,
         }),
         Message::Refused(Fault::new(ErrorCode::NoSuchSource, "no such file: a")),
         Message::HelloSeen,
@@ -119,6 +123,10 @@ pub fn control_frame() -> Seeds {
         Message::Warning(Text::new("slow disk")),
         Message::Rate(wish()),
         Message::Ceiling(None),
+        Message::Had(Had {
+            ranges: vec![(0, 7), (9, u64::MAX), (5, 2)],
+            judged: 1 << 40,
+        }),
         Message::Ceiling(Some(u64::MAX)),
         Message::InForce(InForce {
             asked: wish(),

@@ -11,7 +11,7 @@ pub(crate) use send::SendDriver;
 
 use arrayvec::ArrayVec;
 use haul_batch::MAX_SEGMENTS;
-use haul_disk::{Available, FileEvent, Placed, Received};
+use haul_disk::{Available, FileEvent, Had, Placed, Received};
 use haul_flow::{Policy, Time};
 use haul_udp::{Ecn, Route};
 use haul_wire::{PacketNo, Report, path::Sync};
@@ -92,6 +92,8 @@ pub(crate) enum Fact {
     Sync { sync: Sync, at: Time },
     /// Write: blocks were taken off our hands.
     Written(Placed),
+    /// Write: these blocks need not come.
+    Had(Had),
     /// Write: a file is done, one way or the other.
     File(FileEvent),
     /// Write: all files are done.
@@ -118,5 +120,6 @@ pub(crate) enum Ask {
         min_bps: u64,
     },
     Policy(Policy),
+    Had(Had),
     Stop,
 }

@@ -10,7 +10,7 @@ use std::{
 
 use crossbeam_channel::{Sender, bounded};
 use haul_batch::Pool;
-use haul_disk::{FileEvent, Received};
+use haul_disk::{FileEvent, Had, Received};
 use haul_flow::{Decision, Policy};
 use haul_udp::UdpPath;
 
@@ -33,6 +33,8 @@ pub enum EngineEvent {
     Decided(Decision),
     /// Receiving: every block has been written and every file finished.
     Complete,
+    /// Receiving: which blocks need not be sent.
+    Had(Had),
     /// Receiving: a file is finished or has failed.
     File(FileEvent),
     /// The line has ended before its work was done.
@@ -313,6 +315,11 @@ impl Running {
     /// Changes the rate policy of a sending line.
     pub fn set_policy(&self, policy: Policy) {
         self.ask(Ask::Policy(policy));
+    }
+
+    /// Tells a sending line which blocks of content need not be sent.
+    pub fn set_had(&self, had: Had) {
+        self.ask(Ask::Had(had));
     }
 
     /// Stops the line, waits for its threads and returns what is left.

@@ -65,6 +65,22 @@ impl BitRing {
         there
     }
 
+    /// Adds all numbers from `from` to below `end`.
+    pub(crate) fn insert_range(&mut self, from: u64, end: u64) {
+        for (word, mask) in words_of(from, end) {
+            let slot = self.slot(word);
+            self.words[slot] |= mask;
+        }
+    }
+
+    /// Takes out all numbers from `from` to below `end`.
+    pub(crate) fn remove_range(&mut self, from: u64, end: u64) {
+        for (word, mask) in words_of(from, end) {
+            let slot = self.slot(word);
+            self.words[slot] &= !mask;
+        }
+    }
+
     /// The 64 numbers from `word * 64` on.
     pub(crate) fn word(&self, word: u64) -> u64 {
         self.words[self.slot(word)]
@@ -142,6 +158,18 @@ mod tests {
                         assert_eq!(bits.insert(number), plain.insert(number), "seed {seed}");
                     }
                     let from = low + random.below(end - low);
+                    let to = from + random.below(end - from).min(200);
+                    match random.below(8) {
+                        0 => {
+                            bits.insert_range(from, to);
+                            plain.extend(from..to);
+                        }
+                        1 => {
+                            bits.remove_range(from, to);
+                            plain.retain(|number| !(from..to).contains(number));
+                        }
+                        _ => {}
+                    }
                     let first = plain.range(from..end).next().copied();
                     assert_eq!(bits.first(from, end), first, "seed {seed}");
                     let last = plain.range(low..from).next_back().copied();

@@ -31,6 +31,9 @@ pub struct SenderConfig {
     pub remembered: Option<Remembered>,
     /// Bytes the receiver said it can buffer.
     pub free_bytes_initial: u64,
+    /// Whether the receiver will say what it has already, by [`crate::Sender::handle_had`]: then no
+    /// content is sent before it has been judged. The list is not held back.
+    pub waits_for_judgement: bool,
     /// Whether to mark datagrams as able to take marks of congestion (ECT(0), RFC 3168), as long as
     /// the path lets the marks through. Not done under [`Policy::Fixed`], which would not answer.
     pub ecn: bool,

@@ -1,6 +1,7 @@
 //! The sending half: what goes next, when, and what became of it.
 //!
 //! ```text
+//! handle_had ──────────┐
 //! handle_available ─► Work ─► poll_plan ─► Ledger ─► handle_sent
 //!                      ▲         ▲            │
 //!              lost    │         │ Pacer      │ handle_report: arrived / absent
@@ -51,7 +52,8 @@ use work::Work;
 ///
 /// # Call order
 ///
-/// 1. [`Self::handle_available`] whenever blocks come to exist, [`Self::handle_complete`] once.
+/// 1. [`Self::handle_available`] whenever blocks come to exist, [`Self::handle_complete`] once;
+///    [`Self::handle_had`] whenever the receiver says what it has already.
 /// 2. [`Self::poll_plan`] until `None`; each plan is sealed, sent at or after its `release_at`,
 ///    then told by [`Self::handle_sent`], in any order of plans.
 /// 3. [`Self::poll_sync`] and [`Self::poll_probe`] until `None`; each is sealed and sent at once.
@@ -62,7 +64,8 @@ use work::Work;
 ///
 /// # Limits
 ///
-/// 4 Mi packets unresolved or watched, 4 Mi blocks ahead of the oldest missing one, credit by what
+/// 4 Mi packets unresolved or watched, 4 Mi blocks ahead of the oldest missing one, 1 Mi ranges of
+/// blocks that the receiver has and that are still to come, credit by what
 /// the receiver says; repeats beyond losses at most 1 % of the losses or one bandwidth-delay product,
 /// plus two packets per probe time-out.
 #[derive(Debug)]
@@ -153,7 +156,7 @@ impl Sender {
             clock: now,
             numbers: PacketCounter::new(),
             ledger: Ledger::new(config.segment_len),
-            work: Work::new(),
+            work: Work::new(config.waits_for_judgement),
             chase: Chase::default(),
             recovery: Recovery {
                 detector: LossDetector::new(now),
@@ -194,6 +197,21 @@ impl Sender {
     pub fn handle_complete(&mut self) {
         self.work.set_complete();
         self.timing.sync.hasten();
+    }
+
+    /// The receiver has content from before. `ranges` are half-open: the number of the first block it
+    /// has and of the first it has not, in any order, repeated and overlapping at will, also of blocks
+    /// that do not exist yet; inverted and empty ones are ignored, and so is what exceeds the limit of
+    /// ranges remembered, which is then sent in vain. `judged`: it has decided about all blocks below,
+    /// which may be sent from now on; a smaller number than before is ignored.
+    ///
+    /// What it has is not planned any more, and counts as arrived once all before it has been planned,
+    /// so [`Self::delivered_floor`] may rise by any number of blocks at once. Must be authenticated and
+    /// true: what it wrongly claims to have, nobody sends.
+    pub fn handle_had(&mut self, ranges: &[(u64, u64)], judged: u64, now: Time) {
+        self.tick(now);
+        self.totals.delivered_blocks += self.work.arrive_had(ranges, judged);
+        self.rest_when_settled();
     }
 
     /// Changes the user's limits: `target_bps` is the rate for `fixed` (`None` leaves it as it is)
@@ -267,6 +285,8 @@ impl Sender {
             spurious_losses: totals.spurious_losses,
             delivered_blocks: totals.delivered_blocks,
             delivered_bytes: totals.delivered_blocks * block_len,
+            had_blocks: self.work.had_count(),
+            had_bytes: self.work.had_count() * block_len,
             in_flight_bytes: self.ledger.in_flight_bytes(),
             credit_bytes: self.credit.bytes(rtt.min()),
             srtt: rtt.srtt(),

@@ -18,10 +18,16 @@ pub struct SenderStats {
     pub lost_packets: u64,
     /// Packets that arrived after they had been declared lost.
     pub spurious_losses: u64,
-    /// Blocks known to have arrived, each counted once.
+    /// Blocks that were sent and are known to have arrived, each counted once; those included of which
+    /// the receiver said only then that it had had them.
     pub delivered_blocks: u64,
     /// Bytes of those blocks; the last block of a stream counts as a full one.
     pub delivered_bytes: u64,
+    /// Content blocks that the receiver had already and that were never sent, as far as their turn
+    /// has come.
+    pub had_blocks: u64,
+    /// Bytes of those blocks; the last block of the content counts as a full one.
+    pub had_bytes: u64,
     /// Bytes of whole datagrams that were sent and neither acknowledged nor declared lost.
     pub in_flight_bytes: u64,
     /// Bytes that may be in flight at most, by the receiver's buffer and writing rate.

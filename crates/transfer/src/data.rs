@@ -28,7 +28,7 @@ use meter::Meter;
 use seated::Seated;
 
 pub(crate) use receiving::{Destination, ReceiveParameters};
-pub(crate) use sending::{Origins, SendParameters};
+pub(crate) use sending::{Hints, Origins, SendParameters};
 
 /// How often the other end hears where this one is.
 const STATUS_INTERVAL: Duration = Duration::from_millis(500);

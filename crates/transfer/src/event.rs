@@ -202,13 +202,17 @@ pub struct Summary {
     pub bytes: u64,
     /// Files that do.
     pub files: u64,
+    /// Files among those that had been there before.
+    pub there_files: u64,
+    /// Bytes among those that had, parts of files included.
+    pub there_bytes: u64,
     /// Names that failed.
     pub failed: u64,
     /// Seconds from the first hello to the verdict.
     pub seconds: f64,
     /// Seconds from the opening of the path to the verdict.
     pub data_seconds: f64,
-    /// `bytes` over `data_seconds`, in bits per second.
+    /// `bytes` that had not been there over `data_seconds`, in bits per second.
     pub goodput_bps: u64,
     /// Bytes of UDP payload sent, repeats included.
     pub udp_bytes: u64,

@@ -165,7 +165,7 @@ pub const EXIT_CODES: [ExitCode; 23] = [
         ErrorCode::Cancelled,
         true,
         "cancelled",
-        "run the same command again to start anew",
+        "run the same command again to go on",
     ),
 ];
 

@@ -24,8 +24,8 @@ use crate::{
     Direction, Event, Job, Phase, SessionFacts, Summary, TransferError, UdpDirection, Warning,
     control::{Control, HELLO_PATIENCE, SETUP_PATIENCE},
     data::{
-        self, Account, Destination, Origins, Part, ReceiveParameters, SendParameters, Setting,
-        cancelled,
+        self, Account, Destination, Hints, Origins, Part, ReceiveParameters, SendParameters,
+        Setting, cancelled,
     },
     handshake::{ClientOffer, Greeted, greet},
     path::{self, OpenedPath, Origin, Stop},
@@ -160,14 +160,19 @@ impl Initiator {
             let scan = self.scan();
             return Ok(Part::Send(SendParameters {
                 origins: measure.map_or(Origins::Files { sources, scan }, Origins::Memory),
-                remembered: self.job.options.remembered,
-                ecn: self.job.options.ecn,
+                hints: Hints {
+                    remembered: self.job.options.remembered,
+                    ecn: self.job.options.ecn,
+                    waits: accepted.judges,
+                },
             }));
         }
         let receive_buffer_bytes = options.receive_buffer_bytes;
         if measure.is_some() {
             return Ok(Part::Receive(ReceiveParameters {
                 destination: Destination::Memory,
+                judges: false,
+                is_awaited: false,
                 receive_buffer_bytes,
             }));
         }
@@ -181,12 +186,16 @@ impl Initiator {
         let (root, landing) = in_background("destination", move || Ok(resolve()?)).await?;
         let mut receive = ReceiveOptions::new(options.preserve);
         receive.expected = Some(Expected::new(&specs));
+        receive.resume = options.resume;
+        let destination = Destination::Files {
+            root,
+            landing,
+            options: receive,
+        };
         Ok(Part::Receive(ReceiveParameters {
-            destination: Destination::Files {
-                root,
-                landing,
-                options: receive,
-            },
+            judges: destination.judges(),
+            is_awaited: options.resume,
+            destination,
             receive_buffer_bytes,
         }))
     }
@@ -228,6 +237,7 @@ impl Initiator {
             source_contents: asked.contents,
             recursive: options.recursive,
             preserve: options.preserve,
+            resume: options.resume && measure.is_none(),
             create_dir: options.create_dir,
             policy: wish.policy,
             rate: wish.rate,
@@ -335,7 +345,7 @@ impl Initiator {
         let options = &self.job.options;
         ScanOptions {
             recursive: options.recursive,
-            times: options.preserve,
+            times: options.preserve || options.resume,
         }
     }
 

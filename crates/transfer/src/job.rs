@@ -56,6 +56,9 @@ pub struct JobOptions {
     pub limit_changes: Option<watch::Receiver<Limits>>,
     /// Carry modes and times over. Default: no.
     pub preserve: bool,
+    /// What the receiver has already need not be sent: files of the same size and time, what an earlier
+    /// run finished, and parts of what it did not. Default: yes.
+    pub resume: bool,
     /// Create the destination directory when it is missing. Default: no.
     pub create_dir: bool,
     /// UDP ports asked of the other end. Default [`ANY_UDP_PORT`]: its own choice.
@@ -84,6 +87,7 @@ impl Default for JobOptions {
             recursive: false,
             limit_changes: None,
             preserve: false,
+            resume: true,
             create_dir: false,
             udp_ports: ANY_UDP_PORT,
             bind: None,
@@ -96,6 +100,13 @@ impl Default for JobOptions {
 }
 
 impl JobOptions {
+    /// Changes the limits to begin with.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.policy = limits.policy;
+        self.rate_target_bps = limits.target_bps;
+        self.rate_min_bps = limits.min_bps;
+    }
+
     /// The limits to begin with.
     pub fn limits(&self) -> Limits {
         Limits {

@@ -19,8 +19,8 @@ use crate::{
     Direction, Limits, Phase, RespondSetup, Seat, Seats, Summary, TransferError,
     control::{Control, HELLO_PATIENCE, SETUP_PATIENCE},
     data::{
-        self, Account, Destination, Origins, Part, ReceiveParameters, SendParameters, Setting,
-        cancelled,
+        self, Account, Destination, Hints, Origins, Part, ReceiveParameters, SendParameters,
+        Setting, cancelled,
     },
     handshake::{Agreed, ServerPolicy, answer, hear},
     path::{self, OpenedPath, Origin, Stop},
@@ -133,11 +133,13 @@ impl Responder {
             Part::Send(parameters) => parameters.origins.count(),
             Part::Receive(_) => request.source_count,
         };
+        let judges = matches!(&part, Part::Receive(parameters) if parameters.judges);
         let seat = self.seat(request.direction);
         control.send(&Message::Accepted(Accepted {
             source_count,
             rate_max_bps: setup.rate_max_bps,
             share_bps: seat.as_ref().and_then(Seat::share),
+            judges,
         }))?;
         control.phase = Phase::Path;
         let path = await_path(control, opening, deadline).await?;
@@ -223,13 +225,21 @@ impl Responder {
         let look = move || match request.direction {
             Direction::Download => Ok(Part::Send(SendParameters {
                 origins: origins(&ground, &request)?,
-                remembered: request.remembered,
-                ecn: request.ecn,
+                hints: Hints {
+                    remembered: request.remembered,
+                    ecn: request.ecn,
+                    waits: request.resume,
+                },
             })),
-            Direction::Upload => Ok(Part::Receive(ReceiveParameters {
-                destination: destination(&ground, &request)?,
-                receive_buffer_bytes,
-            })),
+            Direction::Upload => {
+                let destination = destination(&ground, &request)?;
+                Ok(Part::Receive(ReceiveParameters {
+                    judges: destination.judges(),
+                    is_awaited: false,
+                    destination,
+                    receive_buffer_bytes,
+                }))
+            }
         };
         Ok((limits, in_background("request", look).await?))
     }
@@ -289,10 +299,12 @@ fn destination(ground: &Ground, request: &Request) -> Result<Destination, Transf
     }
     let (root, landing) =
         ground.landing(&request.destination, asked(request), request.create_dir)?;
+    let mut options = ReceiveOptions::new(request.preserve);
+    options.resume = request.resume;
     Ok(Destination::Files {
         root,
         landing,
-        options: ReceiveOptions::new(request.preserve),
+        options,
     })
 }
 
@@ -306,7 +318,7 @@ fn asked(request: &Request) -> Asked {
 fn scan(request: &Request) -> ScanOptions {
     ScanOptions {
         recursive: request.recursive,
-        times: request.preserve,
+        times: request.preserve || request.resume,
     }
 }
 
@@ -343,7 +355,9 @@ async fn await_path(
             message = control.expect(deadline, "UDP path") => match message?.message {
                 Message::Ping => control.send(&Message::Pong)?,
                 Message::Pong | Message::Status(_) => {}
-                early @ (Message::Rate(_) | Message::InForce(_)) => control.postpone(early),
+                early @ (Message::Rate(_) | Message::InForce(_) | Message::Had(_)) => {
+                    control.postpone(early);
+                }
                 other => return Err(control.unexpected(&other)),
             }
         }

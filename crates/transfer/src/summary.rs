@@ -51,12 +51,15 @@ fn summarize(account: &Account, terms: &Terms) -> Summary {
     } = account;
     let data_seconds = data_time.as_secs_f64();
     // Too short a time says nothing.
-    let goodput_bps = verdict.bytes as f64 * 8.0 / data_seconds.max(1e-6);
+    let sent_bytes = verdict.bytes.saturating_sub(verdict.there_bytes);
+    let goodput_bps = sent_bytes as f64 * 8.0 / data_seconds.max(1e-6);
     Summary {
         direction: terms.direction,
         is_measurement: terms.is_measurement,
         bytes: verdict.bytes,
         files: verdict.files,
+        there_files: verdict.there_files,
+        there_bytes: verdict.there_bytes,
         failed: verdict.failed,
         seconds: terms.time.as_secs_f64(),
         data_seconds,

@@ -72,6 +72,7 @@ fn request() -> Request {
         source_contents: false,
         recursive: false,
         preserve: false,
+        resume: false,
         create_dir: false,
         policy: Text::new("fair"),
         rate: Rate {
@@ -127,6 +128,7 @@ fn accepted() -> Message {
         source_count: 1,
         rate_max_bps: None,
         share_bps: None,
+        judges: false,
     })
 }
 
@@ -158,6 +160,7 @@ async fn a_responder_accepts_nothing_out_of_place() {
         source_count: 1,
         rate_max_bps: None,
         share_bps: None,
+        judges: false,
     })]);
     scripts.push(vec![
         Message::Request(request()),

@@ -194,6 +194,7 @@ async fn a_fixed_rate_is_kept_and_a_ceiling_is_not_exceeded() {
         let mut case = Case::new(direction, &source, &destination);
         case.job.options.policy = Policy::Fixed;
         case.job.options.rate_target_bps = Some(asked);
+        case.job.options.resume = false;
         case.setup.rate_max_bps = ceiling;
         let (summary, _) = case.run().await.succeeded();
         assert!(

@@ -9,7 +9,7 @@
 //!                                       ◄── HelloSeen (the first datagram came)
 //!                                       ◄── Accepted | Refused
 //! Status | Warning | Ping | Pong        ◄─► Status | Warning | Ping | Pong
-//! the receiver of data: Rate, Ceiling   ──►
+//! the receiver of data: Rate, Ceiling, Had ►
 //!                                       ◄── the sender of data: InForce
 //! the receiver of data: Verdict         ──►
 //!                                       ◄── the sender of data: Done
@@ -48,6 +48,8 @@ pub const VERSIONS: [u16; 1] = [1];
 pub const SOURCES_MAX: usize = 8192;
 /// Longest path in a request, in bytes.
 pub const PATH_LEN_MAX: usize = 4096;
+/// Most runs of blocks that one message says to be there.
+pub const HAD_RANGES_MAX: usize = 1 << 14;
 /// Most failed files a verdict names; the others are only counted.
 pub const FAILURES_MAX: usize = 100;
 
@@ -94,6 +96,8 @@ pub enum Message {
     Done(Status),
     /// This end cannot go on; the end follows.
     Error(Fault),
+    /// The receiver of data says which blocks of content need not be sent.
+    Had(Had),
 }
 
 /// Proof of the keys: a MAC over the hash of both hellos, as received and as sent.
@@ -131,6 +135,9 @@ pub struct Request {
     pub recursive: bool,
     /// Carry modes and times over.
     pub preserve: bool,
+    /// What the receiver has already need not be sent, and it remembers what it got if this one is cut
+    /// off. Download: it will say [`Message::Had`], and no content is sent before.
+    pub resume: bool,
     /// Create the destination directory when it is missing.
     pub create_dir: bool,
     /// Name of the rate policy, in lower case.
@@ -144,6 +151,16 @@ pub struct Request {
     /// Move bytes from memory to memory instead of files; `sources` and `destination` are empty
     /// then.
     pub measure: Option<Measure>,
+}
+
+/// Which blocks of content the receiver of data had before the transfer, from an earlier one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Had {
+    /// First and one beyond the last of each run of such blocks.
+    #[serde(deserialize_with = "bounded::list::<_, _, HAD_RANGES_MAX>")]
+    pub ranges: Vec<(u64, u64)>,
+    /// Nothing more will be said of blocks below this one: what has not been named is to be sent.
+    pub judged: u64,
 }
 
 /// What a path carried once: a hint for who sends over it again, who believes the path alone.
@@ -174,6 +191,8 @@ pub struct Accepted {
     pub rate_max_bps: Option<u64>,
     /// Upload: what of a cap that sessions share this one may begin with; [`Message::Ceiling`] changes it.
     pub share_bps: Option<u64>,
+    /// Upload: the responder will say [`Message::Had`], and no content is sent before.
+    pub judges: bool,
 }
 
 /// How fast, in bits per second of UDP payload.
@@ -283,6 +302,10 @@ pub struct Verdict {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Files among those that had been there before.
+    pub there_files: u64,
+    /// Bytes among those that had, parts of files included.
+    pub there_bytes: u64,
     /// How many names failed.
     pub failed: u64,
     /// The first of them.
@@ -368,6 +391,7 @@ impl Message {
             Self::Rate(_) => "rate",
             Self::Ceiling(_) => "ceiling",
             Self::InForce(_) => "limits in force",
+            Self::Had(_) => "what is there",
             Self::Ping => "ping",
             Self::Pong => "pong",
             Self::Cancel => "cancel",

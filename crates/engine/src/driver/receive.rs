@@ -104,6 +104,7 @@ impl Driver for ReceiveDriver {
                 self.machine
                     .handle_written(placed.written_bytes, placed.duplicate_blocks);
             }
+            Fact::Had(had) => self.desk.tell(EngineEvent::Had(had)),
             Fact::File(event) => self.desk.tell(EngineEvent::File(event)),
             Fact::Complete(all) => {
                 self.received = Some(*all);

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
-use haul_disk::{Available, Supply};
+use haul_disk::{Available, Had, Supply};
 use haul_flow::{Plan, Time};
 use haul_wire::{BlockNo, Kind, Stream};
 
@@ -114,12 +114,17 @@ impl Driver for SendDriver {
             Fact::Ask(Ask::Policy(policy)) => {
                 self.machine.set_policy(policy, self.desk.clock.now())?;
             }
+            Fact::Ask(Ask::Had(Had { ranges, judged })) => {
+                let now = self.desk.clock.now();
+                self.machine.handle_had(&ranges, judged, now);
+            }
             Fact::Ask(Ask::Stop) => self.stopping = true,
             Fact::Failed(error) => return Err(error),
             // Facts of a receiving line.
             Fact::Arrived(_)
             | Fact::Sync { .. }
             | Fact::Written(_)
+            | Fact::Had(_)
             | Fact::File(_)
             | Fact::Complete(_) => {}
         }

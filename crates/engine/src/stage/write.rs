@@ -26,6 +26,9 @@ pub(crate) fn run(
         if inbox.send(Fact::Written(placed)).is_err() {
             return Ok(());
         }
+        while let Some(had) = incoming.poll_had() {
+            let _ = inbox.send(Fact::Had(had));
+        }
         while let Some(event) = incoming.poll_event() {
             // The driver, when gone, has ended the line.
             let _ = inbox.send(Fact::File(event));

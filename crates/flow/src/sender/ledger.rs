@@ -338,25 +338,36 @@ impl Ledger {
         }
     }
 
-    /// The longest-waiting packet that was sent and whose fate is unknown.
-    pub(crate) fn oldest_in_flight(&self) -> Option<Packet> {
+    /// Of the packets that were sent and whose fate is unknown, the longest-waiting that carries a
+    /// block of which `is_missing` holds.
+    pub(crate) fn oldest_in_flight(
+        &self,
+        is_missing: impl Fn(BlockAddr) -> bool,
+    ) -> Option<Packet> {
         let mut from = self.base;
         loop {
             let number = self.open.first(from, self.next)?;
             match self.packet(number) {
-                Some(packet) if packet.sent_at.is_some() => return Some(packet),
+                Some(packet) if packet.sent_at.is_some() && is_missing(packet.block) => {
+                    return Some(packet);
+                }
                 _ => from = number + 1,
             }
         }
     }
 
-    /// The last packet that was sent and whose fate is unknown.
-    pub(crate) fn newest_in_flight(&self) -> Option<Packet> {
+    /// Of the same the last that carries such a block.
+    pub(crate) fn newest_in_flight(
+        &self,
+        is_missing: impl Fn(BlockAddr) -> bool,
+    ) -> Option<Packet> {
         let mut end = self.next;
         loop {
             let number = self.open.last(self.base, end)?;
             match self.packet(number) {
-                Some(packet) if packet.sent_at.is_some() => return Some(packet),
+                Some(packet) if packet.sent_at.is_some() && is_missing(packet.block) => {
+                    return Some(packet);
+                }
                 _ => end = number,
             }
         }
@@ -437,7 +448,7 @@ mod tests {
         assert_eq!(lost.len(), 5);
         assert_eq!((ledger.in_flight(), ledger.planned()), (0, 5));
         assert_eq!(ledger.sent_end(), 5);
-        assert_eq!(ledger.oldest_in_flight(), None);
+        assert_eq!(ledger.oldest_in_flight(|_| true), None);
     }
 
     #[test]
@@ -491,8 +502,13 @@ mod tests {
             let packet = ledger.packet(number).unwrap();
             assert_eq!(packet.block, BlockAddr::list(number * 7));
         }
-        assert_eq!(ledger.oldest_in_flight().unwrap().number, 1_000);
-        assert_eq!(ledger.newest_in_flight().unwrap().number, count - 1);
+        let oldest = |from: u64| ledger.oldest_in_flight(move |block| block.block.0 >= from * 7);
+        assert_eq!(oldest(0).unwrap().number, 1_000);
+        assert_eq!(oldest(2_000).unwrap().number, 2_000);
+        assert_eq!(oldest(count), None);
+        let newest = |end: u64| ledger.newest_in_flight(move |block| block.block.0 < end * 7);
+        assert_eq!(newest(count).unwrap().number, count - 1);
+        assert_eq!(newest(2_000).unwrap().number, 1_999);
         assert_eq!(ledger.room(), LEDGER_PACKETS_MAX - (count - 1_000));
     }
 

@@ -24,7 +24,11 @@ impl Sender {
         if self.failure.is_some() {
             return None;
         }
-        if !self.recovery.probes.is_empty() {
+        let work = &self.work;
+        // They may have arrived since they were chosen.
+        let probes = &mut self.recovery.probes;
+        probes.retain(|block| !work.has_arrived(*block));
+        if !probes.is_empty() {
             return self.plan_probes(now);
         }
         if self.timing.watch.is_stopped(&self.timing.rtt, now) {
@@ -76,7 +80,7 @@ impl Sender {
                 }
             }
         }
-        if self.ledger.in_flight() > 0 {
+        if self.ledger.in_flight() > 0 && !self.work.is_settled() {
             self.timing.watch.on_sent(now);
         }
         if self.ledger.planned() == 0 && !self.work.has_any() {

@@ -32,8 +32,18 @@ impl Sender {
             self.policy.on_sample(&sample);
         }
         self.extend_credit(report, now);
+        self.rest_when_settled();
         self.forget(now);
         Ok(())
+    }
+
+    /// Packets may be in flight, or have been lost last, whose blocks have all arrived otherwise: no
+    /// report may come of them, and none is needed. Waiting for one would stop the sending of what comes
+    /// to exist later, with nothing left to probe with.
+    pub(super) fn rest_when_settled(&mut self) {
+        if self.work.is_settled() {
+            self.timing.watch.on_settled();
+        }
     }
 
     /// A report that names what was never given out would make the sender send more than arrives

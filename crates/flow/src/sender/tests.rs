@@ -1,3 +1,5 @@
+mod had;
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -71,6 +73,7 @@ fn config() -> SenderConfig {
         initial_rtt: MS * 10,
         remembered: None,
         free_bytes_initial: 1 << 26,
+        waits_for_judgement: false,
         ecn: false,
         seed: 7,
     }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use haul_wire::path::Sync;
+use haul_wire::{BlockAddr, path::Sync};
 
 use super::{
     Sender,
@@ -128,14 +128,16 @@ impl Sender {
         self.timing.sync.due_at(is_active, &self.timing.rtt)
     }
 
-    /// The oldest and the newest packet in flight go again, and the receiver is asked to speak of
-    /// all numbers (RFC 9002, section 6.2.4). When all were lost the oldest block must do.
+    /// The oldest and the newest packet in flight whose blocks are missing go again, and the receiver
+    /// is asked to speak of all numbers (RFC 9002, section 6.2.4). When all were lost the oldest block
+    /// must do.
     fn choose_probes(&mut self) {
         self.totals.pto_count += 1;
         self.timing.sync.hasten();
+        let is_missing = |block: BlockAddr| !self.work.has_arrived(block);
         let in_flight = [
-            self.ledger.oldest_in_flight(),
-            self.ledger.newest_in_flight(),
+            self.ledger.oldest_in_flight(is_missing),
+            self.ledger.newest_in_flight(is_missing),
         ];
         let in_flight = in_flight.into_iter().flatten().map(|packet| packet.block);
         self.recovery.probes.clear();

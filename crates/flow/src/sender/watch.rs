@@ -92,6 +92,11 @@ impl Watch {
         self.backoff = 0;
     }
 
+    /// All that was sent has arrived, in whatever way that became known: nothing is waited for.
+    pub(crate) fn on_settled(&mut self) {
+        self.restart(0, Time::ZERO);
+    }
+
     /// Probe time-outs in a row.
     pub(crate) fn backoff(&self) -> u32 {
         self.backoff

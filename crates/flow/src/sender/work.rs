@@ -1,120 +1,12 @@
+mod had;
+mod stream;
+
 use std::collections::BTreeMap;
 
 use haul_wire::{BlockAddr, BlockNo, Part, Stream};
 
 use super::parts::Parts;
-use crate::bits::BitRing;
-
-/// Most blocks a stream may run ahead of its oldest block that has not arrived: 6 GB of the usual
-/// blocks. Costs two bits each.
-pub(crate) const BLOCK_WINDOW_MAX: u64 = 1 << 22;
-const BLOCK_WINDOW_FIRST: u64 = 1 << 12;
-
-/// One stream's blocks: which exist, which have been sent once, which must be sent again, which
-/// have arrived.
-///
-/// ```text
-///       floor                 fresh            available
-///  ───────┬─────────────────────┬──────────────────┬───► blocks
-///  arrived│ in flight, arrived, │ never sent       │ not there yet
-///         │ or queued again     │                  │
-/// ```
-#[derive(Debug)]
-pub(crate) struct StreamWork {
-    available: u64,
-    fresh: u64,
-    floor: u64,
-    /// How far `fresh` may be ahead of `floor` before the sets must be widened.
-    window: u64,
-    arrived: BitRing,
-    queued: BitRing,
-    queued_count: u64,
-    /// Nothing below is queued.
-    queued_from: u64,
-}
-
-impl StreamWork {
-    fn new() -> Self {
-        Self {
-            available: 0,
-            fresh: 0,
-            floor: 0,
-            window: BLOCK_WINDOW_FIRST,
-            arrived: BitRing::new(BLOCK_WINDOW_FIRST),
-            queued: BitRing::new(BLOCK_WINDOW_FIRST),
-            queued_count: 0,
-            queued_from: 0,
-        }
-    }
-
-    fn has_fresh(&self) -> bool {
-        self.fresh < self.available && self.fresh - self.floor < BLOCK_WINDOW_MAX
-    }
-
-    fn take_fresh(&mut self) -> Option<u64> {
-        self.has_fresh().then(|| {
-            let block = self.fresh;
-            self.fresh += 1;
-            if self.fresh - self.floor > self.window {
-                self.widen();
-            }
-            block
-        })
-    }
-
-    fn widen(&mut self) {
-        self.window *= 2;
-        let end = self.floor + self.window;
-        self.arrived.reserve(self.floor, end);
-        self.queued.reserve(self.floor, end);
-    }
-
-    fn first_queued(&self) -> Option<u64> {
-        if self.queued_count == 0 {
-            return None;
-        }
-        let from = self.queued_from.max(self.floor);
-        self.queued.first(from, self.fresh)
-    }
-
-    fn take_queued(&mut self) -> Option<u64> {
-        let block = self.first_queued()?;
-        self.unqueue(block);
-        self.queued_from = block + 1;
-        Some(block)
-    }
-
-    fn queue(&mut self, block: u64) {
-        if self.queued.insert(block) {
-            self.queued_count += 1;
-            self.queued_from = self.queued_from.min(block);
-        }
-    }
-
-    fn unqueue(&mut self, block: u64) {
-        self.queued_count -= u64::from(self.queued.remove(block));
-    }
-
-    fn has_arrived(&self, block: u64) -> bool {
-        block < self.floor || self.arrived.contains(block)
-    }
-
-    /// Notes an arrival; whether it is the block's first.
-    fn arrive(&mut self, block: u64) -> bool {
-        if block < self.floor || !self.arrived.insert(block) {
-            return false;
-        }
-        self.unqueue(block);
-        if block == self.floor {
-            let floor = self.arrived.first_missing(self.floor, self.fresh);
-            for done in self.floor..floor {
-                self.arrived.remove(done);
-            }
-            self.floor = floor;
-        }
-        true
-    }
-}
+use stream::StreamWork;
 
 /// What is to be sent: both streams' blocks, and how many copies of a block are on their way.
 #[derive(Debug)]
@@ -133,10 +25,13 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    pub(crate) fn new() -> Self {
+    /// With `waits_for_judgement` no content is there to be taken before [`Self::arrive_had`] says
+    /// that it has been judged.
+    pub(crate) fn new(waits_for_judgement: bool) -> Self {
+        let judged = if waits_for_judgement { 0 } else { u64::MAX };
         Self {
-            list: StreamWork::new(),
-            content: StreamWork::new(),
+            list: StreamWork::new(u64::MAX),
+            content: StreamWork::new(judged),
             is_complete: false,
             copies: BTreeMap::new(),
             parts: Parts::new(),
@@ -155,8 +50,7 @@ impl Work {
         if self.is_complete && stream == Stream::Content {
             return;
         }
-        let work = self.stream_mut(stream);
-        work.available = work.available.max(blocks);
+        self.stream_mut(stream).set_available(blocks);
     }
 
     /// No more content will come to exist, and list only to tell what changed while it was read.
@@ -164,38 +58,42 @@ impl Work {
         self.is_complete = true;
     }
 
-    /// Whether everything there will ever be has been sent at least once.
+    /// Whether everything there will ever be has been sent at least once, or need not be.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.is_complete
-            && self.opened.is_none()
-            && self.put_back.is_none()
-            && [&self.list, &self.content]
-                .iter()
-                .all(|work| work.fresh == work.available)
+            && !self.has_begun()
+            && self.list.is_exhausted()
+            && self.content.is_exhausted()
     }
 
     /// Whether everything there will ever be has arrived.
     pub(crate) fn is_delivered(&self) -> bool {
-        self.is_complete
-            && [&self.list, &self.content]
-                .iter()
-                .all(|work| work.floor == work.available)
+        self.is_complete && self.list.is_delivered() && self.content.is_delivered()
+    }
+
+    /// Whether everything that was taken so far has arrived.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.list.is_settled() && self.content.is_settled()
     }
 
     /// Whether a block could be planned.
     pub(crate) fn has_any(&self) -> bool {
-        let has_begun = self.opened.is_some() || self.put_back.is_some();
-        has_begun || self.queued() > 0 || self.list.has_fresh() || self.content.has_fresh()
+        self.has_begun() || self.queued() > 0 || self.list.has_fresh() || self.content.has_fresh()
+    }
+
+    fn has_begun(&self) -> bool {
+        let mut begun = [self.opened, self.put_back].into_iter().flatten();
+        begun.any(|(block, _)| !self.has_arrived(block))
     }
 
     /// Blocks that wait to be sent again.
     pub(crate) fn queued(&self) -> u64 {
-        self.list.queued_count + self.content.queued_count
+        self.list.queued_count() + self.content.queued_count()
     }
 
     /// All blocks of the stream below have arrived.
     pub(crate) fn floor(&self, stream: Stream) -> BlockNo {
-        BlockNo(self.stream(stream).floor)
+        BlockNo(self.stream(stream).floor())
     }
 
     /// Takes what was begun, if anything was, and whether it goes again: what was put back, then the
@@ -254,8 +152,12 @@ impl Work {
         self.instead_of(block)
     }
 
-    /// What to send in place of something that has been sent, on the path as it is now.
+    /// What to send in place of something that has been sent, on the path as it is now; `None` when
+    /// all of the block has arrived.
     pub(crate) fn instead_of(&mut self, block: BlockAddr) -> Option<BlockAddr> {
+        if self.has_arrived(block.with_part(Part::WHOLE)) {
+            return None;
+        }
         if self.parts.fits(block) {
             return Some(block);
         }
@@ -301,7 +203,7 @@ impl Work {
         let is_queued = if self.parts.is_split(block) {
             self.parts.is_pending(block)
         } else {
-            self.stream(block.stream).queued.contains(block.block.0)
+            self.stream(block.stream).is_queued(block.block.0)
         };
         if !is_queued {
             *self.copies.entry(block).or_insert(1) += 1;
@@ -332,6 +234,32 @@ impl Work {
             self.parts.forget(block);
         }
         is_first
+    }
+
+    /// The receiver has these content blocks, from the first to before the second number of each
+    /// pair, and has judged all below `judged`. Returns how many of them had been taken: those have
+    /// arrived now, the others will have once their turn comes.
+    pub(crate) fn arrive_had(&mut self, ranges: &[(u64, u64)], judged: u64) -> u64 {
+        self.content.set_judged(judged);
+        for (start, end) in ranges {
+            self.content.remember_had(*start, *end);
+        }
+        let mut arrived = 0;
+        // United by now, so that nothing is looked at twice however often it was told.
+        while let Some((start, end)) = self.content.take_told() {
+            let mut from = start;
+            while let Some(block) = self.content.first_missing(from, end) {
+                arrived += u64::from(self.arrive(BlockAddr::content(block)));
+                from = block + 1;
+            }
+        }
+        self.content.skip_had();
+        arrived
+    }
+
+    /// Content blocks that the receiver had and that were never sent.
+    pub(crate) fn had_count(&self) -> u64 {
+        self.content.had_count()
     }
 
     /// A copy was lost: queues it unless it has arrived or another copy is on its way.
@@ -374,144 +302,4 @@ impl Work {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn work(list: u64, content: u64) -> Work {
-        let mut work = Work::new();
-        work.set_available(Stream::List, list);
-        work.set_available(Stream::Content, content);
-        work.set_complete();
-        work
-    }
-
-    fn take_all_fresh(work: &mut Work) -> Vec<BlockAddr> {
-        std::iter::from_fn(|| work.take_fresh()).collect()
-    }
-
-    #[test]
-    fn the_list_goes_before_the_content_and_old_before_new() {
-        let mut work = work(2, 100);
-        let fresh = take_all_fresh(&mut work);
-        assert_eq!(
-            fresh[..3],
-            [
-                BlockAddr::list(0),
-                BlockAddr::list(1),
-                BlockAddr::content(0)
-            ]
-        );
-        assert!(work.is_exhausted() && !work.has_any());
-        for block in [70, 5, 30] {
-            work.lose(BlockAddr::content(block));
-        }
-        work.lose(BlockAddr::list(1));
-        assert_eq!(work.take_queued(), Some(BlockAddr::list(1)));
-        assert_eq!(work.take_queued(), Some(BlockAddr::content(5)));
-        work.lose(BlockAddr::content(2));
-        assert_eq!(work.take_queued(), Some(BlockAddr::content(2)));
-        assert_eq!(work.take_queued(), Some(BlockAddr::content(30)));
-        assert_eq!(work.take_queued(), Some(BlockAddr::content(70)));
-        assert_eq!(work.take_queued(), None);
-    }
-
-    #[test]
-    fn a_block_is_queued_once_and_never_after_it_arrived() {
-        let mut work = work(0, 10);
-        take_all_fresh(&mut work);
-        work.lose(BlockAddr::content(3));
-        work.lose(BlockAddr::content(3));
-        assert_eq!(work.queued(), 1);
-        assert!(work.arrive(BlockAddr::content(3)), "late after all");
-        assert_eq!((work.queued(), work.take_queued()), (0, None));
-        work.lose(BlockAddr::content(3));
-        assert_eq!(work.queued(), 0);
-        assert!(!work.arrive(BlockAddr::content(3)));
-    }
-
-    #[test]
-    fn a_block_with_another_copy_in_flight_is_not_queued() {
-        let mut work = work(0, 1);
-        take_all_fresh(&mut work);
-        let block = BlockAddr::content(0);
-        work.add_copy(block);
-        work.add_copy(block);
-        work.lose(block);
-        work.lose(block);
-        assert_eq!(work.queued(), 0);
-        work.lose(block);
-        assert_eq!(work.queued(), 1, "all three are lost");
-        work.add_copy(block);
-        assert_eq!(work.queued(), 0, "the copy is the retransmission");
-        work.lose(block);
-        assert_eq!(work.queued(), 1);
-    }
-
-    #[test]
-    fn the_floor_is_the_oldest_block_that_is_missing() {
-        let mut work = work(0, 10_000);
-        take_all_fresh(&mut work);
-        for block in (1..10_000).rev() {
-            assert!(work.arrive(BlockAddr::content(block)));
-        }
-        assert_eq!(work.floor(Stream::Content), BlockNo(0));
-        assert!(!work.is_delivered());
-        work.arrive(BlockAddr::content(0));
-        assert_eq!(work.floor(Stream::Content), BlockNo(10_000));
-        assert!(work.is_delivered());
-    }
-
-    #[test]
-    fn a_missing_block_holds_the_stream_back_in_the_end() {
-        let mut work = work(0, u64::MAX >> 17);
-        for block in 0..BLOCK_WINDOW_MAX {
-            assert_eq!(work.take_fresh(), Some(BlockAddr::content(block)));
-            if block > 0 {
-                work.arrive(BlockAddr::content(block));
-            }
-        }
-        assert_eq!(work.take_fresh(), None);
-        work.arrive(BlockAddr::content(0));
-        assert!(work.take_fresh().is_some());
-    }
-
-    #[test]
-    fn only_the_list_grows_after_the_end() {
-        let mut work = work(1, 1);
-        work.set_available(Stream::Content, 5);
-        assert_eq!(take_all_fresh(&mut work).len(), 2);
-        work.set_available(Stream::List, 2);
-        assert_eq!(work.take_fresh(), Some(BlockAddr::list(1)));
-    }
-
-    #[test]
-    fn a_block_whose_parts_are_being_taken_can_be_probed_for() {
-        let mut work = work(0, 2);
-        work.set_parts(2);
-        let first = work.take_fresh().unwrap();
-        assert_eq!((first.part.index(), first.part.count()), (0, 2));
-        work.lose(first);
-        assert_eq!(work.queued(), 0, "its other part is still to be taken");
-        assert_eq!(work.first_queued(), Some(first));
-        work.add_copy(first);
-        let second = BlockAddr::content(0).with_part(Part::new(1, 2).unwrap());
-        assert_eq!(work.take_begun(), Some((second, false)));
-        assert_eq!(work.take_begun(), None);
-        assert!(!work.arrive(first) && work.arrive(second));
-        assert_eq!(work.floor(Stream::Content), BlockNo(1));
-    }
-
-    #[test]
-    fn what_is_put_back_comes_first_and_is_cut_when_the_path_has_shrunk() {
-        let mut work = work(0, 2);
-        let whole = work.take_fresh().unwrap();
-        work.put_back(whole, false);
-        assert!(!work.is_exhausted() && work.has_any());
-        work.set_parts(3);
-        let parts: Vec<_> = std::iter::from_fn(|| work.take_begun()).collect();
-        assert_eq!(parts.len(), 3);
-        assert!(parts.iter().all(|(part, is_repeat)| {
-            !is_repeat && part.part.count() == 3 && part.block == BlockNo(0)
-        }));
-    }
-}
+mod tests;

@@ -10,5 +10,6 @@
 mod hostile;
 mod paths;
 mod regressions;
+mod resume;
 mod silence;
 mod world;

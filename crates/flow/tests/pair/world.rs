@@ -117,6 +117,12 @@ pub struct World {
     pub free_bytes: u64,
     /// Data packets lost on purpose, each once.
     pub doomed: BTreeSet<u64>,
+    /// Content blocks that the receiver was said to have.
+    pub told: HashSet<u64>,
+    /// Content blocks that were planned.
+    pub planned: HashSet<u64>,
+    /// No content block from here on may be planned.
+    judged: u64,
     dice: Dice,
     events: BTreeMap<Reverse<(Time, u64)>, Event>,
     next_event: u64,
@@ -138,6 +144,7 @@ pub fn config(policy: Policy, rate_bps: Option<u64>, rtt: Duration, seed: u64) -
         initial_rtt: rtt,
         remembered: None,
         free_bytes_initial: 64 << 20,
+        waits_for_judgement: false,
         ecn: false,
         seed,
     }
@@ -169,6 +176,13 @@ impl World {
             tally: Tally::default(),
             free_bytes: config.free_bytes_initial,
             doomed: BTreeSet::new(),
+            told: HashSet::new(),
+            planned: HashSet::new(),
+            judged: if config.waits_for_judgement {
+                0
+            } else {
+                u64::MAX
+            },
             dice: Dice::new(seed),
             events: BTreeMap::new(),
             next_event: 0,
@@ -238,6 +252,7 @@ impl World {
         while let Some(plan) = self.sender.poll_plan(self.now) {
             assert_eq!(plan.run.len(), plan.blocks.len());
             assert!(plan.release_at <= self.now + Duration::from_millis(2));
+            self.check_planned(&plan);
             let jitter = self.path.host_jitter.mul_f64(self.dice.unit());
             let at = plan.release_at.max(self.now) + jitter;
             self.schedule(at, Event::Release(Box::new(plan)));
@@ -265,6 +280,24 @@ impl World {
                 let delay = self.path.delay + self.path.report_delay;
                 self.schedule(self.now + delay, Event::Report(bytes));
             }
+        }
+    }
+
+    /// The receiver has these blocks from before, and has judged all below `judged`.
+    pub fn tell(&mut self, ranges: &[(u64, u64)], judged: u64) {
+        let blocks = ranges.iter().flat_map(|(start, end)| *start..*end);
+        self.told.extend(blocks);
+        self.judged = self.judged.max(judged);
+        self.sender.handle_had(ranges, judged, self.now);
+    }
+
+    fn check_planned(&mut self, plan: &Plan) {
+        let content = plan.blocks.iter();
+        for block in content.filter(|block| block.stream == Stream::Content) {
+            let block = block.block.0;
+            assert!(!self.told.contains(&block), "told, seed {}", self.seed);
+            assert!(block < self.judged, "not judged, seed {}", self.seed);
+            self.planned.insert(block);
         }
     }
 

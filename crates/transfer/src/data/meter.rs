@@ -12,8 +12,10 @@ const SMOOTHING: Duration = Duration::from_secs(1);
 /// Turns counters into progress.
 pub(super) struct Meter {
     began: Instant,
-    /// File bytes the receiver has.
+    /// File bytes the receiver has got.
     bytes: u64,
+    /// File bytes that it had before.
+    there_bytes: u64,
     /// The sender's figures: our own, or what the peer says.
     sender: Status,
     /// Files finished: our own count, or what the peer says.
@@ -30,6 +32,7 @@ impl Meter {
         Self {
             began: now,
             bytes: 0,
+            there_bytes: 0,
             sender: Status::default(),
             files: 0,
             there: Host::default(),
@@ -49,14 +52,16 @@ impl Meter {
         }
     }
 
-    pub(super) fn note_sending(&mut self, status: Status, delivered_bytes: u64) {
+    pub(super) fn note_sending(&mut self, status: Status, delivered_bytes: u64, there_bytes: u64) {
         self.sending = true;
         self.sender = status;
         self.bytes = delivered_bytes;
+        self.there_bytes = there_bytes;
     }
 
-    pub(super) fn note_receiving(&mut self, written_bytes: u64, files: u64) {
+    pub(super) fn note_receiving(&mut self, written_bytes: u64, there_bytes: u64, files: u64) {
         self.bytes = written_bytes;
+        self.there_bytes = there_bytes;
         self.files = files;
     }
 
@@ -64,7 +69,7 @@ impl Meter {
     pub(super) fn note_verdict(&mut self, verdict: &Verdict) {
         self.files = verdict.files;
         if verdict.ok && self.sender.scanned {
-            self.bytes = self.sender.bytes_total;
+            self.bytes = self.sender.bytes_total.saturating_sub(self.there_bytes);
         }
     }
 
@@ -80,12 +85,13 @@ impl Meter {
 
     pub(super) fn progress(&mut self, now: Instant) -> Progress {
         // Counters of the engine include the list; the total is known before the list's length is.
+        let got = self.bytes + self.there_bytes;
         let bytes = if self.sender.scanned {
-            self.bytes.min(self.sender.bytes_total)
+            got.min(self.sender.bytes_total)
         } else {
-            self.bytes
+            got
         };
-        self.smooth(bytes, now);
+        self.smooth(self.bytes, now);
         let left = self.sender.bytes_total.saturating_sub(bytes) as f64 * 8.0;
         let eta = (self.sender.scanned && self.goodput_bps > 1.0)
             .then(|| left / self.goodput_bps)
@@ -172,7 +178,7 @@ mod tests {
         let mut meter = Meter::new(start);
         let mut progress = meter.progress(start);
         for tenth in 1..=50u64 {
-            meter.note_sending(status(10_000_000, true), tenth * 100_000);
+            meter.note_sending(status(10_000_000, true), tenth * 100_000, 0);
             progress = meter.progress(start + Duration::from_millis(tenth * 100));
         }
         assert_eq!(progress.bytes, 5_000_000);
@@ -188,10 +194,10 @@ mod tests {
     fn nobody_guesses_the_end_before_the_scan_has_ended() {
         let start = Instant::now();
         let mut meter = Meter::new(start);
-        meter.note_sending(status(10, false), 50);
+        meter.note_sending(status(10, false), 50, 0);
         let progress = meter.progress(start + Duration::from_secs(1));
         assert_eq!((progress.bytes, progress.eta), (50, None));
-        meter.note_sending(status(40, true), 50);
+        meter.note_sending(status(40, true), 50, 0);
         assert_eq!(meter.progress(start + Duration::from_secs(2)).bytes, 40);
     }
 
@@ -203,10 +209,12 @@ mod tests {
             ok: false,
             files: 2,
             bytes: 30,
+            there_files: 0,
+            there_bytes: 0,
             failed: 1,
             failures: Vec::new(),
         };
-        meter.note_sending(status(40, true), 35);
+        meter.note_sending(status(40, true), 35, 0);
         meter.note_verdict(&verdict);
         let progress = meter.progress(start);
         assert_eq!((progress.files, progress.bytes), (2, 35));
@@ -223,13 +231,13 @@ mod tests {
             ..status(77, true)
         };
         let mut sending = Meter::new(start);
-        sending.note_sending(status(10, true), 5);
+        sending.note_sending(status(10, true), 5, 0);
         sending.note_peer(peer.clone());
         let progress = sending.progress(start);
         assert_eq!((progress.files, progress.bytes_total), (3, 10));
 
         let mut receiving = Meter::new(start);
-        receiving.note_receiving(5, 1);
+        receiving.note_receiving(5, 0, 1);
         receiving.note_peer(peer);
         let progress = receiving.progress(start);
         assert_eq!((progress.files, progress.bytes_total), (1, 77));

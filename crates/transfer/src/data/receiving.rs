@@ -7,7 +7,8 @@ use std::{
 };
 
 use haul_disk::{
-    Discard, DiskError, FailureKind, Incoming, Landing, ReceiveOptions, Received, Root, Sink,
+    Discard, DiskError, FailureKind, Had, Incoming, Landing, ReceiveOptions, Received, Root, Sink,
+    has_leftovers,
 };
 use haul_engine::{EngineEvent, ReceiveSetup, Snapshot};
 use haul_flow::ReceiverConfig;
@@ -29,6 +30,10 @@ const DONE_PATIENCE: Duration = Duration::from_secs(10);
 /// What a receiver is to do.
 pub(crate) struct ReceiveParameters {
     pub(crate) destination: Destination,
+    /// Whether the sender is to hear what need not be sent.
+    pub(crate) judges: bool,
+    /// Whether the sender waits to hear of it, in any case.
+    pub(crate) is_awaited: bool,
     pub(crate) receive_buffer_bytes: u64,
 }
 
@@ -44,7 +49,19 @@ pub(crate) enum Destination {
 }
 
 impl Destination {
-    fn sink(self, block_len: usize) -> Result<Box<dyn Sink>, DiskError> {
+    /// Whether something may be there that need not be sent.
+    pub(crate) fn judges(&self) -> bool {
+        match self {
+            Self::Files {
+                root,
+                landing,
+                options,
+            } => options.resume && has_leftovers(root, landing),
+            Self::Memory => false,
+        }
+    }
+
+    fn sink(self, block_len: usize, judges: bool) -> Result<Box<dyn Sink>, DiskError> {
         Ok(match self {
             Self::Files {
                 root,
@@ -53,7 +70,11 @@ impl Destination {
             } => {
                 // They are counted even where nobody wants to hear of them.
                 options.file_events = true;
-                Box::new(Incoming::new(root, landing, options, block_len)?)
+                let mut incoming = Incoming::new(root, landing, options, block_len)?;
+                if judges {
+                    incoming.tell_had();
+                }
+                Box::new(incoming)
             }
             Self::Memory => Box::new(Discard::new(block_len)),
         })
@@ -70,7 +91,7 @@ pub(super) async fn receive(
     parameters: ReceiveParameters,
 ) -> Result<Account, TransferError> {
     let block_len = block_len(setting.path.datagram_len);
-    let incoming = parameters.destination.sink(block_len)?;
+    let incoming = parameters.destination.sink(block_len, parameters.judges)?;
     let flow = ReceiverConfig {
         segment_len: segment_len(block_len),
         initial_rtt: setting.path.rtt,
@@ -93,7 +114,12 @@ pub(super) async fn receive(
     let mut receiving = Receiving {
         session: Session::new(control, running, engine, setting),
         files,
+        block_len: block_len as u64,
+        there_bytes: 0,
     };
+    if parameters.is_awaited && !parameters.judges {
+        receiving.say_had(nothing_there())?;
+    }
     let outcome = receiving.until_complete().await;
     let stopped = receiving.session.end(outcome.as_ref().err()).await;
     outcome?;
@@ -121,6 +147,9 @@ struct Receiving<'a> {
     session: Session<'a>,
     /// Files finished so far.
     files: Arc<AtomicU64>,
+    block_len: u64,
+    /// Bytes of content that need not come.
+    there_bytes: u64,
 }
 
 impl Receiving<'_> {
@@ -136,6 +165,7 @@ impl Receiving<'_> {
                 Wake::Engine(EngineEvent::Complete) => return Ok(()),
                 Wake::Engine(EngineEvent::Failed(error)) => return Err(error.into()),
                 Wake::Engine(EngineEvent::Delivered | EngineEvent::Decided(_)) => {}
+                Wake::Engine(EngineEvent::Had(had)) => self.say_had(had)?,
                 Wake::Engine(EngineEvent::File(file)) => {
                     self.session.emit(Event::File(FileRecord {
                         path: file.path,
@@ -160,6 +190,13 @@ impl Receiving<'_> {
         }
     }
 
+    fn say_had(&mut self, Had { ranges, judged }: Had) -> Result<(), TransferError> {
+        let blocks: u64 = ranges.iter().map(|(start, end)| end - start).sum();
+        self.there_bytes += blocks * self.block_len;
+        let had = Message::Had(control::Had { ranges, judged });
+        self.session.control.send(&had)
+    }
+
     /// What the sender says that it keeps to.
     fn note_limits(&mut self, told: &control::InForce) -> Result<(), TransferError> {
         let in_force = InForce::from_wire(told)?;
@@ -180,7 +217,7 @@ impl Receiving<'_> {
         let files = self.files.load(Relaxed);
         self.session
             .meter
-            .note_receiving(snapshot.content_bytes, files);
+            .note_receiving(snapshot.content_bytes, self.there_bytes, files);
     }
 
     /// The sender's last figures. Everything has arrived: that somebody cancels, or that the
@@ -210,6 +247,14 @@ impl Receiving<'_> {
     }
 }
 
+/// The destination is new: everything is to be sent.
+fn nothing_there() -> Had {
+    Had {
+        ranges: Vec::new(),
+        judged: u64::MAX,
+    }
+}
+
 fn verdict(received: &Received) -> Verdict {
     // Special files are no failures: the sender, who left them out, warns of them.
     let special = FailureKind::Skipped(SkipKind::Special);
@@ -228,6 +273,8 @@ fn verdict(received: &Received) -> Verdict {
         ok: received.failed_count == 0,
         files: received.files,
         bytes: received.bytes,
+        there_files: received.there_files,
+        there_bytes: received.there_bytes,
         failed: received.failed_count,
         failures: failures.collect(),
     }

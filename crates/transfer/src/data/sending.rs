@@ -6,13 +6,13 @@ use crate::{
     control::Control,
 };
 use haul_batch::{MAX_BATCH_BYTES, MAX_SEGMENTS};
-use haul_disk::{FailureKind, Outgoing, ScanOptions, Supply, Synthetic, Until};
+use haul_disk::{FailureKind, Had, Outgoing, ScanOptions, Supply, Synthetic, Until};
 use haul_engine::{EngineError, EngineEvent, SendSetup, Snapshot};
 use haul_flow::{FlowError, SenderConfig};
 use haul_manifest::SkipKind;
 use haul_wire::{
     block_len,
-    control::{Measure, Message, Remembered, Status, Verdict},
+    control::{self, Measure, Message, Remembered, Status, Verdict},
     segment_len,
 };
 
@@ -24,10 +24,17 @@ const PEER_BUFFER_MAX: u64 = 1 << 30;
 /// What a sender is to do.
 pub(crate) struct SendParameters {
     pub(crate) origins: Origins,
+    pub(crate) hints: Hints,
+}
+
+/// What a sender knows beforehand.
+pub(crate) struct Hints {
     /// What the path carried before.
     pub(crate) remembered: Option<Remembered>,
     /// Whether to mark packets for ECN.
     pub(crate) ecn: bool,
+    /// Whether the receiver will say what it has already.
+    pub(crate) waits: bool,
 }
 
 /// Where it takes what it sends.
@@ -85,18 +92,14 @@ pub(super) async fn send(
     parameters: SendParameters,
 ) -> Result<Account, TransferError> {
     let block_len = block_len(setting.path.datagram_len);
+    let hints = parameters.hints;
     let outgoing = parameters.origins.supply(block_len);
     let ceiling = Ceiling {
         fixed: setting.rate_max_bps,
         share: setting.share_bps,
     };
     let limits = setting.limits.under(ceiling.bps());
-    let flow = flow(
-        &setting,
-        segment_len(block_len),
-        limits,
-        (parameters.remembered, parameters.ecn),
-    )?;
+    let flow = flow(&setting, segment_len(block_len), limits, &hints)?;
     let direction = setting.direction;
     let (link, engine, setting) = connect(setting, |_| true);
     let setup = SendSetup {
@@ -143,7 +146,7 @@ fn flow(
     setting: &Setting,
     segment_len: usize,
     limits: Limits,
-    (remembered, ecn): (Option<Remembered>, bool),
+    hints: &Hints,
 ) -> Result<SenderConfig, TransferError> {
     let mut seed = [0; 8];
     getrandom::fill(&mut seed)?;
@@ -154,7 +157,7 @@ fn flow(
         rate_target_bps: limits.target_bps,
         rate_min_bps: limits.min_bps,
         initial_rtt: setting.path.rtt,
-        remembered: remembered.map(|path| haul_flow::Remembered {
+        remembered: hints.remembered.map(|path| haul_flow::Remembered {
             rate_bps: path.rate_bps as f64,
             min_rtt: Duration::from_micros(path.min_rtt_us.into()),
         }),
@@ -163,7 +166,8 @@ fn flow(
             .limits
             .receive_buffer_bytes
             .min(PEER_BUFFER_MAX),
-        ecn,
+        ecn: hints.ecn,
+        waits_for_judgement: hints.waits,
         seed: u64::from_ne_bytes(seed),
     })
 }
@@ -193,6 +197,11 @@ impl Sending<'_> {
                     self.change(limits.and_then(allowed))?;
                 }
                 Wake::Limits(limits) => self.change(allowed(limits))?,
+                Wake::Message(Message::Had(control::Had { ranges, judged })) => {
+                    if let Some(running) = &self.session.running {
+                        running.set_had(Had { ranges, judged });
+                    }
+                }
                 // Only a responder has anything to forbid.
                 Wake::Message(Message::Ceiling(share)) if self.direction == Direction::Upload => {
                     self.move_ceiling(share)?;
@@ -209,7 +218,9 @@ impl Sending<'_> {
                 Wake::Engine(EngineEvent::Decided(decision)) => {
                     self.session.emit(Event::Decision(decision));
                 }
-                Wake::Engine(EngineEvent::Complete | EngineEvent::File(_)) => {}
+                Wake::Engine(
+                    EngineEvent::Complete | EngineEvent::File(_) | EngineEvent::Had(_),
+                ) => {}
                 Wake::Tick => {
                     let snapshot = self.session.snapshot();
                     let status = self.note(&snapshot);
@@ -315,11 +326,13 @@ impl Sending<'_> {
             scanned: totals.scanned,
             ..meter::status(snapshot)
         };
-        let delivered = snapshot
+        let (delivered, there) = snapshot
             .sender
             .as_ref()
-            .map_or(0, |sender| sender.delivered_bytes);
-        self.session.meter.note_sending(status.clone(), delivered);
+            .map_or((0, 0), |sender| (sender.delivered_bytes, sender.had_bytes));
+        self.session
+            .meter
+            .note_sending(status.clone(), delivered, there);
         status
     }
 }

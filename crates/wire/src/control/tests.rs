@@ -29,11 +29,32 @@ fn wish() -> Wish {
     }
 }
 
+fn request() -> Message {
+    Message::Request(Request {
+        direction: Direction::Download,
+        sources: vec![
+            ByteBuf::from(*b"~/data/*.fits"),
+            ByteBuf::from([0xff, 0xfe]),
+        ],
+        destination: ByteBuf::new(),
+        source_count: 0,
+        source_contents: false,
+        recursive: true,
+        preserve: true,
+        resume: true,
+        create_dir: false,
+        policy: Text::new("fair"),
+        rate: Rate {
+            target_bps: Some(1_000_000_000),
+            min_bps: 0,
+        },
+        remembered: None,
+        ecn: true,
+        measure: Some(Measure::Bytes(1 << 30)),
+    })
+}
+
 fn every_message() -> Vec<Message> {
-    let rate = Rate {
-        target_bps: Some(1_000_000_000),
-        min_bps: 0,
-    };
     vec![
         Message::ClientHello(client_hello()),
         Message::ServerHello(ServerHello {
@@ -56,28 +77,12 @@ fn every_message() -> Vec<Message> {
             versions: vec![3, 2],
         }),
         Message::Confirm(Confirm { mac: [3; 32] }),
-        Message::Request(Request {
-            direction: Direction::Download,
-            sources: vec![
-                ByteBuf::from(*b"~/data/*.fits"),
-                ByteBuf::from([0xff, 0xfe]),
-            ],
-            destination: ByteBuf::new(),
-            source_count: 0,
-            source_contents: false,
-            recursive: true,
-            preserve: true,
-            create_dir: false,
-            policy: Text::new("fair"),
-            rate,
-            remembered: None,
-            ecn: true,
-            measure: Some(Measure::Bytes(1 << 30)),
-        }),
+        request(),
         Message::Accepted(Accepted {
             source_count: 2,
             rate_max_bps: None,
             share_bps: Some(7),
+            judges: true,
         }),
         Message::Refused(Fault::new(ErrorCode::NoSuchSource, "no such file: a")),
         Message::HelloSeen,
@@ -90,6 +95,10 @@ fn every_message() -> Vec<Message> {
             ceiling_bps: Some(300_000_000),
             cause: Cause::Ceiling,
         }),
+        Message::Had(Had {
+            ranges: vec![(0, 7), (9, u64::MAX)],
+            judged: 1 << 40,
+        }),
         Message::Ping,
         Message::Pong,
         Message::Cancel,
@@ -97,6 +106,8 @@ fn every_message() -> Vec<Message> {
             ok: false,
             files: 3,
             bytes: 1 << 40,
+            there_files: 1,
+            there_bytes: 1 << 20,
             failed: 1,
             failures: vec![FileFault {
                 path: ByteBuf::from(*b"a/b"),
