@@ -50,6 +50,14 @@ pub(crate) struct TransferArgs {
     /// Preserve modification and access times and permissions
     #[arg(short = 'p', long)]
     pub(crate) preserve: bool,
+    /// What need not be sent because it is there: 0, nothing; 1, files of the same size and time, and
+    /// what a run that was cut off got
+    #[arg(short = 'k', long, value_name = "LEVEL", default_value = "1", value_parser = level)]
+    pub(crate) resume: u8,
+    /// Once data has flowed, go on by itself after a lost connection, for so long without progress
+    /// (300, 5m; 0: never)
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = span)]
+    pub(crate) retry_for: Duration,
     /// Accepted for those used to scp: directories always go with all they hold
     #[arg(short = 'r', long, hide_short_help = true)]
     pub(crate) recursive: bool,
@@ -270,6 +278,34 @@ fn seconds(text: &str) -> Result<Duration, &'static str> {
         return Err(REFUSAL);
     }
     Ok(Duration::from_secs_f64(seconds))
+}
+
+/// Longest that a run may be told to go on without progress.
+const RETRY_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Seconds, or a number with `s`, `m` or `h`.
+fn span(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.char_indices().last() {
+        Some((at, 's')) => (&text[..at], 1.0),
+        Some((at, 'm')) => (&text[..at], 60.0),
+        Some((at, 'h')) => (&text[..at], 3600.0),
+        _ => (text, 1.0),
+    };
+    let seconds = number.parse::<f64>().ok();
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds * unit).ok())
+        .filter(|span| *span <= RETRY_MAX)
+        .ok_or_else(|| "not a time: seconds, or as in 30s, 5m, 2h; at most 7 days".to_owned())
+}
+
+/// Levels 2 and 3 of others compare digests.
+fn level(text: &str) -> Result<u8, String> {
+    match text {
+        "0" => Ok(0),
+        "1" => Ok(1),
+        "2" | "3" => Err("comparing digests (levels 2 and 3) is not supported yet".to_owned()),
+        _ => Err("not a level: 0 or 1".to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use crate::{
     keys::{self, Key, Keys},
     memory::Memory,
     output::Output,
+    retry::Course,
     signals,
     socket::Socket,
     steer::Helm,
@@ -31,59 +32,157 @@ use crate::{
 /// Threads of the runtime: it carries a conversation, never the data.
 const RUNTIME_THREADS: usize = 2;
 
-/// Does the whole job.
+/// Does the whole job, over as many connections as it takes.
 pub(crate) fn run(job: Job, output: &mut Output) -> Result<Summary, Failure> {
     let mut socket = job.control.as_deref().map(Socket::bind).transpose()?;
     in_runtime(async {
         let cancelling = signals::cancellation()?;
         let cancel = cancelling.subscribe();
-        let Job {
-            target,
-            login,
-            remote_command,
-            control: _,
-            mut transfer,
-            remembers,
-        } = job;
-        let helm = Helm::new(transfer.options.limits(), cancelling);
-        transfer.options.limit_changes = Some(helm.limits());
+        let helm = Helm::new(job.transfer.options.limits(), cancelling);
         if let Some(socket) = &mut socket {
             let served = socket.serve(helm.clone());
             served.map_err(Failure::system("the control socket"))?;
         }
-        let family = login.family;
-        let options = ssh_options(login);
-        let connecting =
-            spawn_blocking(move || haul_ssh::connect(&target, options, &remote_command));
+        let mut run = Run {
+            course: Course::new(job.retry_for),
+            job,
+            helm,
+            cancel,
+            output,
+        };
+        loop {
+            let failure = match run.attempt().await {
+                Ok(summary) => return Ok(summary),
+                Err(failure) => failure,
+            };
+            if *run.cancel.borrow() {
+                return Err(failure);
+            }
+            let Some(wait) = run.course.next_wait(&failure) else {
+                return Err(failure);
+            };
+            run.output.retrying(&failure, wait, run.course.left());
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = signals::cancelled(run.cancel.clone()) => return Err(Failure::Cancelled),
+            }
+        }
+    })
+}
+
+/// A job under way.
+struct Run<'a> {
+    job: Job,
+    helm: Helm,
+    cancel: watch::Receiver<bool>,
+    course: Course,
+    output: &'a mut Output,
+}
+
+impl Run<'_> {
+    /// Logs in, and moves what has not arrived.
+    async fn attempt(&mut self) -> Result<Summary, Failure> {
+        let family = self.job.login.family;
+        let options = ssh_options(self.job.login.clone());
+        let (target, command) = (self.job.target.clone(), self.job.remote_command.clone());
+        let connecting = spawn_blocking(move || haul_ssh::connect(&target, options, &command));
         let session = tokio::select! {
             connected = connecting => connected.map_err(|_| Failure::Cancelled)??,
-            () = signals::cancelled(cancel.clone()) => {
+            () = signals::cancelled(self.cancel.clone()) => {
                 ask::restore_terminal();
                 return Err(Failure::Cancelled);
             }
         };
         let peer = peer_address(&session, family).await?;
-        let memory = remembers
+        let mut transfer = self.job.transfer.clone();
+        let memory = (self.job.remembers)
             .then(|| Memory::of(peer, transfer.direction))
             .flatten();
         transfer.options.remembered = memory.as_ref().and_then(|memory| {
             let (remembered, age) = memory.recall()?;
-            output.detail(&format!(
+            self.output.detail(&format!(
                 "beginning from {} remembered {} ago",
                 human::rate(remembered.rate_bps as f64),
                 human::duration(Duration::from_secs(age)),
             ));
             Some(remembered)
         });
+        let steered = self.helm.limits();
+        transfer.options.set_limits(*steered.borrow());
+        transfer.options.limit_changes = Some(steered.clone());
         let options = transfer.options.clone();
-        let steered = helm.limits();
-        let result = converse(session, peer, transfer, output, (helm.clone(), cancel)).await;
+        let result = self.converse(session, peer, transfer).await;
         // What a path carries shows only where the limits were the same all the time.
         if let (Some(memory), Ok(summary), Ok(false)) = (memory, &result, steered.has_changed()) {
             memory.keep(summary, &options);
         }
         result
-    })
+    }
+
+    /// Gives the conversation its stream and its events a place to go, and waits for the end of both
+    /// haul and the remote command.
+    async fn converse(
+        &mut self,
+        session: Session,
+        peer: IpAddr,
+        transfer: haul_transfer::Job,
+    ) -> Result<Summary, Failure> {
+        let Session {
+            stream,
+            host_name,
+            warnings,
+            remote,
+            ..
+        } = session;
+        for text in warnings {
+            let remote = false;
+            self.output.event(&Event::Warning(Warning { text, remote }));
+        }
+        let control = stream
+            .set_nonblocking(true)
+            .and_then(|()| UnixStream::from_std(stream))
+            .map_err(Failure::system("the control stream"))?;
+        let (events_in, mut events) = mpsc::unbounded_channel();
+        let cancel = self.cancel.clone();
+        let transfer = haul_transfer::initiate(transfer, control, peer, events_in, cancel.clone());
+        tokio::pin!(transfer);
+        let mut told_cancel = false;
+        let (keys_in, mut pressed) = mpsc::unbounded_channel();
+        let mut keys = None;
+        let result = loop {
+            tokio::select! {
+                biased;
+                Some(event) = events.recv() => {
+                    self.note(&event);
+                    // From here on nobody is asked anything on the terminal any more.
+                    if matches!(event, Event::Session(_)) && self.output.is_live() {
+                        keys = Keys::listen(keys_in.clone());
+                    }
+                }
+                Some(key) = pressed.recv() => press(key, &self.helm, self.output),
+                () = signals::cancelled(cancel.clone()), if !told_cancel => {
+                    told_cancel = true;
+                    self.output.note("cancelling; press Ctrl-C again to end at once");
+                }
+                result = &mut transfer => break result,
+            }
+        };
+        drop(keys);
+        while let Ok(event) = events.try_recv() {
+            self.note(&event);
+        }
+        let cancelled = *cancel.borrow();
+        let ending = spawn_blocking(move || ending::explain(result, cancelled, remote, &host_name));
+        ending
+            .await
+            .unwrap_or(Err(Failure::Login(SshError::WorkerDied)))
+    }
+
+    fn note(&mut self, event: &Event) {
+        self.course.note(event);
+        self.helm.note(event);
+        self.output.event(event);
+    }
 }
 
 /// Runs a future to its end, leaving behind threads that only the other end could release.
@@ -114,69 +213,6 @@ fn ssh_options(login: Login) -> Options {
     options.ssh_program = login.ssh_program;
     options.ask = Box::new(|prompt| ask::answer(&prompt));
     options
-}
-
-/// Gives the conversation its stream and its events a place to go, and waits for the end of both
-/// haul and the remote command.
-async fn converse(
-    session: Session,
-    peer: IpAddr,
-    transfer: haul_transfer::Job,
-    output: &mut Output,
-    (helm, cancel): (Helm, watch::Receiver<bool>),
-) -> Result<Summary, Failure> {
-    let Session {
-        stream,
-        host_name,
-        warnings,
-        remote,
-        ..
-    } = session;
-    for text in warnings {
-        output.event(&Event::Warning(Warning {
-            text,
-            remote: false,
-        }));
-    }
-    let control = stream
-        .set_nonblocking(true)
-        .and_then(|()| UnixStream::from_std(stream))
-        .map_err(Failure::system("the control stream"))?;
-    let (events_in, mut events) = mpsc::unbounded_channel();
-    let transfer = haul_transfer::initiate(transfer, control, peer, events_in, cancel.clone());
-    tokio::pin!(transfer);
-    let mut told_cancel = false;
-    let (keys_in, mut pressed) = mpsc::unbounded_channel();
-    let mut keys = None;
-    let result = loop {
-        tokio::select! {
-            biased;
-            Some(event) = events.recv() => {
-                helm.note(&event);
-                output.event(&event);
-                // From here on nobody is asked anything on the terminal any more.
-                if matches!(event, Event::Session(_)) && output.is_live() {
-                    keys = Keys::listen(keys_in.clone());
-                }
-            }
-            Some(key) = pressed.recv() => press(key, &helm, output),
-            () = signals::cancelled(cancel.clone()), if !told_cancel => {
-                told_cancel = true;
-                output.note("cancelling; press Ctrl-C again to end at once");
-            }
-            result = &mut transfer => break result,
-        }
-    };
-    drop(keys);
-    while let Ok(event) = events.try_recv() {
-        helm.note(&event);
-        output.event(&event);
-    }
-    let cancelled = *cancel.borrow();
-    let ending = spawn_blocking(move || ending::explain(result, cancelled, remote, &host_name));
-    ending
-        .await
-        .unwrap_or(Err(Failure::Login(SshError::WorkerDied)))
 }
 
 fn press(key: Key, helm: &Helm, output: &Output) {

@@ -1,6 +1,9 @@
 //! `--json`: one event per line on standard output, as docs/EVENTS.md promises.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
 use haul_transfer::{
     BUFFER_BYTES_WANTED, Cause, Event, FailedFile, FileRecord, HostFacts, InForce, LineFacts,
@@ -52,6 +55,18 @@ impl<W: Write> JsonLines<W> {
             text: &failure.to_string(),
             hint: failure.hint(),
             retryable: entry.retryable,
+        });
+    }
+
+    /// A connection has failed, and another one goes on.
+    pub(crate) fn retry(&mut self, failure: &Failure, wait: Duration, left: Duration) {
+        let code = failure.code();
+        self.write(&Record::Retry {
+            code: code as u8,
+            name: code.name(),
+            text: &failure.to_string(),
+            wait_seconds: wait.as_secs_f64(),
+            left_seconds: round(left.as_secs_f64()),
         });
     }
 
@@ -153,6 +168,13 @@ enum Record<'a> {
         text: &'a str,
         remote: bool,
     },
+    Retry {
+        code: u8,
+        name: &'static str,
+        text: &'a str,
+        wait_seconds: f64,
+        left_seconds: f64,
+    },
     Error {
         code: u8,
         name: &'static str,
@@ -166,6 +188,8 @@ enum Record<'a> {
         direction: &'static str,
         bytes: u64,
         files: u64,
+        there_bytes: u64,
+        there_files: u64,
         failed: u64,
         failures: Vec<NamedFailure<'a>>,
         seconds: f64,
@@ -361,6 +385,8 @@ impl<'a> Record<'a> {
             direction: direction(summary.direction),
             bytes: summary.bytes,
             files: summary.files,
+            there_bytes: summary.there_bytes,
+            there_files: summary.there_files,
             failed: summary.failed,
             failures,
             seconds: round(summary.seconds),
@@ -396,7 +422,7 @@ fn direction(direction: haul_transfer::Direction) -> &'static str {
     }
 }
 
-fn millis(span: std::time::Duration) -> f64 {
+fn millis(span: Duration) -> f64 {
     round(span.as_secs_f64() * 1e3)
 }
 

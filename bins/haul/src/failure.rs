@@ -112,13 +112,18 @@ impl Failure {
 
     /// Cause and cure on one line, whatever the words hold.
     pub(crate) fn line(&self) -> String {
-        let cause = self.to_string();
-        let cause: Vec<&str> = cause.split_whitespace().collect();
-        let cause = cause.join(" ");
+        let cause = self.cause();
         match self.hint() {
             Some(hint) => format!("{}; {hint}", cause.trim_end_matches('.')),
             None => cause,
         }
+    }
+
+    /// The cause alone, on one line.
+    pub(crate) fn cause(&self) -> String {
+        let cause = self.to_string();
+        let words: Vec<&str> = cause.split_whitespace().collect();
+        words.join(" ")
     }
 
     /// Tells a person, and gives the exit status. Help and version are no failures.

@@ -35,12 +35,14 @@ pub(crate) struct Job {
     pub(crate) control: Option<PathBuf>,
     /// What to move.
     pub(crate) transfer: haul_transfer::Job,
+    /// For how long without progress to go on after the connection was lost.
+    pub(crate) retry_for: Duration,
     /// Whether to make use of what paths have carried before, and to keep what this one does.
     pub(crate) remembers: bool,
 }
 
 /// How to reach the other machine and whom to trust.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Login {
     /// Private keys, tried first to last.
     pub(crate) identities: Vec<PathBuf>,
@@ -153,6 +155,7 @@ impl Job {
                 measure: args.measuring.measure.map(|extent| extent.0),
                 options,
             },
+            retry_for: args.transfer.retry_for,
             remembers: !args.rate.no_remember,
         })
     }
@@ -285,6 +288,7 @@ fn job_options(args: &Args) -> Result<JobOptions, JobError> {
     options.ecn = args.rate.ecn;
     options.recursive = true;
     options.preserve = args.transfer.preserve;
+    options.resume = args.transfer.resume > 0;
     options.create_dir = args.transfer.create_dir;
     if let Some(ports) = &args.transfer.udp_ports {
         options.udp_ports = ports.0.clone();

@@ -30,6 +30,7 @@ mod name;
 mod output;
 mod place;
 mod remote;
+mod retry;
 mod screen;
 mod signals;
 mod socket;

@@ -1,6 +1,9 @@
 //! Where a run's news goes: events for a program, lines for a person, each as wanted.
 
-use std::io::{self, Stdout};
+use std::{
+    io::{self, Stdout},
+    time::Duration,
+};
 
 use haul_transfer::{Cause, Event, FailedFile, InForce, Summary, TransferError, Warning, escaped};
 
@@ -82,6 +85,20 @@ impl Output {
                 }
             }
             Event::Session(_) | Event::Path(_) | Event::File(_) | Event::Line(_) => {}
+        }
+    }
+
+    /// A connection has failed; after a wait another one goes on.
+    pub(crate) fn retrying(&mut self, failure: &Failure, wait: Duration, left: Duration) {
+        self.screen.clear();
+        self.note(&format!(
+            "{}; trying again in {}, for at most {} more",
+            failure.cause(),
+            human::duration(wait),
+            human::duration(left),
+        ));
+        if let Some(json) = &mut self.json {
+            json.retry(failure, wait, left);
         }
     }
 

@@ -217,9 +217,17 @@ pub(crate) fn account(summary: &Summary) -> String {
     } else {
         format!(", {}", human::files(summary.files))
     };
+    let bytes = human::bytes(summary.bytes);
+    let there = match summary.there_bytes {
+        0 => String::new(),
+        there if there == summary.bytes => {
+            let time = human::duration(seconds(summary.seconds));
+            return format!("{bytes}{what}, all of it there already, in {time}");
+        }
+        there => format!(" ({} of it there already)", human::bytes(there)),
+    };
     format!(
-        "{}{what} in {}: {}, {} loss, RTT {}",
-        human::bytes(summary.bytes),
+        "{bytes}{what}{there} in {}: {}, {} loss, RTT {}",
         human::duration(seconds(summary.seconds)),
         human::rate(summary.goodput_bps as f64),
         human::percent(summary.loss),

@@ -10,6 +10,8 @@ mod capture;
 mod faults;
 #[path = "sshd/live.rs"]
 mod live;
+#[path = "sshd/resume.rs"]
+mod resume;
 #[path = "sshd/server.rs"]
 mod server;
 #[path = "sshd/trees.rs"]

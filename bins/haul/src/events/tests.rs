@@ -47,6 +47,8 @@ pub(crate) fn one_of_each() -> Vec<Value> {
         ecn: Some(EcnState::Off),
         segmentation_offload: true,
     }));
+    let minute = Duration::from_secs(60);
+    json.retry(&Failure::Cancelled, minute, minute);
     json.error(&Failure::Cancelled);
     json.summary(
         &summary(),
@@ -100,6 +102,8 @@ pub(crate) fn summary() -> Summary {
         is_measurement: false,
         bytes: 12_345_678_901,
         files: 20_000,
+        there_files: 0,
+        there_bytes: 0,
         failed: 0,
         seconds: 14.21,
         data_seconds: 14.1,

@@ -6,9 +6,11 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command},
+    thread::JoinHandle,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 use crate::{
     server::{Run, Server},
@@ -32,12 +34,12 @@ fn assert_fails(run: &Run, status: i32, words: &[&str]) {
     }
 }
 
-/// Only partial names, if anything.
+/// Only partial names and their journal, if anything.
 fn assert_nothing_published(dir: &Path) {
     for entry in fs::read_dir(dir).unwrap() {
         let name = entry.unwrap().file_name();
         assert!(
-            name.to_string_lossy().ends_with(".haul-part"),
+            name.to_string_lossy().ends_with(".haul-part") || name == ".haul-journal",
             "{name:?} was left"
         );
     }
@@ -130,16 +132,40 @@ impl Drop for Disk {
 fn under_way(server: &Server) -> Child {
     fs::write(server.here().join("big"), noise(5, 60_000_000)).unwrap();
     let place = format!("127.0.0.1:{}", server.there().display());
-    let arguments = ["--json", "--policy", "fixed", "-l", "40M", "big", &place];
-    let mut child = server.spawn(&arguments);
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let moving = lines.by_ref().map_while(Result::ok).any(|line| {
-        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
-        event["type"] == "progress" && event["bytes"].as_u64().is_some_and(|bytes| bytes > 0)
+    let slow = [
+        "--retry-for",
+        "0",
+        "--policy",
+        "fixed",
+        "-l",
+        "40M",
+        "big",
+        &place,
+    ];
+    moving(server, &slow, 1)
+}
+
+/// Starts a transfer and waits until so many bytes are there.
+pub(crate) fn moving(server: &Server, arguments: &[&str], least: u64) -> Child {
+    moving_and_telling(server, arguments, least).0
+}
+
+/// The same, with all that it tells from then on.
+pub(crate) fn moving_and_telling(
+    server: &Server,
+    arguments: &[&str],
+    least: u64,
+) -> (Child, JoinHandle<Vec<Value>>) {
+    let mut child = server.spawn(&[&["--json"], arguments].concat());
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut events = lines
+        .map_while(Result::ok)
+        .map(|line| serde_json::from_str::<Value>(&line).unwrap());
+    let moving = events.by_ref().any(|event| {
+        event["type"] == "progress" && event["bytes"].as_u64().is_some_and(|bytes| bytes >= least)
     });
-    assert!(moving, "it ended before anything was acknowledged");
-    std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-    child
+    assert!(moving, "it ended before that");
+    (child, std::thread::spawn(move || events.collect()))
 }
 
 fn ending(mut child: Child) -> (i32, String) {
@@ -181,8 +207,15 @@ fn a_server_that_dies_is_noticed() {
     assert_nothing_published(&server.there());
 }
 
-/// The other ends that serve this test: those that hold a file below its folder open.
+/// The other ends that serve this test, of which there is one at least.
 fn remotes(server: &Server) -> Vec<Pid> {
+    let found = holders(&server.there());
+    assert!(!found.is_empty(), "nobody writes there");
+    found
+}
+
+/// Who holds a file below a folder open.
+pub(crate) fn holders(folder: &Path) -> Vec<Pid> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().map_while(Result::ok) {
         let Ok(number) = entry.file_name().to_string_lossy().parse::<i32>() else {
@@ -194,10 +227,9 @@ fn remotes(server: &Server) -> Vec<Pid> {
         let ours = fds
             .map_while(Result::ok)
             .filter_map(|fd| fs::read_link(fd.path()).ok())
-            .any(|target| target.starts_with(server.there()));
+            .any(|target| target.starts_with(folder));
         found.extend(Pid::from_raw(number).filter(|_| ours));
     }
-    assert!(!found.is_empty(), "nobody writes there");
     found
 }
 
