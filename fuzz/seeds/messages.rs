@@ -3,8 +3,8 @@
 use haul_wire::SessionId;
 use haul_wire::control::{
     Accepted, Cause, ClientHello, Confirm, Direction, ErrorCode, Fault, Features, FileFault, Had,
-    HelloLimits, InForce, Measure, Message, Nonce, Rate, Remembered, Request, ServerHello, Spoken,
-    Status, Text, UdpEndpoint, Verdict, Wish, frame,
+    HelloLimits, InForce, Measure, Message, Nonce, Rate, Remembered, Request, Selection,
+    ServerHello, Spoken, Status, Text, UdpEndpoint, Verdict, Wish, frame,
 };
 use serde_bytes::ByteBuf;
 
@@ -75,6 +75,11 @@ fn request() -> Message {
         recursive: true,
         preserve: true,
         resume: true,
+        selection: Selection {
+            rules: vec![ByteBuf::from(*b"*.tmp"), ByteBuf::from(*b"!a/**/b/")],
+            oldest: Some(i64::MIN),
+            newest: Some(7),
+        },
         create_dir: false,
         policy: Text::new("fair"),
         rate: RATE,

@@ -8,6 +8,7 @@ use haul_wire::{SuiteId, UnknownSuite};
 
 use crate::{
     amount::{Extent, Ports},
+    select::{self, Rule},
     version,
 };
 
@@ -54,6 +55,25 @@ pub(crate) struct TransferArgs {
     /// what a run that was cut off got
     #[arg(short = 'k', long, value_name = "LEVEL", default_value = "1", value_parser = level)]
     pub(crate) resume: u8,
+    /// Leave out what this pattern matches, as in a .gitignore file: *.tmp, cache/, /top, a/**/b; may
+    /// be repeated
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) exclude: Vec<String>,
+    /// Let in what this pattern matches after all; of all patterns the last that matches decides
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) include: Vec<String>,
+    /// Read patterns from a file, one a line; ! in front lets in, # begins a comment
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    pub(crate) exclude_from: Vec<PathBuf>,
+    /// Leave out files last modified before this: 2026-01-31, 2026-01-31T12:00, or 12h, 7d ago
+    #[arg(long, value_name = "TIME", hide_short_help = true, value_parser = select::moment)]
+    pub(crate) exclude_older_than: Option<i64>,
+    /// Leave out files last modified after this
+    #[arg(long, value_name = "TIME", hide_short_help = true, value_parser = select::moment)]
+    pub(crate) exclude_newer_than: Option<i64>,
+    /// The patterns of all these in the order in which they were written.
+    #[arg(skip)]
+    pub(crate) rules: Vec<Rule>,
     /// Once data has flowed, go on by itself after a lost connection, for so long without progress
     /// (300, 5m; 0: never)
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = span)]

@@ -15,6 +15,7 @@ use haul_wire::control::PREAMBLE;
 use crate::{
     args::{Args, Cipher, MeasuringArgs, OutputArgs, PolicyName, RateArgs, SecurityArgs, SshArgs},
     place::{Place, PlaceError, RemotePlace},
+    select::{self, PatternFileError},
     version,
     words::{self, WordsError},
 };
@@ -109,6 +110,9 @@ pub(crate) enum JobError {
     /// `--host-key` that is not a fingerprint.
     #[error("--host-key \"{0}\" is not a fingerprint; ssh-keygen -lf shows it as SHA256:…")]
     Fingerprint(String),
+    /// A file of patterns is not there.
+    #[error(transparent)]
+    Patterns(#[from] PatternFileError),
     /// A file named on the command line is not there.
     #[error("cannot read {path}: {source}")]
     Source {
@@ -289,6 +293,7 @@ fn job_options(args: &Args) -> Result<JobOptions, JobError> {
     options.recursive = true;
     options.preserve = args.transfer.preserve;
     options.resume = args.transfer.resume > 0;
+    options.selection = select::selection(&args.transfer)?;
     options.create_dir = args.transfer.create_dir;
     if let Some(ports) = &args.transfer.udp_ports {
         options.udp_ports = ports.0.clone();

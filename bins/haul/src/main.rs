@@ -32,6 +32,7 @@ mod place;
 mod remote;
 mod retry;
 mod screen;
+mod select;
 mod signals;
 mod socket;
 mod steer;
@@ -42,9 +43,7 @@ mod words;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::Parser;
-
-use crate::{args::Args, failure::Failure, job::Job, output::Output};
+use crate::{failure::Failure, job::Job, output::Output};
 
 fn main() -> ExitCode {
     let typed: Vec<OsString> = std::env::args_os().collect();
@@ -60,7 +59,7 @@ fn main() -> ExitCode {
 }
 
 fn transfer(typed: Vec<OsString>) -> Result<(), Failure> {
-    let args = Args::try_parse_from(typed)?;
+    let args = select::parse(typed)?;
     let mut output = Output::new(&args.output)?;
     let result = Job::resolve(&args)
         .map_err(Failure::from)

@@ -31,7 +31,9 @@ pub use incoming::{
     Discard, FileEvent, Had, Incoming, Placed, ReceiveOptions, Received, has_leftovers,
 };
 pub use landing::{Asked, Expected, Landing};
-pub use outgoing::{Available, Outgoing, ScanOptions, Synthetic, Totals, Until};
+pub use outgoing::{
+    Available, Outgoing, PatternError, RULES_MAX, ScanOptions, Selection, Synthetic, Totals, Until,
+};
 pub use root::Root;
 pub use source::expand_source;
 pub use supply::{Sink, Supply};

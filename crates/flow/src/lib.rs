@@ -6,6 +6,7 @@
 //! the rate and nothing else.
 //!
 //! ```text
+//!                   handle_had
 //!            handle_available, handle_complete        handle_packet, handle_written, handle_free
 //!                        │                                          │
 //!                        ▼            DATA (Plan)                   ▼

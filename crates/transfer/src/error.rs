@@ -19,6 +19,9 @@ pub enum TransferError {
     /// What was asked for does not make sense.
     #[error("{0}")]
     Usage(&'static str),
+    /// A rule of what to leave out is none.
+    #[error(transparent)]
+    Pattern(#[from] haul_disk::PatternError),
     /// The remote command is not haul.
     #[error("there is no haul on the other host{}", shown(.output))]
     RemoteMissing {
@@ -182,7 +185,7 @@ impl TransferError {
     /// The kind of trouble: what to tell the other end and which exit status to end with.
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::Usage(_) => ErrorCode::Usage,
+            Self::Usage(_) | Self::Pattern(_) => ErrorCode::Usage,
             Self::RemoteMissing { .. } => ErrorCode::RemoteMissing,
             Self::VersionMismatch { .. } | Self::UnknownFeature(_) => ErrorCode::VersionMismatch,
             Self::NoCommonCipher { .. } => ErrorCode::NoCommonCipher,

@@ -9,7 +9,7 @@ use haul_disk::{Asked, Expected, Landing, ReceiveOptions, ScanOptions};
 use haul_udp::UdpPath;
 use haul_wire::{
     block_len,
-    control::{Accepted, Message, Request, UdpEndpoint, escaped},
+    control::{Accepted, Message, Request, Selection, UdpEndpoint, escaped},
     segment_len,
 };
 use serde_bytes::ByteBuf;
@@ -29,7 +29,7 @@ use crate::{
     },
     handshake::{ClientOffer, Greeted, greet},
     path::{self, OpenedPath, Origin, Stop},
-    place::{in_background, local_sources},
+    place::{in_background, local_sources, selection},
     summary::{Terms, conclude},
 };
 
@@ -140,6 +140,7 @@ impl Initiator {
             return Ok(Vec::new());
         }
         self.job.options.limits().check()?;
+        selection(&self.job.options.selection)?;
         if is_measuring {
             return Ok(Vec::new());
         }
@@ -159,7 +160,14 @@ impl Initiator {
         if direction == Direction::Upload {
             let scan = self.scan();
             return Ok(Part::Send(SendParameters {
-                origins: measure.map_or(Origins::Files { sources, scan }, Origins::Memory),
+                origins: match measure {
+                    Some(measure) => Origins::Memory(measure),
+                    None => Origins::Files {
+                        sources,
+                        scan,
+                        selection: selection(&options.selection)?,
+                    },
+                },
                 hints: Hints {
                     remembered: self.job.options.remembered,
                     ecn: self.job.options.ecn,
@@ -238,6 +246,10 @@ impl Initiator {
             recursive: options.recursive,
             preserve: options.preserve,
             resume: options.resume && measure.is_none(),
+            selection: match direction {
+                Direction::Upload => Selection::default(),
+                Direction::Download => options.selection.clone(),
+            },
             create_dir: options.create_dir,
             policy: wish.policy,
             rate: wish.rate,

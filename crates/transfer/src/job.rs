@@ -2,7 +2,7 @@ use std::{net::IpAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use haul_flow::Policy;
 use haul_wire::SuiteId;
-pub use haul_wire::control::{Direction, Measure, Remembered};
+pub use haul_wire::control::{Direction, Measure, Remembered, Selection};
 use tokio::sync::watch;
 
 use crate::{Limits, Seats};
@@ -59,6 +59,8 @@ pub struct JobOptions {
     /// What the receiver has already need not be sent: files of the same size and time, what an earlier
     /// run finished, and parts of what it did not. Default: yes.
     pub resume: bool,
+    /// Which of what is below the sources is sent. Default: everything.
+    pub selection: Selection,
     /// Create the destination directory when it is missing. Default: no.
     pub create_dir: bool,
     /// UDP ports asked of the other end. Default [`ANY_UDP_PORT`]: its own choice.
@@ -88,6 +90,7 @@ impl Default for JobOptions {
             limit_changes: None,
             preserve: false,
             resume: true,
+            selection: Selection::default(),
             create_dir: false,
             udp_ports: ANY_UDP_PORT,
             bind: None,

@@ -6,7 +6,8 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use haul_disk::{Asked, DiskError, Landing, Outgoing, Root, ScanOptions, expand_source};
+use haul_disk::{Asked, DiskError, Landing, Outgoing, Root, ScanOptions, Selection, expand_source};
+use haul_wire::control;
 
 use crate::TransferError;
 
@@ -147,6 +148,17 @@ pub(crate) async fn in_background<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|_| TransferError::TaskFailed(task))?
+}
+
+/// What a request selects.
+///
+/// # Errors
+/// [`TransferError::Pattern`] for a rule that is none.
+pub(crate) fn selection(wanted: &control::Selection) -> Result<Selection, TransferError> {
+    let lines: Vec<_> = (wanted.rules.iter())
+        .map(|rule| String::from_utf8_lossy(rule))
+        .collect();
+    Ok(Selection::new(&lines, wanted.oldest, wanted.newest)?)
 }
 
 fn check_sources(sources: &[PathBuf], scan: ScanOptions) -> Result<(), TransferError> {

@@ -24,7 +24,7 @@ use crate::{
     },
     handshake::{Agreed, ServerPolicy, answer, hear},
     path::{self, OpenedPath, Origin, Stop},
-    place::{Ground, in_background},
+    place::{Ground, in_background, selection},
     summary::{Terms, conclude},
 };
 
@@ -290,6 +290,7 @@ fn origins(ground: &Ground, request: &Request) -> Result<Origins, TransferError>
     Ok(Origins::Files {
         sources: ground.sources(&request.sources, scan)?,
         scan,
+        selection: selection(&request.selection)?,
     })
 }
 

@@ -48,6 +48,8 @@ pub const VERSIONS: [u16; 1] = [1];
 pub const SOURCES_MAX: usize = 8192;
 /// Longest path in a request, in bytes.
 pub const PATH_LEN_MAX: usize = 4096;
+/// Most rules by which one request selects.
+pub const RULES_MAX: usize = 4096;
 /// Most runs of blocks that one message says to be there.
 pub const HAD_RANGES_MAX: usize = 1 << 14;
 /// Most failed files a verdict names; the others are only counted.
@@ -138,6 +140,8 @@ pub struct Request {
     /// What the receiver has already need not be sent, and it remembers what it got if this one is cut
     /// off. Download: it will say [`Message::Had`], and no content is sent before.
     pub resume: bool,
+    /// Download: which of what is below the sources is wanted.
+    pub selection: Selection,
     /// Create the destination directory when it is missing.
     pub create_dir: bool,
     /// Name of the rate policy, in lower case.
@@ -151,6 +155,18 @@ pub struct Request {
     /// Move bytes from memory to memory instead of files; `sources` and `destination` are empty
     /// then.
     pub measure: Option<Measure>,
+}
+
+/// Which of what is below a source is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Selection {
+    /// Lines as in a `.gitignore` file, the last that matches decides.
+    #[serde(deserialize_with = "bounded::list::<_, _, RULES_MAX>")]
+    pub rules: Vec<ByteBuf>,
+    /// Files last modified before this second since 1970 are not.
+    pub oldest: Option<i64>,
+    /// Files last modified after this one are not.
+    pub newest: Option<i64>,
 }
 
 /// Which blocks of content the receiver of data had before the transfer, from an earlier one.
@@ -398,6 +414,17 @@ impl Message {
             Self::Verdict(_) => "verdict",
             Self::Done(_) => "done",
             Self::Error(_) => "error",
+        }
+    }
+}
+
+impl Selection {
+    /// What these rules select.
+    pub fn new(rules: Vec<String>, oldest: Option<i64>, newest: Option<i64>) -> Self {
+        Self {
+            rules: rules.into_iter().map(ByteBuf::from).collect(),
+            oldest,
+            newest,
         }
     }
 }

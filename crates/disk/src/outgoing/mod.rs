@@ -14,6 +14,7 @@ mod listing;
 mod places;
 mod reader;
 mod scan;
+mod selection;
 mod synthetic;
 
 use std::{
@@ -24,8 +25,11 @@ use std::{
 use haul_manifest::FileNo;
 use haul_wire::{BlockNo, Stream};
 
-pub use self::synthetic::{Synthetic, Until};
 use self::{damage::Damage, files::Files, listing::Listing, places::Places, reader::Reader};
+pub use self::{
+    selection::{PatternError, RULES_MAX, Selection},
+    synthetic::{Synthetic, Until},
+};
 use crate::{DiskError, FAILURES_KEPT, FailureKind, FileFailure, source};
 
 /// Most bytes of list that the scan runs ahead of delivery.
@@ -68,6 +72,9 @@ pub struct Totals {
     pub bytes: u64,
     /// Bytes that have to be sent.
     pub content_bytes: u64,
+    /// Files, directories and links that were found and left out, as was asked for; what is in a
+    /// directory that is left out is not looked for.
+    pub left_out: u64,
     /// FIFOs, sockets and devices, which are not sent.
     pub skipped: u64,
     /// Files and directories that cannot be sent.
@@ -82,6 +89,7 @@ pub struct Outgoing {
     block_len: usize,
     sources: Vec<PathBuf>,
     options: ScanOptions,
+    selection: Selection,
     state: Mutex<State>,
     /// Signalled when the scan may go on.
     freed: Condvar,
@@ -109,10 +117,24 @@ impl Outgoing {
     /// # Panics
     /// When `block_len` is 0.
     pub fn new(block_len: usize, sources: Vec<PathBuf>, options: ScanOptions) -> Arc<Self> {
+        Self::selected(block_len, sources, options, Selection::default())
+    }
+
+    /// The same, of which only what `selection` admits goes.
+    ///
+    /// # Panics
+    /// When `block_len` is 0.
+    pub fn selected(
+        block_len: usize,
+        sources: Vec<PathBuf>,
+        options: ScanOptions,
+        selection: Selection,
+    ) -> Arc<Self> {
         Arc::new(Self {
             block_len,
             sources,
             options,
+            selection,
             state: Mutex::new(State {
                 listing: Listing::new(block_len),
                 places: Places::default(),

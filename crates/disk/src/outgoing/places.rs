@@ -73,6 +73,18 @@ impl Places {
         }
     }
 
+    /// The path of `name` in `place` below the source.
+    pub(super) fn path_below(&self, place: Place, name: &[u8]) -> Vec<u8> {
+        let mut names = vec![name];
+        let mut at = place;
+        while let Node::Child { parent, name } = &self.0[at.0 as usize] {
+            names.push(name);
+            at = *parent;
+        }
+        names.reverse();
+        names.join(&b'/')
+    }
+
     /// What has to be opened to reach `place`, given what `cache` still has open.
     pub(super) fn route(&self, place: Place, cache: &mut DirCache) -> Route {
         let mut route = Route::default();

@@ -170,6 +170,10 @@ impl Scan<'_> {
             Ok(stat) => stat,
             Err(errno) => return self.skip(at, name, unreadable(errno)),
         };
+        if !self.selects(at, &name, &stat) {
+            self.out.lock().totals.left_out += 1;
+            return None;
+        }
         let found = Found {
             name,
             fd,
@@ -183,6 +187,19 @@ impl Scan<'_> {
             _ => return self.skip(at, found.name, SkipKind::Special),
         }
         None
+    }
+
+    fn selects(&self, at: Spot, name: &Name, stat: &Stat) -> bool {
+        let selection = &self.out.selection;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind == FileType::RegularFile && !selection.admits_age(stat.st_mtime) {
+            return false;
+        }
+        if !selection.has_rules() {
+            return true;
+        }
+        let path = self.out.lock().places.path_below(at.place, name.as_bytes());
+        selection.admits(&path, kind == FileType::Directory)
     }
 
     fn enter(&mut self, at: Spot, found: Found<'_>) -> Option<Level> {

@@ -6,7 +6,7 @@ use crate::{
     control::Control,
 };
 use haul_batch::{MAX_BATCH_BYTES, MAX_SEGMENTS};
-use haul_disk::{FailureKind, Had, Outgoing, ScanOptions, Supply, Synthetic, Until};
+use haul_disk::{FailureKind, Had, Outgoing, ScanOptions, Selection, Supply, Synthetic, Until};
 use haul_engine::{EngineError, EngineEvent, SendSetup, Snapshot};
 use haul_flow::{FlowError, SenderConfig};
 use haul_manifest::SkipKind;
@@ -42,6 +42,7 @@ pub(crate) enum Origins {
     Files {
         sources: Vec<PathBuf>,
         scan: ScanOptions,
+        selection: Selection,
     },
     /// Noise, without a disk.
     Memory(Measure),
@@ -58,7 +59,11 @@ impl Origins {
 
     fn supply(self, block_len: usize) -> Arc<dyn Supply> {
         let until = match self {
-            Self::Files { sources, scan } => return Outgoing::new(block_len, sources, scan),
+            Self::Files {
+                sources,
+                scan,
+                selection,
+            } => return Outgoing::selected(block_len, sources, scan, selection),
             Self::Memory(Measure::Millis(millis)) => {
                 Until::Elapsed(Duration::from_millis(millis.into()))
             }

@@ -42,6 +42,11 @@ fn request() -> Message {
         recursive: true,
         preserve: true,
         resume: true,
+        selection: Selection {
+            rules: vec![ByteBuf::from(*b"*.tmp")],
+            oldest: Some(-1),
+            newest: None,
+        },
         create_dir: false,
         policy: Text::new("fair"),
         rate: Rate {

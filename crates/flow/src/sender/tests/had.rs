@@ -156,9 +156,12 @@ fn what_is_queued_or_a_probe_is_not_sent_once_it_is_known_to_be_there() {
 /// No packet arrives, and none need arrive: the next blocks are sent all the same.
 #[test]
 fn what_is_there_anyway_is_not_waited_for() {
-    let (mut sender, _, silences) = sender(30);
+    let (mut sender, _, silences) = sender(25);
     let (_, mut now) = send_all(&mut sender, at(1));
+    sender.handle_available(Stream::Content, 30);
+    let last = sender.poll_plan(now).unwrap();
     sender.handle_had(&[(0, 30)], 0, now);
+    sender.handle_sent(last.run.first(), last.run.len(), now);
     let told_at = now;
     while now < told_at + MS * 20_000 {
         now += MS * 100;

@@ -213,9 +213,11 @@ fn a_block_whose_parts_are_being_taken_may_turn_out_to_be_there() {
     let third = work.take_fresh().unwrap();
     let fourth = work.take_begun().unwrap().0;
     assert_eq!((third.block, fourth.block), (BlockNo(2), BlockNo(2)));
-    assert!(work.is_exhausted());
-    assert!(!work.arrive(third) && work.arrive(fourth));
-    assert!(work.is_delivered());
+    work.put_back(fourth, false);
+    assert!(work.has_any() && !work.is_exhausted());
+    assert_eq!(work.arrive_had(&[(2, 3)], 0), 1);
+    assert!(!work.has_any() && work.is_exhausted());
+    assert!(!work.arrive(third) && work.is_delivered());
 }
 
 /// What a [`Work`] must do, by block.

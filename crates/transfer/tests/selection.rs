@@ -1,0 +1,73 @@
+//! What is left out, whichever end has it.
+#![allow(clippy::unwrap_used)]
+
+mod pair;
+
+use std::{fs, time::Duration};
+
+use haul_transfer::{ErrorCode, Selection};
+use pair::{BOTH, Case, tree};
+
+fn selection(rules: &[&str]) -> Selection {
+    let rules = rules.iter().map(|rule| (*rule).to_owned()).collect();
+    Selection::new(rules, None, None)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_is_selected_arrives() {
+    for direction in BOTH {
+        let dir = tempfile::tempdir().unwrap();
+        let (source, destination) = (dir.path().join("tree"), dir.path().join("to"));
+        fs::create_dir(&destination).unwrap();
+        for name in [
+            "a.txt",
+            "a.tmp",
+            "keep.tmp",
+            "sub/b.tmp",
+            "sub/b",
+            "cache/x",
+            "old",
+        ] {
+            let path = source.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, name).unwrap();
+        }
+        let file = fs::File::options()
+            .write(true)
+            .open(source.join("old"))
+            .unwrap();
+        let year = Duration::from_secs(365 * 24 * 3600);
+        file.set_modified(std::time::SystemTime::now() - year)
+            .unwrap();
+
+        let mut case = Case::new(direction, &source, &destination);
+        case.job.options.recursive = true;
+        case.job.options.selection = selection(&["*.tmp", "!keep.tmp", "cache/"]);
+        let oldest = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap() - year / 2;
+        case.job.options.selection.oldest = Some(oldest.as_secs() as i64);
+        let (summary, _) = case.run().await.succeeded();
+        let names: Vec<_> = tree::names(&destination).into_iter().collect();
+        let names: Vec<_> = names.iter().map(|name| name.to_str().unwrap()).collect();
+        let expected = [
+            "tree",
+            "tree/a.txt",
+            "tree/keep.tmp",
+            "tree/sub",
+            "tree/sub/b",
+        ];
+        assert_eq!(names, expected, "{direction:?}");
+        assert_eq!(summary.files, 3);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_pattern_is_refused() {
+    for direction in BOTH {
+        let (_dir, source, destination) = pair::place(10);
+        let mut case = Case::new(direction, &source, &destination);
+        case.job.options.selection = selection(&["[z-a]"]);
+        let (ours, _) = case.run().await.failed();
+        assert_eq!(ours.code(), ErrorCode::Usage, "{ours}");
+        assert!(ours.to_string().contains("[z-a]"), "{ours}");
+    }
+}
