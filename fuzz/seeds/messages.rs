@@ -3,7 +3,7 @@
 use haul_wire::SessionId;
 use haul_wire::control::{
     Accepted, Cause, ClientHello, Confirm, Direction, ErrorCode, Fault, Features, FileFault, Had,
-    HelloLimits, InForce, Measure, Message, Nonce, Rate, Remembered, Request, Selection,
+    HelloLimits, InForce, Measure, Message, Nonce, Overwrite, Rate, Remembered, Request, Selection,
     ServerHello, Spoken, Status, Text, UdpEndpoint, Verdict, Wish, frame,
 };
 use serde_bytes::ByteBuf;
@@ -75,6 +75,7 @@ fn request() -> Message {
         recursive: true,
         preserve: true,
         resume: true,
+        overwrite: Overwrite::Older,
         selection: Selection {
             rules: vec![ByteBuf::from(*b"*.tmp"), ByteBuf::from(*b"!a/**/b/")],
             oldest: Some(i64::MIN),
@@ -103,6 +104,7 @@ fn verdict() -> Message {
         bytes: 1 << 40,
         there_files: 2,
         there_bytes: 1 << 39,
+        kept: 5,
         failed: 9,
         failures: vec![failure; 3],
     })

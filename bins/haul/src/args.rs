@@ -55,6 +55,9 @@ pub(crate) struct TransferArgs {
     /// what a run that was cut off got
     #[arg(short = 'k', long, value_name = "LEVEL", default_value = "1", value_parser = level)]
     pub(crate) resume: u8,
+    /// What becomes of files that are there
+    #[arg(long, value_name = "WHEN", default_value = "diff")]
+    pub(crate) overwrite: OverwriteName,
     /// Leave out what this pattern matches, as in a .gitignore file: *.tmp, cache/, /top, a/**/b; may
     /// be repeated
     #[arg(long, value_name = "PATTERN")]
@@ -91,6 +94,19 @@ pub(crate) struct TransferArgs {
     /// Accept UDP from addresses other than the one SSH came from (some NATs need it)
     #[arg(long)]
     pub(crate) any_source: bool,
+}
+
+/// When a file that is there is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OverwriteName {
+    /// Replaced unless they are the same, as --resume says
+    Diff,
+    /// Replaced
+    Always,
+    /// Kept
+    Never,
+    /// Replaced if last modified before the source was
+    Older,
 }
 
 /// Measure instead of moving files.

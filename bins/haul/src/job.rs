@@ -9,11 +9,16 @@ use std::{
 };
 
 use haul_ssh::{Family, Target};
-use haul_transfer::{Direction, ErrorCode, JobOptions, Limits, Policy, SuiteId, escaped};
+use haul_transfer::{
+    Direction, ErrorCode, JobOptions, Limits, Overwrite, Policy, SuiteId, escaped,
+};
 use haul_wire::control::PREAMBLE;
 
 use crate::{
-    args::{Args, Cipher, MeasuringArgs, OutputArgs, PolicyName, RateArgs, SecurityArgs, SshArgs},
+    args::{
+        Args, Cipher, MeasuringArgs, OutputArgs, OverwriteName, PolicyName, RateArgs, SecurityArgs,
+        SshArgs,
+    },
     place::{Place, PlaceError, RemotePlace},
     select::{self, PatternFileError},
     version,
@@ -293,6 +298,12 @@ fn job_options(args: &Args) -> Result<JobOptions, JobError> {
     options.recursive = true;
     options.preserve = args.transfer.preserve;
     options.resume = args.transfer.resume > 0;
+    options.overwrite = match args.transfer.overwrite {
+        OverwriteName::Diff => Overwrite::Diff,
+        OverwriteName::Always => Overwrite::Always,
+        OverwriteName::Never => Overwrite::Never,
+        OverwriteName::Older => Overwrite::Older,
+    };
     options.selection = select::selection(&args.transfer)?;
     options.create_dir = args.transfer.create_dir;
     if let Some(ports) = &args.transfer.udp_ports {

@@ -215,7 +215,11 @@ pub(crate) fn account(summary: &Summary) -> String {
     let what = if summary.is_measurement {
         " from memory to memory".to_owned()
     } else {
-        format!(", {}", human::files(summary.files))
+        let kept = match summary.kept {
+            0 => String::new(),
+            kept => format!(" ({} more kept as they are)", human::count(kept)),
+        };
+        format!(", {}{kept}", human::files(summary.files))
     };
     let bytes = human::bytes(summary.bytes);
     let there = match summary.there_bytes {

@@ -206,6 +206,8 @@ pub struct Summary {
     pub there_files: u64,
     /// Bytes among those that had, parts of files included.
     pub there_bytes: u64,
+    /// Files and links not among those, in whose place another was left as it is.
+    pub kept: u64,
     /// Names that failed.
     pub failed: u64,
     /// Seconds from the first hello to the verdict.

@@ -9,7 +9,7 @@ use haul_disk::{Asked, Expected, Landing, ReceiveOptions, ScanOptions};
 use haul_udp::UdpPath;
 use haul_wire::{
     block_len,
-    control::{Accepted, Message, Request, Selection, UdpEndpoint, escaped},
+    control::{Accepted, Message, Overwrite, Request, Selection, UdpEndpoint, escaped},
     segment_len,
 };
 use serde_bytes::ByteBuf;
@@ -195,6 +195,7 @@ impl Initiator {
         let mut receive = ReceiveOptions::new(options.preserve);
         receive.expected = Some(Expected::new(&specs));
         receive.resume = options.resume;
+        receive.overwrite = options.overwrite;
         let destination = Destination::Files {
             root,
             landing,
@@ -202,7 +203,7 @@ impl Initiator {
         };
         Ok(Part::Receive(ReceiveParameters {
             judges: destination.judges(),
-            is_awaited: options.resume,
+            is_awaited: options.is_judged(),
             destination,
             receive_buffer_bytes,
         }))
@@ -246,6 +247,10 @@ impl Initiator {
             recursive: options.recursive,
             preserve: options.preserve,
             resume: options.resume && measure.is_none(),
+            overwrite: match measure {
+                Some(_) => Overwrite::default(),
+                None => options.overwrite,
+            },
             selection: match direction {
                 Direction::Upload => Selection::default(),
                 Direction::Download => options.selection.clone(),
@@ -357,7 +362,7 @@ impl Initiator {
         let options = &self.job.options;
         ScanOptions {
             recursive: options.recursive,
-            times: options.preserve || options.resume,
+            times: options.preserve || options.is_judged(),
         }
     }
 

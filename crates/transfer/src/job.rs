@@ -2,7 +2,7 @@ use std::{net::IpAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use haul_flow::Policy;
 use haul_wire::SuiteId;
-pub use haul_wire::control::{Direction, Measure, Remembered, Selection};
+pub use haul_wire::control::{Direction, Measure, Overwrite, Remembered, Selection};
 use tokio::sync::watch;
 
 use crate::{Limits, Seats};
@@ -59,6 +59,9 @@ pub struct JobOptions {
     /// What the receiver has already need not be sent: files of the same size and time, what an earlier
     /// run finished, and parts of what it did not. Default: yes.
     pub resume: bool,
+    /// What becomes of files that are there under their final names. Default: they are replaced unless
+    /// they are the same.
+    pub overwrite: Overwrite,
     /// Which of what is below the sources is sent. Default: everything.
     pub selection: Selection,
     /// Create the destination directory when it is missing. Default: no.
@@ -90,6 +93,7 @@ impl Default for JobOptions {
             limit_changes: None,
             preserve: false,
             resume: true,
+            overwrite: Overwrite::default(),
             selection: Selection::default(),
             create_dir: false,
             udp_ports: ANY_UDP_PORT,
@@ -103,6 +107,11 @@ impl Default for JobOptions {
 }
 
 impl JobOptions {
+    /// Whether the receiver looks what is there before it is sent.
+    pub(crate) fn is_judged(&self) -> bool {
+        self.resume || self.overwrite.keeps()
+    }
+
     /// Changes the limits to begin with.
     pub fn set_limits(&mut self, limits: Limits) {
         self.policy = limits.policy;

@@ -228,7 +228,7 @@ impl Responder {
                 hints: Hints {
                     remembered: request.remembered,
                     ecn: request.ecn,
-                    waits: request.resume,
+                    waits: request.is_judged(),
                 },
             })),
             Direction::Upload => {
@@ -302,6 +302,7 @@ fn destination(ground: &Ground, request: &Request) -> Result<Destination, Transf
         ground.landing(&request.destination, asked(request), request.create_dir)?;
     let mut options = ReceiveOptions::new(request.preserve);
     options.resume = request.resume;
+    options.overwrite = request.overwrite;
     Ok(Destination::Files {
         root,
         landing,
@@ -319,7 +320,7 @@ fn asked(request: &Request) -> Asked {
 fn scan(request: &Request) -> ScanOptions {
     ScanOptions {
         recursive: request.recursive,
-        times: request.preserve || request.resume,
+        times: request.preserve || request.is_judged(),
     }
 }
 

@@ -60,6 +60,7 @@ fn summarize(account: &Account, terms: &Terms) -> Summary {
         files: verdict.files,
         there_files: verdict.there_files,
         there_bytes: verdict.there_bytes,
+        kept: verdict.kept,
         failed: verdict.failed,
         seconds: terms.time.as_secs_f64(),
         data_seconds,

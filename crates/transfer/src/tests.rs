@@ -73,6 +73,7 @@ fn request() -> Request {
         recursive: false,
         preserve: false,
         resume: false,
+        overwrite: haul_wire::control::Overwrite::Diff,
         selection: haul_wire::control::Selection::default(),
         create_dir: false,
         policy: Text::new("fair"),

@@ -71,3 +71,52 @@ async fn what_is_no_pattern_is_refused() {
         assert!(ours.to_string().contains("[z-a]"), "{ours}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_there_is_replaced_as_was_asked_for() {
+    use haul_transfer::Overwrite::{Always, Diff, Never, Older};
+    // Which of: the same, another that is older, another that is newer, a link; then of them kept.
+    for (overwrite, replaced, there, kept) in [
+        (Diff, [false, true, true, true], 1, 0),
+        (Always, [true; 4], 0, 0),
+        (Never, [false; 4], 1, 3),
+        (Older, [false, true, false, false], 1, 2),
+    ] {
+        for direction in BOTH {
+            let dir = tempfile::tempdir().unwrap();
+            let (source, destination) = (dir.path().join("tree"), dir.path().join("to"));
+            let copies = destination.join("tree");
+            fs::create_dir_all(&source).unwrap();
+            fs::create_dir_all(&copies).unwrap();
+            let now = std::time::SystemTime::now();
+            let write = |path: &std::path::Path, text: &str, ago: u64| {
+                fs::write(path, text).unwrap();
+                let file = fs::File::options().write(true).open(path).unwrap();
+                file.set_modified(now - Duration::from_secs(ago)).unwrap();
+            };
+            for (name, ago) in [("same", 100), ("older", 200), ("newer", 50)] {
+                write(&source.join(name), "source", 100);
+                write(
+                    &copies.join(name),
+                    if name == "same" { "before" } else { "other" },
+                    ago,
+                );
+            }
+            write(&source.join("link"), "source", 100);
+            std::os::unix::fs::symlink("nowhere", copies.join("link")).unwrap();
+            let mut case = Case::new(direction, &source, &destination);
+            case.job.options.recursive = true;
+            case.job.options.overwrite = overwrite;
+            let (summary, _) = case.run().await.succeeded();
+            let is_replaced = ["same", "older", "newer", "link"]
+                .map(|name| fs::read(copies.join(name)).is_ok_and(|bytes| bytes == b"source"));
+            assert_eq!(is_replaced, replaced, "{overwrite:?} {direction:?}");
+            assert_eq!(
+                (summary.there_files, summary.kept),
+                (there, kept),
+                "{overwrite:?}"
+            );
+            assert_eq!(summary.files + summary.kept, 4);
+        }
+    }
+}

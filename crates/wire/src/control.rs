@@ -140,6 +140,9 @@ pub struct Request {
     /// What the receiver has already need not be sent, and it remembers what it got if this one is cut
     /// off. Download: it will say [`Message::Had`], and no content is sent before.
     pub resume: bool,
+    /// What becomes of files that are there. With one that [keeps](Overwrite::keeps) them it is as with
+    /// `resume`: what is kept need not be sent.
+    pub overwrite: Overwrite,
     /// Download: which of what is below the sources is wanted.
     pub selection: Selection,
     /// Create the destination directory when it is missing.
@@ -155,6 +158,27 @@ pub struct Request {
     /// Move bytes from memory to memory instead of files; `sources` and `destination` are empty
     /// then.
     pub measure: Option<Measure>,
+}
+
+/// What becomes of a file that is there under its final name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Overwrite {
+    /// It is replaced.
+    Always,
+    /// It is replaced unless it is the same, as far as is looked.
+    #[default]
+    Diff,
+    /// It stays.
+    Never,
+    /// It is replaced if it was modified before the source was.
+    Older,
+}
+
+impl Overwrite {
+    /// Whether it may stay although it is another.
+    pub fn keeps(self) -> bool {
+        matches!(self, Self::Never | Self::Older)
+    }
 }
 
 /// Which of what is below a source is wanted.
@@ -322,6 +346,8 @@ pub struct Verdict {
     pub there_files: u64,
     /// Bytes among those that had, parts of files included.
     pub there_bytes: u64,
+    /// Files and links not among those, in whose place another was left as it is.
+    pub kept: u64,
     /// How many names failed.
     pub failed: u64,
     /// The first of them.
@@ -430,6 +456,11 @@ impl Selection {
 }
 
 impl Request {
+    /// Whether the receiver judges the list as it is read, so that the sender waits for its word.
+    pub fn is_judged(&self) -> bool {
+        self.resume || self.overwrite.keeps()
+    }
+
     fn check(&self) -> Result<(), WireError> {
         let paths = self.sources.iter().chain([&self.destination]);
         for path in paths {

@@ -104,6 +104,7 @@ pub(crate) fn summary() -> Summary {
         files: 20_000,
         there_files: 0,
         there_bytes: 0,
+        kept: 0,
         failed: 0,
         seconds: 14.21,
         data_seconds: 14.1,

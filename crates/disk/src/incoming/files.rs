@@ -5,6 +5,7 @@ use std::{
 };
 
 use haul_manifest::{ChangeKind, DirId, FileNo, Meta, Name, Piece, RangeSet, Timestamp};
+use haul_wire::control::Overwrite;
 use rustix::{
     fs::{AtFlags, FileType, Stat, fstat, statat},
     io::{Errno, pwritev},
@@ -15,6 +16,7 @@ use super::{
     attributes::Attributes,
     finishing::{Finished, Finishing, Job, What},
     journal::{self, Claim, Journal, Source},
+    links::Link,
     nameless,
     partial::{self, Partial},
     published::{Stamp, modified},
@@ -57,6 +59,7 @@ pub(super) struct Files {
     unfinished: HashMap<FileNo, Unfinished>,
     open: Lru<FileNo, OwnedFd>,
     nameless: nameless::Ability,
+    overwrite: Overwrite,
     /// What the next run is told, if it should be told anything.
     journal: Option<Journal>,
     /// Bytes written since the journal was told.
@@ -83,6 +86,8 @@ pub(super) enum Found {
     Nothing,
     /// The same file, by all that is known.
     Whole(Stat),
+    /// Another, that is not to be replaced.
+    Kept,
     /// Some bytes of it, in a partial file.
     Part(Partial, OwnedFd, RangeSet),
 }
@@ -107,8 +112,13 @@ impl Unfinished {
 }
 
 impl Files {
-    pub(super) fn new(attributes: Attributes, journal: Option<Journal>) -> io::Result<Self> {
+    pub(super) fn new(
+        attributes: Attributes,
+        overwrite: Overwrite,
+        journal: Option<Journal>,
+    ) -> io::Result<Self> {
         Ok(Self {
+            overwrite,
             journal,
             untold: 0,
             changed: Vec::new(),
@@ -144,31 +154,75 @@ impl Files {
 
     /// Looks what of a listed file is there.
     pub(super) fn find(&mut self, tree: &mut Tree, listed: &Listed) -> Found {
-        let Some(journal) = &mut self.journal else {
-            return Found::Nothing;
-        };
         if tree.dirs.is_new(listed.parent) {
             return Found::Nothing;
         }
         let Ok(dir) = tree.dirs.open(listed.parent) else {
             return Found::Nothing;
         };
-        let claim = journal.take_claim(listed.path);
-        if let Some(Claim::Part(source, file, parts)) = &claim {
-            if *source == listed.source()
-                && let Some((partial, fd)) = Partial::find(&dir, &listed.name, *file)
-                && let Ok(stat) = fstat(&fd)
-            {
-                let len = listed.size.min(stat.st_size as u64);
-                let ranges = journal::ranges(parts, len);
-                return Found::Part(partial, fd, ranges);
+        let stat = statat(&*dir, listed.name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW).ok();
+        let claim = self.claim(listed);
+        match stat {
+            Some(stat) if self.is_same(listed, &stat, claim.as_ref()) => return Found::Whole(stat),
+            Some(stat) if self.stays(&listed.meta, &stat) => return Found::Kept,
+            _ => {}
+        }
+        let Some(Claim::Part(source, file, parts)) = claim else {
+            return Found::Nothing;
+        };
+        if source == listed.source()
+            && let Some((partial, fd)) = Partial::find(&dir, &listed.name, file)
+            && let Ok(stat) = fstat(&fd)
+        {
+            let len = listed.size.min(stat.st_size as u64);
+            return Found::Part(partial, fd, journal::ranges(&parts, len));
+        }
+        if let Some(journal) = &mut self.journal {
+            journal.void(listed.path, source, file);
+        }
+        Found::Nothing
+    }
+
+    fn claim(&mut self, listed: &Listed) -> Option<Claim> {
+        self.journal.as_mut()?.take_claim(listed.path)
+    }
+
+    /// Whether what has a link's name is to stay.
+    pub(super) fn keeps(&self, tree: &mut Tree, link: &Link) -> bool {
+        self.overwrite.keeps()
+            && tree.dirs.open(link.parent).is_ok_and(|dir| {
+                statat(&*dir, link.name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW)
+                    .is_ok_and(|stat| self.stays(&link.meta, &stat))
+            })
+    }
+
+    /// Whether what is there stays, though it is another. What could not be replaced is not kept.
+    fn stays(&self, meta: &Meta, stat: &Stat) -> bool {
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let replaceable = matches!(kind, FileType::RegularFile | FileType::Symlink);
+        replaceable
+            && match self.overwrite {
+                Overwrite::Always | Overwrite::Diff => false,
+                Overwrite::Never => true,
+                Overwrite::Older => modified(stat) >= meta.modified,
             }
-            journal.void(listed.path, *source, *file);
+    }
+
+    /// Whether what has a listed file's name is that file: of its size and time, or what an earlier
+    /// run made of this very source, untouched since.
+    fn is_same(&self, listed: &Listed, stat: &Stat, claim: Option<&Claim>) -> bool {
+        if self.journal.is_none()
+            || self.overwrite == Overwrite::Always
+            || FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile
+            || stat.st_size as u64 != listed.size
+        {
+            return false;
         }
-        match statat(&*dir, listed.name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) if is_same(listed, &stat, claim.as_ref()) => Found::Whole(stat),
-            _ => Found::Nothing,
-        }
+        let source = listed.source();
+        // A list without times says nothing of them.
+        let is_listed = source.modified != Timestamp::default();
+        let is_made = |claim: &Claim| *claim == Claim::Done(source, Stamp::of(stat));
+        is_listed && (source.modified == modified(stat) || claim.is_some_and(is_made))
     }
 
     /// Goes on with a file of which `had` bytes of content are in a partial file.
@@ -421,21 +475,6 @@ impl Drop for Files {
             self.save();
         }
     }
-}
-
-/// Whether what has a listed file's name is that file: of its size and time, or what an earlier run
-/// made of this very source, untouched since.
-fn is_same(listed: &Listed, stat: &Stat, claim: Option<&Claim>) -> bool {
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile
-        || stat.st_size as u64 != listed.size
-    {
-        return false;
-    }
-    let source = listed.source();
-    // A list without times says nothing of them.
-    let is_listed = source.modified != Timestamp::default();
-    let is_made = |claim: &Claim| *claim == Claim::Done(source, Stamp::of(stat));
-    is_listed && (source.modified == modified(stat) || claim.is_some_and(is_made))
 }
 
 impl Tree {

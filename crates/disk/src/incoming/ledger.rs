@@ -19,6 +19,8 @@ pub struct Received {
     pub there_files: u64,
     /// Bytes among those that were there before, parts of files included.
     pub there_bytes: u64,
+    /// Files and links not among those, in whose place another was left as it is.
+    pub kept: u64,
     /// Special files that the sender left out.
     pub skipped: u64,
     /// Files, directories and links that failed, here or at the sender.

@@ -137,7 +137,7 @@ impl Incoming {
             journal.remove();
             None
         };
-        let files = Files::new(attributes, journal).map_err(failed)?;
+        let files = Files::new(attributes, options.overwrite, journal).map_err(failed)?;
         Ok(Self {
             block_len,
             landing,
@@ -378,6 +378,7 @@ impl Incoming {
         if content == 0 {
             let parent = listed.parent;
             let what = match found {
+                Found::Kept => return self.note_kept(),
                 Found::Whole(stat) => What::There(listed, stat),
                 _ => What::Hollow(listed),
             };
@@ -395,6 +396,10 @@ impl Incoming {
                 self.note_had(start..self.map.end());
                 self.finish_later(listed.parent, What::There(listed, stat))
             }
+            Found::Kept => {
+                self.note_had(start..self.map.end());
+                self.note_kept()
+            }
             Found::Part(partial, fd, written) => {
                 let had = self.note_part(start, layout.extents(listed.size), &written);
                 self.files.expect(file, listed, content)?;
@@ -406,8 +411,17 @@ impl Incoming {
 
     fn make_links(&mut self) -> Result<(), DiskError> {
         for link in std::mem::take(&mut self.links) {
+            if self.files.keeps(&mut self.tree, &link) {
+                self.note_kept()?;
+                continue;
+            }
             self.finish_later(link.parent, What::Link(link))?;
         }
+        Ok(())
+    }
+
+    fn note_kept(&mut self) -> Result<(), DiskError> {
+        self.tree.ledger.received.kept += 1;
         Ok(())
     }
 

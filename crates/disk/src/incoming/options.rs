@@ -1,5 +1,6 @@
 use std::fs;
 
+use haul_wire::control::Overwrite;
 use rustix::{fs::Mode, process::umask};
 
 use crate::Expected;
@@ -13,6 +14,8 @@ pub struct ReceiveOptions {
     pub umask: u32,
     /// Whether what is there already need not be sent, and the next run is told what this one got.
     pub resume: bool,
+    /// What becomes of files that are there under their final names.
+    pub overwrite: Overwrite,
     /// What may arrive at the top, when it was this side that asked. `None`: anything.
     pub expected: Option<Expected>,
     /// Whether each file is told of by [`crate::Incoming::poll_event`]. Costs memory until polled.
@@ -26,6 +29,7 @@ impl ReceiveOptions {
             preserve,
             umask: process_umask(),
             resume: false,
+            overwrite: Overwrite::Diff,
             expected: None,
             file_events: false,
         }

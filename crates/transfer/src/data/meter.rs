@@ -211,6 +211,7 @@ mod tests {
             bytes: 30,
             there_files: 0,
             there_bytes: 0,
+            kept: 0,
             failed: 1,
             failures: Vec::new(),
         };

@@ -56,7 +56,7 @@ impl Destination {
                 root,
                 landing,
                 options,
-            } => options.resume && has_leftovers(root, landing),
+            } => (options.resume || options.overwrite.keeps()) && has_leftovers(root, landing),
             Self::Memory => false,
         }
     }
@@ -275,6 +275,7 @@ fn verdict(received: &Received) -> Verdict {
         bytes: received.bytes,
         there_files: received.there_files,
         there_bytes: received.there_bytes,
+        kept: received.kept,
         failed: received.failed_count,
         failures: failures.collect(),
     }

@@ -42,6 +42,7 @@ fn request() -> Message {
         recursive: true,
         preserve: true,
         resume: true,
+        overwrite: Overwrite::Older,
         selection: Selection {
             rules: vec![ByteBuf::from(*b"*.tmp")],
             oldest: Some(-1),
@@ -113,6 +114,7 @@ fn every_message() -> Vec<Message> {
             bytes: 1 << 40,
             there_files: 1,
             there_bytes: 1 << 20,
+            kept: 5,
             failed: 1,
             failures: vec![FileFault {
                 path: ByteBuf::from(*b"a/b"),
