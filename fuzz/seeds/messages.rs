@@ -130,6 +130,8 @@ pub fn control_frame() -> Seeds {
         Message::Warning(Text::new("slow disk")),
         Message::Rate(wish()),
         Message::Ceiling(None),
+        Message::Detour,
+        Message::Datagrams(vec![ByteBuf::from([1; 40]), ByteBuf::from([])]),
         Message::Had(Had {
             ranges: vec![(0, 7), (9, u64::MAX), (5, 2)],
             judged: 1 << 40,

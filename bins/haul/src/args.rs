@@ -91,6 +91,9 @@ pub(crate) struct TransferArgs {
     /// from 33001-33100 unless it is set up otherwise]
     #[arg(short = 'O', long, value_name = "PORTS")]
     pub(crate) udp_ports: Option<Ports>,
+    /// Fail where UDP does not get through, instead of sending the data over SSH
+    #[arg(long)]
+    pub(crate) no_fallback: bool,
     /// Accept UDP from addresses other than the one SSH came from (some NATs need it)
     #[arg(long)]
     pub(crate) any_source: bool,

@@ -310,6 +310,7 @@ fn job_options(args: &Args) -> Result<JobOptions, JobError> {
         options.udp_ports = ports.0.clone();
     }
     options.any_source = args.transfer.any_source;
+    options.fallback = !args.transfer.no_fallback && args.measuring.measure.is_none();
     options.file_events = wants_files(&args.output);
     Ok(options)
 }

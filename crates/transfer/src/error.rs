@@ -22,6 +22,9 @@ pub enum TransferError {
     /// A rule of what to leave out is none.
     #[error(transparent)]
     Pattern(#[from] haul_disk::PatternError),
+    /// Datagrams were to take the control channel, and this machine has no socket for that.
+    #[error("no local socket for sending data over SSH: {0}")]
+    Detour(io::Error),
     /// The remote command is not haul.
     #[error("there is no haul on the other host{}", shown(.output))]
     RemoteMissing {
@@ -186,6 +189,7 @@ impl TransferError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Usage(_) | Self::Pattern(_) => ErrorCode::Usage,
+            Self::Detour(_) => ErrorCode::Internal,
             Self::RemoteMissing { .. } => ErrorCode::RemoteMissing,
             Self::VersionMismatch { .. } | Self::UnknownFeature(_) => ErrorCode::VersionMismatch,
             Self::NoCommonCipher { .. } => ErrorCode::NoCommonCipher,

@@ -8,7 +8,7 @@ use std::{
 use haul_disk::{Asked, Expected, Landing, ReceiveOptions, ScanOptions};
 use haul_udp::UdpPath;
 use haul_wire::{
-    block_len,
+    PacketCounter, block_len,
     control::{Accepted, Message, Overwrite, Request, Selection, UdpEndpoint, escaped},
     segment_len,
 };
@@ -28,7 +28,7 @@ use crate::{
         Setting, cancelled,
     },
     handshake::{ClientOffer, Greeted, greet},
-    path::{self, OpenedPath, Origin, Stop},
+    path::{self, Opened, OpenedPath, Origin, Stop},
     place::{in_background, local_sources, selection},
     summary::{Terms, conclude},
 };
@@ -114,10 +114,8 @@ impl Initiator {
         let greeted = self.greet(control).await?;
         control.send(&Message::Request(self.request()))?;
         control.phase = Phase::Request;
-        let (stop, opening) = self.begin_opening(&greeted)?;
         let deadline = began + SETUP_PATIENCE;
-        let (path, accepted) = self.await_both(control, opening, deadline).await?;
-        drop(stop);
+        let (path, accepted) = self.await_both(control, &greeted, deadline).await?;
         let part = self.part(sources, accepted).await?;
         Ok(Ready {
             greeted,
@@ -264,28 +262,43 @@ impl Initiator {
         }
     }
 
-    /// Starts the thread that opens the path; dropping the first value stops it.
-    fn begin_opening(&self, greeted: &Greeted) -> Result<(Stop, Opening), TransferError> {
+    /// Where the responder receives datagrams.
+    fn server(&self, greeted: &Greeted) -> Result<SocketAddr, TransferError> {
         // The handshake refuses an empty list.
         let UdpEndpoint { ip, port } = *greeted
             .udp
             .first()
             .ok_or(TransferError::Usage("no UDP address"))?;
-        let server = SocketAddr::new(ip.unwrap_or(self.peer).to_canonical(), port);
+        Ok(SocketAddr::new(
+            ip.unwrap_or(self.peer).to_canonical(),
+            port,
+        ))
+    }
+
+    /// Starts the thread that opens the path; dropping the first value stops it.
+    fn begin_opening(
+        &self,
+        greeted: &Greeted,
+        server: SocketAddr,
+        counter: PacketCounter,
+    ) -> Result<(Stop, Opening), TransferError> {
         let any = match server.ip() {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
-        let local = self.job.options.bind.unwrap_or(any);
+        // The way to a detour begins on this machine.
+        let is_detour = server.ip().is_loopback();
+        let local = self.job.options.bind.filter(|_| !is_detour).unwrap_or(any);
         let socket = Arc::new(UdpPath::bind(local, crate::ANY_UDP_PORT)?);
         let origin = if self.job.options.any_source {
             Origin::Anywhere
         } else {
-            Origin::Only(server.ip())
+            Origin::only(server.ip())
         };
         let seals = (
             Arc::clone(&greeted.agreed.sealer),
             Arc::clone(&greeted.agreed.opener),
+            counter,
         );
         let stop = Stop::default();
         let stopped = stop.watch();
@@ -299,9 +312,12 @@ impl Initiator {
     async fn await_both(
         &self,
         control: &mut Control,
-        mut opening: Opening,
+        greeted: &Greeted,
         deadline: Instant,
     ) -> Result<(OpenedPath, Accepted), TransferError> {
+        let server = self.server(greeted)?;
+        let (mut stop, mut opening) = self.begin_opening(greeted, server, PacketCounter::new())?;
+        let mut is_detour = false;
         let mut path = None;
         let mut accepted = None;
         let mut hello_seen = false;
@@ -311,8 +327,23 @@ impl Initiator {
             }
             tokio::select! {
                 opened = &mut opening, if path.is_none() => {
-                    let opened = opened.map_err(|_| TransferError::TaskFailed("path"))??;
-                    path = Some(opened.ok_or_else(|| closed(hello_seen))?);
+                    match opened.map_err(|_| TransferError::TaskFailed("path"))?? {
+                        Opened::Path(opened) => path = Some(opened),
+                        Opened::Silence(counter) => {
+                            let closed = closed(hello_seen);
+                            if is_detour || !self.job.options.fallback {
+                                return Err(closed);
+                            }
+                            is_detour = true;
+                            self.emit(Event::Warning(Warning {
+                                text: format!("{closed}; going on over SSH, which is slower"),
+                                remote: false,
+                            }));
+                            control.send(&Message::Detour)?;
+                            let bridge = control.open_detour(None)?;
+                            (stop, opening) = self.begin_opening(greeted, bridge, counter)?;
+                        }
+                    }
                 }
                 message = control.expect(deadline, "answer to the request") => {
                     match message?.message {
@@ -329,7 +360,10 @@ impl Initiator {
                 }
             }
             match (path, accepted) {
-                (Some(path), Some(accepted)) => return Ok((path, accepted)),
+                (Some(path), Some(accepted)) => {
+                    drop(stop);
+                    return Ok((path, accepted));
+                }
                 (opened, _) => path = opened,
             }
         }
@@ -388,7 +422,7 @@ impl Initiator {
     }
 }
 
-type Opening = JoinHandle<Result<Option<OpenedPath>, TransferError>>;
+type Opening = JoinHandle<Result<Opened, TransferError>>;
 
 fn closed(hello_seen: bool) -> TransferError {
     let direction = if hello_seen {

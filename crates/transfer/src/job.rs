@@ -72,6 +72,8 @@ pub struct JobOptions {
     pub bind: Option<IpAddr>,
     /// Accept datagrams from addresses other than the one SSH reached. Default: no.
     pub any_source: bool,
+    /// Send datagrams over the control channel where UDP does not get through. Default: yes.
+    pub fallback: bool,
     /// Emit [`crate::Event::File`] for every file. Default: no, for a million of them is a lot.
     pub file_events: bool,
     /// Time between two [`crate::Event::Progress`]. Default 200 ms.
@@ -99,6 +101,7 @@ impl Default for JobOptions {
             udp_ports: ANY_UDP_PORT,
             bind: None,
             any_source: false,
+            fallback: true,
             file_events: false,
             progress_interval: Duration::from_millis(200),
             receive_buffer_bytes: DEFAULT_RECEIVE_BUFFER_BYTES,

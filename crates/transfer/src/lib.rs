@@ -23,6 +23,7 @@
 mod bps;
 mod control;
 mod data;
+mod detour;
 mod error;
 mod event;
 mod exit;

@@ -67,22 +67,49 @@ pub(crate) struct OpenedPath {
 }
 
 /// Where datagrams of the session may come from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) enum Origin {
-    /// Only from this address, at any port.
-    Only(IpAddr),
+    /// Only from this address, at any port; once they take a detour, only from this machine.
+    Only(IpAddr, Detoured),
     /// From anywhere.
     Anywhere,
 }
 
+/// Whether datagrams take a detour; shared with who finds out.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Detoured(Arc<AtomicBool>);
+
+impl Detoured {
+    pub(crate) fn set(&self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
 impl Origin {
-    fn allows(self, from: SocketAddr) -> bool {
+    /// Only this address, detours apart.
+    pub(crate) fn only(ip: IpAddr) -> Self {
+        Self::Only(ip, Detoured::default())
+    }
+
+    fn allows(&self, from: SocketAddr) -> bool {
         match self {
             // An IPv4 peer of a dual-stack socket shows as ::ffff:a.b.c.d.
-            Self::Only(ip) => from.ip().to_canonical() == ip.to_canonical(),
+            Self::Only(_, detoured) if detoured.0.load(Relaxed) => {
+                from.ip().to_canonical().is_loopback()
+            }
+            Self::Only(ip, _) => from.ip().to_canonical() == ip.to_canonical(),
             Self::Anywhere => true,
         }
     }
+}
+
+/// What came of opening a path.
+#[derive(Debug)]
+pub(crate) enum Opened {
+    /// It is open.
+    Path(OpenedPath),
+    /// Nothing came back. The numbers that were used must not be used again.
+    Silence(PacketCounter),
 }
 
 /// Tells a blocking side to stop; dropping it tells so too.
@@ -120,11 +147,11 @@ struct Envelope {
 }
 
 impl Envelope {
-    fn new(sealer: Arc<Sealer>, opener: Arc<Opener>) -> Self {
+    fn new(sealer: Arc<Sealer>, opener: Arc<Opener>, counter: PacketCounter) -> Self {
         Self {
             sealer,
             opener,
-            counter: PacketCounter::new(),
+            counter,
             pool: Pool::new(BUFFERS),
         }
     }

@@ -1,5 +1,5 @@
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     ops::RangeInclusive,
     sync::Arc,
     time::Duration,
@@ -23,7 +23,7 @@ use crate::{
         Setting, cancelled,
     },
     handshake::{Agreed, ServerPolicy, answer, hear},
-    path::{self, OpenedPath, Origin, Stop},
+    path::{self, Detoured, OpenedPath, Origin, Stop},
     place::{Ground, in_background, selection},
     summary::{Terms, conclude},
 };
@@ -121,7 +121,10 @@ impl Responder {
             port: socket.local_addr().port(),
         };
         let agreed = answer(control, &policy, &heard, vec![endpoint], deadline).await?;
-        let (stop, opening) = self.begin_opening(control, socket, &agreed, deadline);
+        let port = socket.local_addr();
+        let detoured = Detoured::default();
+        let (stop, opening) =
+            self.begin_opening(control, socket, &agreed, detoured.clone(), deadline);
 
         control.phase = Phase::Request;
         let request = match control.expect(deadline, "request").await?.message {
@@ -142,7 +145,7 @@ impl Responder {
             judges,
         }))?;
         control.phase = Phase::Path;
-        let path = await_path(control, opening, deadline).await?;
+        let path = await_path(control, opening, (port, detoured), deadline).await?;
         drop(stop);
         Ok(Ready {
             agreed,
@@ -174,10 +177,11 @@ impl Responder {
         control: &Control,
         socket: Arc<UdpPath>,
         agreed: &Agreed,
+        detoured: Detoured,
         deadline: Instant,
     ) -> (Stop, JoinHandle<Result<OpenedPath, TransferError>>) {
         let origin = match self.setup.ssh_peer {
-            Some(ip) if !self.setup.any_source => Origin::Only(ip),
+            Some(ip) if !self.setup.any_source => Origin::Only(ip, detoured),
             _ => Origin::Anywhere,
         };
         let seals = (Arc::clone(&agreed.sealer), Arc::clone(&agreed.opener));
@@ -343,10 +347,19 @@ fn common_ports(
     Ok(ports)
 }
 
+/// How a socket of this machine is reached from here.
+fn on_this_machine(socket: SocketAddr) -> SocketAddr {
+    match socket.ip() {
+        ip if ip.is_unspecified() => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), socket.port()),
+        _ => socket,
+    }
+}
+
 /// Waits for the open path; the initiator may give up meanwhile.
 async fn await_path(
     control: &mut Control,
     mut opening: JoinHandle<Result<OpenedPath, TransferError>>,
+    (engine, detoured): (SocketAddr, Detoured),
     deadline: Instant,
 ) -> Result<OpenedPath, TransferError> {
     loop {
@@ -357,6 +370,10 @@ async fn await_path(
             message = control.expect(deadline, "UDP path") => match message?.message {
                 Message::Ping => control.send(&Message::Pong)?,
                 Message::Pong | Message::Status(_) => {}
+                Message::Detour => {
+                    detoured.set();
+                    control.open_detour(Some(on_this_machine(engine)))?;
+                }
                 early @ (Message::Rate(_) | Message::InForce(_) | Message::Had(_)) => {
                     control.postpone(early);
                 }

@@ -297,6 +297,7 @@ async fn what_makes_no_sense_is_refused_before_anything_moves() {
 async fn udp_from_the_wrong_address_opens_nothing() {
     let (_dir, source, destination) = place(100);
     let mut case = Case::new(Direction::Upload, &source, &destination);
+    case.job.options.fallback = false;
     // SSH came from elsewhere, so that every hello is a stranger's.
     case.setup.ssh_peer = Some("192.0.2.1".parse().unwrap());
     let (ours, theirs) = case.run().await.failed();

@@ -50,6 +50,7 @@ async fn a_closed_direction_is_named_within_fifteen_seconds() {
         (Way::Down, UdpDirection::ToClient),
     ] {
         let mut case = Case::new(Direction::Upload, &source, &destination);
+        case.job.options.fallback = false;
         let proxy = Proxy::between(&mut case, CALM, 1);
         proxy.kill(way);
         both.push((proxy, case.start(), expected));

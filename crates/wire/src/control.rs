@@ -48,6 +48,10 @@ pub const VERSIONS: [u16; 1] = [1];
 pub const SOURCES_MAX: usize = 8192;
 /// Longest path in a request, in bytes.
 pub const PATH_LEN_MAX: usize = 4096;
+/// Most datagrams in one message.
+pub const DATAGRAMS_MAX: usize = 1024;
+/// Most bytes of datagrams in one message.
+pub const DATAGRAMS_BYTES_MAX: usize = 64 << 10;
 /// Most rules by which one request selects.
 pub const RULES_MAX: usize = 4096;
 /// Most runs of blocks that one message says to be there.
@@ -100,6 +104,10 @@ pub enum Message {
     Error(Fault),
     /// The receiver of data says which blocks of content need not be sent.
     Had(Had),
+    /// The initiator: UDP does not get through, so datagrams will come in [`Self::Datagrams`], both ways.
+    Detour,
+    /// Datagrams as they would have been sent; [`DATAGRAMS_BYTES_MAX`] bytes at most.
+    Datagrams(#[serde(deserialize_with = "bounded::list::<_, _, DATAGRAMS_MAX>")] Vec<ByteBuf>),
 }
 
 /// Proof of the keys: a MAC over the hash of both hellos, as received and as sent.
@@ -434,6 +442,8 @@ impl Message {
             Self::Ceiling(_) => "ceiling",
             Self::InForce(_) => "limits in force",
             Self::Had(_) => "what is there",
+            Self::Detour => "detour",
+            Self::Datagrams(_) => "datagrams",
             Self::Ping => "ping",
             Self::Pong => "pong",
             Self::Cancel => "cancel",

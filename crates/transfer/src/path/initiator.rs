@@ -7,12 +7,12 @@ use std::{
 use haul_seal::{Opener, Sealer};
 use haul_udp::{Route, SendOutcome, UdpPath};
 use haul_wire::{
-    Kind,
+    Kind, PacketCounter,
     path::{Challenge, Hello, PROBE_SIZES, Response},
 };
 
 use super::{
-    DATAGRAM_LEN_MAX, DATAGRAM_LEN_MIN, Envelope, OpenedPath, Origin, PATIENCE, Stopped,
+    DATAGRAM_LEN_MAX, DATAGRAM_LEN_MIN, Envelope, Opened, OpenedPath, Origin, PATIENCE, Stopped,
     claimed_kind, is_probe_size,
 };
 use crate::TransferError;
@@ -29,8 +29,8 @@ const GRACE_MIN: Duration = Duration::from_millis(10);
 /// Bytes of the response datagram: it carries no probe.
 const RESPONSE_LEN: usize = 64;
 
-/// Opens a path to `server`, answering only what comes from `origin`; `Ok(None)` when nothing came
-/// back within `patience`.
+/// Opens a path to `server`, answering only what comes from `origin`; silence when nothing came
+/// back within `patience`. Numbers go on from `counter`.
 ///
 /// # Errors
 /// The socket's and the cipher's; [`TransferError::Cancelled`] when told to stop.
@@ -38,12 +38,12 @@ pub(crate) fn open(
     path: Arc<UdpPath>,
     server: SocketAddr,
     origin: Origin,
-    seals: (Arc<Sealer>, Arc<Opener>),
+    seals: (Arc<Sealer>, Arc<Opener>, PacketCounter),
     patience: Duration,
     stopped: &Stopped,
-) -> Result<Option<OpenedPath>, TransferError> {
+) -> Result<Opened, TransferError> {
     let mut probing = Probing {
-        envelope: Envelope::new(seals.0, seals.1),
+        envelope: Envelope::new(seals.0, seals.1, seals.2),
         path,
         server,
         origin,
@@ -59,7 +59,7 @@ pub(crate) fn open(
         }
         let now = Instant::now();
         if probing.best.is_none() && now - began >= patience {
-            return Ok(None);
+            return Ok(Opened::Silence(probing.envelope.counter));
         }
         if probing.best.is_none() && now >= next_round {
             probing.send_round()?;
@@ -155,9 +155,9 @@ impl Probing {
         })
     }
 
-    fn settle(mut self) -> Result<Option<OpenedPath>, TransferError> {
+    fn settle(mut self) -> Result<Opened, TransferError> {
         let Some(best) = self.best else {
-            return Ok(None);
+            return Ok(Opened::Silence(self.envelope.counter));
         };
         let response = Response {
             nonce: best.nonce,
@@ -172,7 +172,7 @@ impl Probing {
                 .seal(Kind::Response, &response, RESPONSE_LEN)?;
             self.path.send_to(route, sealed.bytes())?;
         }
-        Ok(Some(OpenedPath {
+        Ok(Opened::Path(OpenedPath {
             path: self.path,
             counter: self.envelope.counter,
             peer: best.from,

@@ -7,7 +7,7 @@ use std::{
 use haul_seal::{Opener, Sealer};
 use haul_udp::{Route, UdpPath};
 use haul_wire::{
-    Kind,
+    Kind, PacketCounter,
     path::{Challenge, Hello, Response},
 };
 
@@ -37,7 +37,7 @@ pub(crate) fn await_opening(
     heard: impl FnOnce(),
 ) -> Result<OpenedPath, TransferError> {
     let mut doorman = Doorman {
-        envelope: Envelope::new(seals.0, seals.1),
+        envelope: Envelope::new(seals.0, seals.1, PacketCounter::new()),
         path,
         candidates: VecDeque::with_capacity(CANDIDATES_MAX),
     };

@@ -84,14 +84,18 @@ fn initiate(
         SocketAddr::V4(_) => LOCALHOST,
         SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
     };
-    open(
+    let opened = open(
         socket(local),
         server,
         origin,
-        seals,
+        (seals.0, seals.1, PacketCounter::new()),
         patience,
         &Stop::default().watch_unstopped(),
-    )
+    );
+    opened.map(|opened| match opened {
+        Opened::Path(path) => Some(path),
+        Opened::Silence(_) => None,
+    })
 }
 
 impl Stop {
@@ -172,8 +176,8 @@ fn check_pair(client: &OpenedPath, server: &OpenedPath, datagram_len: usize) {
 fn the_largest_datagram_is_found_over_both_families() {
     for ip in [LOCALHOST, std::net::Ipv6Addr::LOCALHOST.into()] {
         let (client, server) = seals();
-        let responder = Responder::start(ip, Origin::Only(ip), server);
-        let opened = initiate(responder.address, Origin::Only(ip), client, PATIENCE)
+        let responder = Responder::start(ip, Origin::only(ip), server);
+        let opened = initiate(responder.address, Origin::only(ip), client, PATIENCE)
             .unwrap()
             .expect("nothing is lost here");
         responder.heard.recv_timeout(PATIENCE).unwrap();
@@ -193,11 +197,11 @@ fn a_small_mtu_is_noticed() {
         (1260, 1232),
     ] {
         let (client, server) = seals();
-        let responder = Responder::start(LOCALHOST, Origin::Only(LOCALHOST), server);
+        let responder = Responder::start(LOCALHOST, Origin::only(LOCALHOST), server);
         let proxy = Proxy::start(responder.address, move |_, datagram| {
             datagram.len() + 28 <= mtu
         });
-        let opened = initiate(proxy.address, Origin::Only(LOCALHOST), client, PATIENCE)
+        let opened = initiate(proxy.address, Origin::only(LOCALHOST), client, PATIENCE)
             .unwrap()
             .expect("small ones pass");
         let answered = responder.join().unwrap();
@@ -217,13 +221,13 @@ fn random(state: &mut u64) -> u64 {
 fn loss_delays_the_opening_but_does_not_prevent_it() {
     for seed in 0..6u64 {
         let (client, server) = seals();
-        let responder = Responder::start(LOCALHOST, Origin::Only(LOCALHOST), server);
+        let responder = Responder::start(LOCALHOST, Origin::only(LOCALHOST), server);
         let mut state = seed;
         // Responses pass: that they are repeated until the peer is heard is the engine's work.
         let proxy = Proxy::start(responder.address, move |_, datagram| {
             claimed_kind(datagram) == Some(Kind::Response) || random(&mut state).is_multiple_of(2)
         });
-        let opened = initiate(proxy.address, Origin::Only(LOCALHOST), client, PATIENCE)
+        let opened = initiate(proxy.address, Origin::only(LOCALHOST), client, PATIENCE)
             .unwrap()
             .unwrap_or_else(|| panic!("seed {seed}"));
         let answered = responder
@@ -237,10 +241,10 @@ fn loss_delays_the_opening_but_does_not_prevent_it() {
 fn a_closed_direction_can_be_told_from_the_other() {
     for closed in [Way::Up, Way::Down] {
         let (client, server) = seals();
-        let responder = Responder::start(LOCALHOST, Origin::Only(LOCALHOST), server);
+        let responder = Responder::start(LOCALHOST, Origin::only(LOCALHOST), server);
         let proxy = Proxy::start(responder.address, move |way, _| way != closed);
         let patience = Duration::from_millis(700);
-        let opened = initiate(proxy.address, Origin::Only(LOCALHOST), client, patience).unwrap();
+        let opened = initiate(proxy.address, Origin::only(LOCALHOST), client, patience).unwrap();
         assert!(opened.is_none());
         assert_eq!(
             responder.heard.try_recv().is_ok(),
@@ -274,7 +278,7 @@ fn a_replayed_hello_gets_no_flow_and_little_else() {
         }
         !stolen
     });
-    let opened = initiate(proxy.address, Origin::Only(LOCALHOST), client, PATIENCE)
+    let opened = initiate(proxy.address, Origin::only(LOCALHOST), client, PATIENCE)
         .unwrap()
         .expect("the second copies arrive");
     let answered = responder.join().unwrap();
@@ -302,7 +306,7 @@ fn a_replayed_hello_gets_no_flow_and_little_else() {
 #[test]
 fn only_the_address_that_ssh_knows_is_answered() {
     let (client, server) = seals();
-    let responder = Responder::start(LOCALHOST, Origin::Only(LOCALHOST), server);
+    let responder = Responder::start(LOCALHOST, Origin::only(LOCALHOST), server);
     let stranger = socket(IpAddr::from([127, 0, 0, 2]));
     let (server_addr, replayer) = (responder.address, Arc::clone(&stranger));
     let proxy = Proxy::start(responder.address, move |way, datagram| {
@@ -311,7 +315,7 @@ fn only_the_address_that_ssh_knows_is_answered() {
         }
         true
     });
-    let opened = initiate(proxy.address, Origin::Only(LOCALHOST), client, PATIENCE).unwrap();
+    let opened = initiate(proxy.address, Origin::only(LOCALHOST), client, PATIENCE).unwrap();
     assert!(opened.is_some());
     assert_eq!(responder.join().unwrap().peer, proxy.address);
     let heard = stranger.recv_one(&mut vec![0; DATAGRAM_LEN_MAX], Duration::from_millis(50));
@@ -324,9 +328,9 @@ fn mapped_addresses_are_treated_alike() {
     let plain = SocketAddr::new(LOCALHOST, 1);
     let seen = SocketAddr::new(mapped, 2);
     for (origin, from) in [(LOCALHOST, seen), (mapped, plain), (mapped, seen)] {
-        assert!(Origin::Only(origin).allows(from), "{origin} {from}");
+        assert!(Origin::only(origin).allows(from), "{origin} {from}");
     }
-    assert!(!Origin::Only(mapped).allows(SocketAddr::from(([127, 0, 0, 2], 1))));
+    assert!(!Origin::only(mapped).allows(SocketAddr::from(([127, 0, 0, 2], 1))));
 }
 
 /// Sends hand-made datagrams to a responder and shows what comes back.
@@ -338,7 +342,7 @@ struct Handmade {
 
 impl Handmade {
     fn new(server: SocketAddr, (sealer, opener): Seals) -> Self {
-        let envelope = Envelope::new(sealer, opener);
+        let envelope = Envelope::new(sealer, opener, PacketCounter::new());
         Self {
             socket: socket(LOCALHOST),
             server,
@@ -483,7 +487,7 @@ fn being_told_to_stop_ends_both_sides_soon() {
             socket(LOCALHOST),
             target,
             Origin::Anywhere,
-            client,
+            (client.0, client.1, PacketCounter::new()),
             PATIENCE,
             &stopped,
         )

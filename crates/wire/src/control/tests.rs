@@ -105,6 +105,8 @@ fn every_message() -> Vec<Message> {
             ranges: vec![(0, 7), (9, u64::MAX)],
             judged: 1 << 40,
         }),
+        Message::Detour,
+        Message::Datagrams(vec![ByteBuf::from(*b"one"), ByteBuf::from([7; 1472])]),
         Message::Ping,
         Message::Pong,
         Message::Cancel,
