@@ -123,6 +123,9 @@ pub enum FailureKind {
     /// There is a FIFO, socket or device where the file should go.
     #[error("a special file is in its place")]
     SpecialInPlace,
+    /// At the top of a destination this name is the journal's.
+    #[error("at the top of the destination this name is haul's own")]
+    Reserved,
     /// Another transfer is writing the same file.
     #[error("another transfer is writing this file")]
     Busy,

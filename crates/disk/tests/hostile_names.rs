@@ -398,6 +398,42 @@ fn second_file_of_one_name_does_not_replace_the_first() {
 }
 
 #[test]
+fn nothing_that_is_sent_is_taken_for_a_journal() {
+    let entries = [
+        file(0, ".haul-journal", 100),
+        file(0, ".haul-journal.1", 0),
+        link(0, ".haul-journal.2", "x"),
+        dir(0, ".haul-journal.3"),
+    ];
+    for entry in entries {
+        let place = Place::new();
+        let mut peer = Peer::new(&place.target());
+        peer.list(entry).unwrap();
+        peer.list(file(0, "f", 100)).unwrap();
+        peer.end().unwrap();
+        for block in 0..2 {
+            // Of one that has no content there is one block fewer.
+            let _ = peer.content(block, b'x');
+        }
+        assert_eq!(
+            peer.incoming.received().failed[0].why,
+            FailureKind::Reserved
+        );
+        assert!(peer.incoming.is_complete());
+        let names: Vec<_> = fs::read_dir(place.target())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(names, ["f"]);
+    }
+    // Elsewhere it is a name like any other.
+    let place = Place::new();
+    let mut peer = Peer::new(&place.target());
+    let below = vec![dir(0, "d"), file(1, ".haul-journal", 100)];
+    assert_eq!(send_one(&mut peer, below), []);
+}
+
+#[test]
 fn destination_removed_meanwhile_is_a_clean_failure() {
     let place = Place::new();
     let mut peer = Peer::new(&place.target());

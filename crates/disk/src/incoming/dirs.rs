@@ -11,6 +11,7 @@ use rustix::{
 
 use super::{
     attributes::Attributes,
+    journal::is_reserved,
     partial::{HASH_EMPTY, hash_on},
 };
 use crate::{FailureKind, Root, error::is_descriptor_shortage, lru::Lru};
@@ -97,6 +98,9 @@ impl Dirs {
 
     /// Whether the directory is new.
     fn make(&mut self, parent: DirId, name: &Name, mode: Mode) -> Result<bool, FailureKind> {
+        if is_reserved(parent, name) {
+            return Err(FailureKind::Reserved);
+        }
         let dir = self.open(parent)?;
         match mkdirat(&*dir, name.as_bytes(), mode) {
             Ok(()) => Ok(true),

@@ -313,6 +313,11 @@ impl Files {
         Ok(())
     }
 
+    /// Gives a file up because of its name.
+    pub(super) fn refuse(&mut self, tree: &mut Tree, file: FileNo) -> Result<(), DiskError> {
+        self.fail(tree, file, FailureKind::Reserved)
+    }
+
     /// Gives a file up because the sender could not send it as it was listed.
     pub(super) fn spoil(
         &mut self,

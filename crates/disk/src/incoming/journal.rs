@@ -20,7 +20,7 @@ use std::{
     sync::Arc,
 };
 
-use haul_manifest::{RangeSet, Timestamp};
+use haul_manifest::{DirId, Name, RangeSet, Timestamp};
 use rustix::{
     fs::{FlockOperation, Mode, OFlags, flock, fstat, openat, unlinkat},
     io::Errno,
@@ -68,6 +68,11 @@ enum Record {
     Run { version: u16, boot: Option<String> },
     /// What is known of the file of this path, in place of what was known of it before.
     File { path: u64, claim: Claim },
+}
+
+/// Whether an entry would stand where journals do: what a peer sends must never be taken for one.
+pub(super) fn is_reserved(parent: DirId, name: &Name) -> bool {
+    parent == DirId::DESTINATION && name.as_bytes().starts_with(JOURNAL_NAME)
 }
 
 #[derive(Debug)]

@@ -40,7 +40,7 @@ use self::{
     files::{Files, Found, Listed},
     finishing::{Done, Finished, Job, What},
     inflow::Inflow,
-    journal::Journal,
+    journal::{Journal, is_reserved},
     ledger::Ledger,
     links::Link,
     waiting::Waiting,
@@ -309,6 +309,9 @@ impl Incoming {
                 target,
             } => {
                 let name = self.local_name(parent, name, false)?;
+                if is_reserved(parent, &name) {
+                    return self.tree.failed(parent, &name, 0, FailureKind::Reserved);
+                }
                 self.links.push(Link {
                     parent,
                     name,
@@ -375,8 +378,14 @@ impl Incoming {
     fn expect_file(&mut self, listed: Listed, layout: &Layout) -> Result<(), DiskError> {
         let content = layout.content_len(listed.size)?;
         let found = self.files.find(&mut self.tree, &listed);
+        let reserved = is_reserved(listed.parent, &listed.name);
         if content == 0 {
             let parent = listed.parent;
+            if reserved {
+                return self
+                    .tree
+                    .failed(parent, &listed.name, 0, FailureKind::Reserved);
+            }
             let what = match found {
                 Found::Kept => return self.note_kept(),
                 Found::Whole(stat) => What::There(listed, stat),
@@ -391,6 +400,10 @@ impl Incoming {
             self.map.push(file, extent.offset, extent.len)?;
         }
         match found {
+            _ if reserved => {
+                self.files.expect(file, listed, content)?;
+                self.files.refuse(&mut self.tree, file)
+            }
             Found::Nothing => self.files.expect(file, listed, content),
             Found::Whole(stat) => {
                 self.note_had(start..self.map.end());
