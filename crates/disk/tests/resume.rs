@@ -199,9 +199,31 @@ fn without_resuming_all_is_sent_and_no_journal_is_left() {
     assert!(place.journal().exists());
     let source = place.source();
     let incoming = pair::incoming(&[&source], &place.work.path().join("to"), false).unwrap();
-    assert!(!place.journal().exists());
     let all = drive(&outgoing(&[&source]), incoming, CLEAN, 6, &mut |_| true).unwrap();
     assert_eq!(all.1, blocks(12 * MIB));
+    assert!(!place.journal().exists());
+}
+
+#[test]
+fn a_run_that_completes_leaves_the_journal_of_another_that_did_not() {
+    for resumes in [true, false] {
+        let place = Place::new();
+        let mut random = Random(5);
+        place.write("large", &random.bytes(12 * MIB));
+        place.run(CLEAN, 5, blocks(10 * MIB));
+        let other = place.work.path().join("other");
+        fs::write(&other, random.bytes(9 * MIB)).unwrap();
+        let incoming = if resumes {
+            place.incoming()
+        } else {
+            pair::incoming(&[&other], &place.work.path().join("to"), false).unwrap()
+        };
+        drive(&outgoing(&[&other]), incoming, CLEAN, 6, &mut |_| true).unwrap();
+        assert!(place.journal().exists());
+        fs::remove_file(place.work.path().join("to/other")).unwrap();
+        let (received, _) = place.complete(7);
+        assert!(received.there_bytes as usize > 8 * MIB, "{received:?}");
+    }
 }
 
 #[test]

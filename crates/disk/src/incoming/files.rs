@@ -60,7 +60,7 @@ pub(super) struct Files {
     open: Lru<FileNo, OwnedFd>,
     nameless: nameless::Ability,
     overwrite: Overwrite,
-    /// What the next run is told, if it should be told anything.
+    /// What the next run is told, until this one has got everything.
     journal: Option<Journal>,
     /// Bytes written since the journal was told.
     untold: u64,
@@ -115,11 +115,11 @@ impl Files {
     pub(super) fn new(
         attributes: Attributes,
         overwrite: Overwrite,
-        journal: Option<Journal>,
+        journal: Journal,
     ) -> io::Result<Self> {
         Ok(Self {
             overwrite,
-            journal,
+            journal: Some(journal),
             untold: 0,
             changed: Vec::new(),
             unfinished: HashMap::new(),
@@ -211,7 +211,7 @@ impl Files {
     /// Whether what has a listed file's name is that file: of its size and time, or what an earlier
     /// run made of this very source, untouched since.
     fn is_same(&self, listed: &Listed, stat: &Stat, claim: Option<&Claim>) -> bool {
-        if self.journal.is_none()
+        if !self.resumes()
             || self.overwrite == Overwrite::Always
             || FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile
             || stat.st_size as u64 != listed.size
@@ -249,11 +249,15 @@ impl Files {
         }
     }
 
-    /// Everything has arrived, or nothing of it is to be told to the next run.
+    /// Everything has arrived: the next run need not be told of it.
     pub(super) fn end_journal(&mut self) {
         if let Some(journal) = self.journal.take() {
-            journal.remove();
+            journal.close();
         }
+    }
+
+    fn resumes(&self) -> bool {
+        self.journal.as_ref().is_some_and(Journal::is_used)
     }
 
     /// Tells the journal what the partial files hold.
@@ -384,7 +388,7 @@ impl Files {
     }
 
     fn note_written(&mut self, piece: &Piece) {
-        if self.journal.is_some()
+        if self.resumes()
             && let Some(unfinished) = self.unfinished.get_mut(&piece.file)
             && unfinished.listed.size > FILLED_MAX
         {

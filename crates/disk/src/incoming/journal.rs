@@ -16,13 +16,14 @@ use std::{
     collections::HashMap,
     fs::File,
     io::{self, BufReader, Read, Seek, SeekFrom, Write},
+    mem::take,
     os::fd::OwnedFd,
     sync::Arc,
 };
 
 use haul_manifest::{DirId, Name, RangeSet, Timestamp};
 use rustix::{
-    fs::{FlockOperation, Mode, OFlags, flock, fstat, openat, unlinkat},
+    fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, openat, unlinkat},
     io::Errno,
 };
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,13 @@ pub(super) enum Claim {
     Part(Source, Identity, Vec<(u64, u64)>),
 }
 
+impl Claim {
+    /// Whether it only takes back what was said before.
+    fn is_void(&self) -> bool {
+        matches!(self, Self::Part(_, _, ranges) if ranges.is_empty())
+    }
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 enum Record {
     /// A run begins: what follows counts until the machine restarts.
@@ -83,6 +91,8 @@ pub(super) struct Journal {
     files: Vec<(Vec<u8>, File)>,
     claims: HashMap<u64, Claim>,
     buffer: Vec<u8>,
+    /// Whether this run believes what is said, and says anything.
+    is_used: bool,
     /// Whether this run has begun in the file, or cannot be written down.
     state: State,
 }
@@ -95,14 +105,16 @@ enum State {
 }
 
 impl Journal {
-    /// Takes in what earlier runs have left, those excepted that are still running.
-    pub(super) fn open(top: Arc<OwnedFd>) -> Self {
+    /// Takes in what earlier runs have left, those excepted that are still running. One that is not
+    /// used only loses what does not hold any more.
+    pub(super) fn open(top: Arc<OwnedFd>, is_used: bool) -> Self {
         let mut this = Self {
             boot: boot_id(),
             top,
             files: Vec::new(),
             claims: HashMap::new(),
             buffer: Vec::new(),
+            is_used,
             state: State::Unwritten,
         };
         for number in 0..NAMES_MAX {
@@ -121,15 +133,29 @@ impl Journal {
         this
     }
 
-    /// What is said of the file of this path, once.
+    /// Whether this run believes what is said, and says anything.
+    pub(super) fn is_used(&self) -> bool {
+        self.is_used
+    }
+
+    /// What is said of the file of this path, once. What cannot be used does not hold any more.
     pub(super) fn take_claim(&mut self, path: u64) -> Option<Claim> {
-        self.claims.remove(&path)
+        let claim = self.claims.remove(&path)?;
+        if self.is_used {
+            return Some(claim);
+        }
+        if let Claim::Part(source, file, _) = claim {
+            self.void(path, source, file);
+        }
+        None
     }
 
     /// A file has its final name.
     pub(super) fn done(&mut self, path: u64, source: Source, stamp: Stamp) {
-        let claim = Claim::Done(source, stamp);
-        self.note(&Record::File { path, claim });
+        if self.is_used {
+            let claim = Claim::Done(source, stamp);
+            self.note(&Record::File { path, claim });
+        }
     }
 
     /// A partial file holds these bytes.
@@ -141,13 +167,19 @@ impl Journal {
             (gap, range.end - range.start)
         });
         let claim = Claim::Part(source, file, ranges.collect());
-        self.note(&Record::File { path, claim });
+        if self.is_used {
+            self.note(&Record::File { path, claim });
+        }
     }
 
     /// Nothing is known of the file of this path any more. Written at once: another file may get the
     /// number of the one that a claim was about.
     pub(super) fn void(&mut self, path: u64, source: Source, file: Identity) {
-        self.part(path, source, file, &RangeSet::new());
+        if self.files.is_empty() && self.buffer.is_empty() {
+            return;
+        }
+        let claim = Claim::Part(source, file, Vec::new());
+        self.note(&Record::File { path, claim });
         self.flush();
     }
 
@@ -159,14 +191,39 @@ impl Journal {
         self.buffer.clear();
     }
 
-    /// Removes it: everything has arrived.
-    pub(super) fn remove(mut self) {
+    /// Everything of this run has arrived. What is said of the files of others, which were cut off and
+    /// have not gone on yet, stays; otherwise it goes.
+    pub(super) fn close(mut self) {
         self.buffer.clear();
+        let claims = take(&mut self.claims);
+        if !claims.is_empty()
+            && let Some((name, file)) = self.files.pop()
+            && self.rewrite(&file, claims).is_err()
+        {
+            self.files.push((name, file));
+        }
         for (name, _) in &self.files {
             // One that stays is of no use, and does no harm.
-            let _ = unlinkat(&*self.top, &**name, rustix::fs::AtFlags::empty());
+            let _ = unlinkat(&*self.top, &**name, AtFlags::empty());
         }
-        self.files.clear();
+    }
+
+    fn rewrite(&mut self, mut file: &File, claims: HashMap<u64, Claim>) -> io::Result<()> {
+        let mut bytes = self.beginning();
+        for (path, claim) in claims {
+            frame(&Record::File { path, claim }, &mut bytes);
+        }
+        file.set_len(0)?;
+        file.rewind()?;
+        file.write_all(&bytes)
+    }
+
+    /// How a run begins in the file.
+    fn beginning(&self) -> Vec<u8> {
+        let mut begin = Vec::new();
+        let (version, boot) = (VERSION, self.boot.clone());
+        frame(&Record::Run { version, boot }, &mut begin);
+        begin
     }
 
     fn note(&mut self, record: &Record) {
@@ -184,10 +241,7 @@ impl Journal {
                 let made = self.create()?;
                 self.files.push(made);
             }
-            let mut begin = Vec::new();
-            let boot = self.boot.clone();
-            let version = VERSION;
-            frame(&Record::Run { version, boot }, &mut begin);
+            let mut begin = self.beginning();
             begin.append(&mut self.buffer);
             self.buffer = begin;
             self.state = State::Writing;
@@ -226,7 +280,7 @@ impl Journal {
                 Record::Run { version, boot } => {
                     counts = version == VERSION && boot.is_some() && boot == self.boot;
                 }
-                Record::File { path, claim } if counts => {
+                Record::File { path, claim } if counts && !claim.is_void() => {
                     self.claims.insert(path, claim);
                 }
                 Record::File { path, .. } => {

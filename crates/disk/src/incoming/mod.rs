@@ -129,14 +129,7 @@ impl Incoming {
         };
         let attributes = Attributes::new(options.preserve, options.umask);
         let dirs = Dirs::new(root).map_err(|errno| failed(errno.into()))?;
-        let journal = Journal::open(Arc::clone(dirs.top()));
-        let journal = if options.resume {
-            Some(journal)
-        } else {
-            // What it says of partial files would not be true of those that take their places.
-            journal.remove();
-            None
-        };
+        let journal = Journal::open(Arc::clone(dirs.top()), options.resume);
         let files = Files::new(attributes, options.overwrite, journal).map_err(failed)?;
         Ok(Self {
             block_len,
