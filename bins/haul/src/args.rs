@@ -55,6 +55,12 @@ pub(crate) struct TransferArgs {
     /// what a run that was cut off got
     #[arg(short = 'k', long, value_name = "LEVEL", default_value = "1", value_parser = level)]
     pub(crate) resume: u8,
+    /// Take further sources from this file, or from standard input (-), one a line
+    #[arg(long, value_name = "FILE|-")]
+    pub(crate) file_list: Option<PathBuf>,
+    /// Sources in --file-list end in a zero byte, as find -print0 writes them
+    #[arg(short = '0', long, requires = "file_list", hide_short_help = true)]
+    pub(crate) null: bool,
     /// What becomes of files that are there
     #[arg(long, value_name = "WHEN", default_value = "diff")]
     pub(crate) overwrite: OverwriteName,

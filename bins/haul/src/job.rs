@@ -2,7 +2,8 @@
 
 use std::{
     ffi::OsString,
-    fs, io,
+    fs,
+    io::{self, Read as _},
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::PathBuf,
     time::Duration,
@@ -17,7 +18,7 @@ use haul_wire::control::PREAMBLE;
 use crate::{
     args::{
         Args, Cipher, MeasuringArgs, OutputArgs, OverwriteName, PolicyName, RateArgs, SecurityArgs,
-        SshArgs,
+        SshArgs, TransferArgs,
     },
     place::{Place, PlaceError, RemotePlace},
     select::{self, PatternFileError},
@@ -115,6 +116,14 @@ pub(crate) enum JobError {
     /// `--host-key` that is not a fingerprint.
     #[error("--host-key \"{0}\" is not a fingerprint; ssh-keygen -lf shows it as SHA256:…")]
     Fingerprint(String),
+    /// The list of sources is not there.
+    #[error("cannot read the list of sources {path}: {source}")]
+    List {
+        /// As typed, escaped.
+        path: String,
+        /// The system's reason.
+        source: io::Error,
+    },
     /// A file of patterns is not there.
     #[error(transparent)]
     Patterns(#[from] PatternFileError),
@@ -147,7 +156,7 @@ impl Job {
     pub(crate) fn resolve(args: &Args) -> Result<Self, JobError> {
         let route = match args.measuring.measure {
             Some(_) => Route::measure(&args.places, &args.measuring)?,
-            None => Route::resolve(&args.places)?,
+            None => Route::resolve(&args.places, listed(&args.transfer)?)?,
         };
         let target = with_port(route.target, args.ssh.port)?;
         let options = job_options(args)?;
@@ -195,18 +204,25 @@ impl Route {
         })
     }
 
-    fn resolve(typed: &[OsString]) -> Result<Self, JobError> {
+    /// `listed` are further sources, which need no mark to be taken for names of this machine.
+    fn resolve(typed: &[OsString], listed: Vec<OsString>) -> Result<Self, JobError> {
         let [sources @ .., destination] = typed else {
             return Err(JobError::TooFewPlaces);
         };
-        if sources.is_empty() {
+        if sources.is_empty() && listed.is_empty() {
             return Err(JobError::TooFewPlaces);
         }
+        let destination = Place::parse(destination)?;
+        let listed = listed.into_iter().map(|name| match destination {
+            Place::Remote(_) => Ok(Place::Local(name.into())),
+            Place::Local(_) => Place::parse(&name),
+        });
         let sources: Vec<Place> = sources
             .iter()
             .map(|source| Place::parse(source))
+            .chain(listed)
             .collect::<Result<_, _>>()?;
-        match Place::parse(destination)? {
+        match destination {
             Place::Remote(destination) => Self::upload(sources, destination),
             Place::Local(destination) => Self::download(sources, destination),
         }
@@ -261,6 +277,30 @@ impl Route {
             }),
         }
     }
+}
+
+/// The sources that `--file-list` names.
+fn listed(args: &TransferArgs) -> Result<Vec<OsString>, JobError> {
+    let Some(path) = &args.file_list else {
+        return Ok(Vec::new());
+    };
+    let mut text = Vec::new();
+    let read = if path.as_os_str() == "-" {
+        io::stdin().read_to_end(&mut text)
+    } else {
+        fs::File::open(path).and_then(|mut file| file.read_to_end(&mut text))
+    };
+    read.map_err(|source| JobError::List {
+        path: escaped(path.as_os_str().as_bytes()),
+        source,
+    })?;
+    let end = if args.null { 0 } else { b'\n' };
+    let names = text
+        .split(|byte| *byte == end)
+        .filter(|name| !name.is_empty());
+    Ok(names
+        .map(|name| OsString::from_vec(name.to_vec()))
+        .collect())
 }
 
 /// `user@host:port`, as far as known, for a message.

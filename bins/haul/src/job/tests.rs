@@ -14,6 +14,38 @@ fn job(line: &[&str]) -> Job {
 }
 
 #[test]
+fn sources_may_come_from_a_list() {
+    let dir = tempfile::tempdir().unwrap();
+    let list = dir.path().join("list");
+    let one = dir.path().join("one:with colon");
+    let two = dir.path().join("two\nlines");
+    for file in [&one, &two] {
+        fs::write(file, "x").unwrap();
+    }
+    let names = |names: &[&std::path::Path], end: u8| {
+        let names = names.iter().map(|name| name.as_os_str().as_bytes());
+        names
+            .flat_map(|name| [name, &[end]].concat())
+            .collect::<Vec<u8>>()
+    };
+    let option = format!("--file-list={}", list.display());
+    fs::write(&list, names(&[&one], b'\n')).unwrap();
+    let lines = job(&[&option, "host:"]).transfer;
+    assert_eq!(lines.sources, [one.as_os_str().as_bytes()]);
+    fs::write(&list, names(&[&one, &two], 0)).unwrap();
+    let zeros = job(&[&option, "-0", "host:"]).transfer;
+    assert_eq!(zeros.sources.len(), 2);
+    fs::write(&list, "host:a\nhost:b c\n\n").unwrap();
+    let down = job(&[&option, "."]).transfer;
+    assert_eq!(down.sources, [b"a".to_vec(), b"b c".to_vec()]);
+    fs::write(&list, "").unwrap();
+    let none = resolve(&[&option, "host:"]);
+    assert!(matches!(none, Err(JobError::TooFewPlaces)));
+    let missing = resolve(&["--file-list=/no/such/list", "host:"]).unwrap_err();
+    assert!(missing.to_string().contains("/no/such/list"), "{missing}");
+}
+
+#[test]
 fn the_remote_side_gives_the_direction() {
     let up = job(&["/dev/null", "/", "ann@host:in"]);
     assert_eq!(up.transfer.direction, Direction::Upload);
