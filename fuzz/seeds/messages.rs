@@ -2,9 +2,9 @@
 
 use haul_wire::SessionId;
 use haul_wire::control::{
-    Accepted, Cause, ClientHello, Confirm, Direction, ErrorCode, Fault, Features, FileFault, Had,
-    HelloLimits, InForce, Measure, Message, Nonce, Overwrite, Rate, Remembered, Request, Selection,
-    ServerHello, Spoken, Status, Text, UdpEndpoint, Verdict, Wish, frame,
+    Accepted, Cause, ClientHello, Confirm, Direction, ErrorCode, Fault, Features, FileFault, Fsync,
+    Had, HelloLimits, InForce, Measure, Message, Nonce, Overwrite, Rate, Remembered, Request,
+    Selection, ServerHello, Spoken, Status, Text, UdpEndpoint, Verdict, Wish, frame,
 };
 use serde_bytes::ByteBuf;
 
@@ -76,6 +76,7 @@ fn request() -> Message {
         preserve: true,
         resume: true,
         overwrite: Overwrite::Older,
+        fsync: Fsync::Each,
         selection: Selection {
             rules: vec![ByteBuf::from(*b"*.tmp"), ByteBuf::from(*b"!a/**/b/")],
             oldest: Some(i64::MIN),

@@ -64,6 +64,14 @@ pub(crate) struct TransferArgs {
     /// What becomes of files that are there
     #[arg(long, value_name = "WHEN", default_value = "diff")]
     pub(crate) overwrite: OverwriteName,
+    /// When what is received is on the disk, come what may
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "never",
+        hide_short_help = true
+    )]
+    pub(crate) fsync: FsyncName,
     /// Leave out what this pattern matches, as in a .gitignore file: *.tmp, cache/, /top, a/**/b; may
     /// be repeated
     #[arg(long, value_name = "PATTERN")]
@@ -103,6 +111,17 @@ pub(crate) struct TransferArgs {
     /// Accept UDP from addresses other than the one SSH came from (some NATs need it)
     #[arg(long)]
     pub(crate) any_source: bool,
+}
+
+/// When what is received is on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FsyncName {
+    /// When the system sees fit
+    Never,
+    /// When success is reported
+    End,
+    /// Each file before it has its name, and everything when success is reported
+    Each,
 }
 
 /// When a file that is there is replaced.

@@ -11,14 +11,14 @@ use std::{
 
 use haul_ssh::{Family, Target};
 use haul_transfer::{
-    Direction, ErrorCode, JobOptions, Limits, Overwrite, Policy, SuiteId, escaped,
+    Direction, ErrorCode, Fsync, JobOptions, Limits, Overwrite, Policy, SuiteId, escaped,
 };
 use haul_wire::control::PREAMBLE;
 
 use crate::{
     args::{
-        Args, Cipher, MeasuringArgs, OutputArgs, OverwriteName, PolicyName, RateArgs, SecurityArgs,
-        SshArgs, TransferArgs,
+        Args, Cipher, FsyncName, MeasuringArgs, OutputArgs, OverwriteName, PolicyName, RateArgs,
+        SecurityArgs, SshArgs, TransferArgs,
     },
     place::{Place, PlaceError, RemotePlace},
     select::{self, PatternFileError},
@@ -343,6 +343,11 @@ fn job_options(args: &Args) -> Result<JobOptions, JobError> {
         OverwriteName::Always => Overwrite::Always,
         OverwriteName::Never => Overwrite::Never,
         OverwriteName::Older => Overwrite::Older,
+    };
+    options.fsync = match args.transfer.fsync {
+        FsyncName::Never => Fsync::Never,
+        FsyncName::End => Fsync::End,
+        FsyncName::Each => Fsync::Each,
     };
     options.selection = select::selection(&args.transfer)?;
     options.create_dir = args.transfer.create_dir;

@@ -27,6 +27,7 @@ mod source;
 mod supply;
 
 pub use error::{DiskError, FailureKind, FileFailure};
+pub use haul_wire::control::{Fsync, Overwrite};
 pub use incoming::{
     Discard, FileEvent, Had, Incoming, Placed, ReceiveOptions, Received, has_leftovers,
 };

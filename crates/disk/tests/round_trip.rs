@@ -193,6 +193,31 @@ fn one_file_gets_the_destinations_name() {
 }
 
 #[test]
+fn what_is_to_be_on_the_disk_arrives_all_the_same() {
+    use haul_disk::{Asked, Fsync, Incoming, Landing, ReceiveOptions};
+    for fsync in [Fsync::End, Fsync::Each] {
+        let work = tempfile::tempdir().unwrap();
+        let source = work.path().join("source");
+        for (name, len) in [("empty", 0), ("small", 3_000), ("sub/large", 300_000)] {
+            write(&source.join(name), &vec![7; len]);
+        }
+        let target = work.path().join("to");
+        fs::create_dir(&target).unwrap();
+        let asked = Asked {
+            count: 1,
+            contents: false,
+        };
+        let bytes = target.as_os_str().as_bytes();
+        let (root, landing) = Landing::resolve(Path::new("/"), bytes, asked, false).unwrap();
+        let mut options = ReceiveOptions::new(true);
+        options.fsync = fsync;
+        let incoming = Incoming::new(root, landing, options, pair::BLOCK_LEN).unwrap();
+        pair::run(&pair::outgoing(&[&source]), incoming, ROUGH, 3, &mut |_| {}).unwrap();
+        assert_same(&source, &target.join("source"));
+    }
+}
+
+#[test]
 fn contents_of_a_directory_make_a_new_one() {
     let work = tempfile::tempdir().unwrap();
     write(&work.path().join("source/sub/file"), b"x");

@@ -194,6 +194,7 @@ impl Initiator {
         receive.expected = Some(Expected::new(&specs));
         receive.resume = options.resume;
         receive.overwrite = options.overwrite;
+        receive.fsync = options.fsync;
         let destination = Destination::Files {
             root,
             landing,
@@ -249,6 +250,7 @@ impl Initiator {
                 Some(_) => Overwrite::default(),
                 None => options.overwrite,
             },
+            fsync: options.fsync,
             selection: match direction {
                 Direction::Upload => Selection::default(),
                 Direction::Download => options.selection.clone(),

@@ -2,7 +2,7 @@ use std::{net::IpAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use haul_flow::Policy;
 use haul_wire::SuiteId;
-pub use haul_wire::control::{Direction, Measure, Overwrite, Remembered, Selection};
+pub use haul_wire::control::{Direction, Fsync, Measure, Overwrite, Remembered, Selection};
 use tokio::sync::watch;
 
 use crate::{Limits, Seats};
@@ -62,6 +62,8 @@ pub struct JobOptions {
     /// What becomes of files that are there under their final names. Default: they are replaced unless
     /// they are the same.
     pub overwrite: Overwrite,
+    /// When what was received is on the disk. Default: when the system sees fit.
+    pub fsync: Fsync,
     /// Which of what is below the sources is sent. Default: everything.
     pub selection: Selection,
     /// Create the destination directory when it is missing. Default: no.
@@ -96,6 +98,7 @@ impl Default for JobOptions {
             preserve: false,
             resume: true,
             overwrite: Overwrite::default(),
+            fsync: Fsync::default(),
             selection: Selection::default(),
             create_dir: false,
             udp_ports: ANY_UDP_PORT,

@@ -307,6 +307,7 @@ fn destination(ground: &Ground, request: &Request) -> Result<Destination, Transf
     let mut options = ReceiveOptions::new(request.preserve);
     options.resume = request.resume;
     options.overwrite = request.overwrite;
+    options.fsync = request.fsync;
     Ok(Destination::Files {
         root,
         landing,

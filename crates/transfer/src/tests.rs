@@ -74,6 +74,7 @@ fn request() -> Request {
         preserve: false,
         resume: false,
         overwrite: haul_wire::control::Overwrite::Diff,
+        fsync: haul_wire::control::Fsync::Never,
         selection: haul_wire::control::Selection::default(),
         create_dir: false,
         policy: Text::new("fair"),

@@ -151,6 +151,8 @@ pub struct Request {
     /// What becomes of files that are there. With one that [keeps](Overwrite::keeps) them it is as with
     /// `resume`: what is kept need not be sent.
     pub overwrite: Overwrite,
+    /// Upload: when it is on the disk.
+    pub fsync: Fsync,
     /// Download: which of what is below the sources is wanted.
     pub selection: Selection,
     /// Create the destination directory when it is missing.
@@ -187,6 +189,18 @@ impl Overwrite {
     pub fn keeps(self) -> bool {
         matches!(self, Self::Never | Self::Older)
     }
+}
+
+/// When what is received is on the disk, come what may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Fsync {
+    /// When the system sees fit.
+    #[default]
+    Never,
+    /// When success is reported.
+    End,
+    /// Each file before it has its name, and everything when success is reported.
+    Each,
 }
 
 /// Which of what is below a source is wanted.

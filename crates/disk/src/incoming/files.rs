@@ -1,6 +1,6 @@
 use std::{
     collections::HashMap,
-    io::{self, IoSlice},
+    io::IoSlice,
     os::fd::{AsFd, OwnedFd},
 };
 
@@ -13,7 +13,6 @@ use rustix::{
 
 use super::{
     Tree,
-    attributes::Attributes,
     finishing::{Finished, Finishing, Job, What},
     journal::{self, Claim, Journal, Source},
     links::Link,
@@ -112,12 +111,8 @@ impl Unfinished {
 }
 
 impl Files {
-    pub(super) fn new(
-        attributes: Attributes,
-        overwrite: Overwrite,
-        journal: Journal,
-    ) -> io::Result<Self> {
-        Ok(Self {
+    pub(super) fn new(finishing: Finishing, overwrite: Overwrite, journal: Journal) -> Self {
+        Self {
             overwrite,
             journal: Some(journal),
             untold: 0,
@@ -125,8 +120,8 @@ impl Files {
             unfinished: HashMap::new(),
             open: Lru::new(OPEN_FILES),
             nameless: nameless::Ability::Untried,
-            finishing: Finishing::start(attributes)?,
-        })
+            finishing,
+        }
     }
 
     /// Remembers a file whose content is to come.

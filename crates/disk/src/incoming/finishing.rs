@@ -13,7 +13,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{Mode, OFlags, Stat, fstat, openat},
+    fs::{Mode, OFlags, Stat, fstat, fsync, openat},
     io::Errno,
 };
 
@@ -93,7 +93,8 @@ pub(super) struct Finishing {
 }
 
 impl Finishing {
-    pub(super) fn start(attributes: Attributes) -> io::Result<Self> {
+    /// `syncs`: each file is on the disk before it has its name.
+    pub(super) fn start(attributes: Attributes, syncs: bool) -> io::Result<Self> {
         let (jobs, jobs_in) = channel::<Vec<Job>>();
         let (done_out, done) = channel();
         let thread = std::thread::Builder::new()
@@ -101,6 +102,7 @@ impl Finishing {
             .spawn(move || {
                 let mut finisher = Finisher {
                     attributes,
+                    syncs,
                     published: Published::default(),
                 };
                 for jobs in jobs_in {
@@ -199,6 +201,7 @@ impl Drop for Finishing {
 /// The thread's own: it alone gives names, so it alone knows which are this transfer's.
 struct Finisher {
     attributes: Attributes,
+    syncs: bool,
     published: Published,
 }
 
@@ -311,9 +314,12 @@ impl Finisher {
         Ok(Some(stamp))
     }
 
-    /// Gives something its attributes; how it is then.
+    /// Gives something its attributes, and has it written back if that was asked for; how it is then.
     fn apply(&self, fd: &OwnedFd, listed: &Listed, now: &Stat) -> Result<Stamp, Errno> {
         self.attributes.apply(fd, &listed.meta, now.st_mode)?;
+        if self.syncs {
+            fsync(fd)?;
+        }
         if self.attributes.preserve() {
             return Ok(Stamp::of(&fstat(fd)?));
         }

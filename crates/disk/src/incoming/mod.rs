@@ -31,14 +31,16 @@ use haul_batch::Batch;
 use haul_manifest::{
     ContentMap, DirId, Entry, FileNo, Layout, ListError, Meta, Name, RangeSet, SkipKind, TORN, VOID,
 };
+use haul_wire::control::Fsync;
 use haul_wire::{BLOCK_ADDR_LEN, BlockAddr, HEADER_LEN, Part, Stream, TAG_LEN, part_len};
+use rustix::fs::{Mode, OFlags, openat, syncfs};
 
 use self::{
     attributes::Attributes,
     content::{Fragment, Fragments},
     dirs::Dirs,
     files::{Files, Found, Listed},
-    finishing::{Done, Finished, Job, What},
+    finishing::{Done, Finished, Finishing, Job, What},
     inflow::Inflow,
     journal::{Journal, is_reserved},
     ledger::Ledger,
@@ -96,6 +98,7 @@ pub struct Incoming {
     has_top: bool,
     /// Blocks of content of which has been told whether they are there, if anything of that is told.
     judged: Option<u64>,
+    fsync: Fsync,
     /// Block bytes taken care of in this call.
     written: u64,
 }
@@ -130,7 +133,9 @@ impl Incoming {
         let attributes = Attributes::new(options.preserve, options.umask);
         let dirs = Dirs::new(root).map_err(|errno| failed(errno.into()))?;
         let journal = Journal::open(Arc::clone(dirs.top()), options.resume);
-        let files = Files::new(attributes, options.overwrite, journal).map_err(failed)?;
+        let finishing = Finishing::start(attributes, options.fsync == Fsync::Each);
+        let finishing = finishing.map_err(failed)?;
+        let files = Files::new(finishing, options.overwrite, journal);
         Ok(Self {
             block_len,
             landing,
@@ -149,6 +154,7 @@ impl Incoming {
             waiting: Waiting::default(),
             has_top: false,
             judged: None,
+            fsync: options.fsync,
             written: 0,
         })
     }
@@ -238,10 +244,24 @@ impl Incoming {
             attributes,
         } = &mut self.tree;
         dirs.finish(attributes, &mut |path, why| ledger.failed(path, 0, why));
-        if ledger.received.failed_count == 0 {
+        if self.fsync != Fsync::Never {
+            self.sync()?;
+        }
+        if self.tree.ledger.received.failed_count == 0 {
             self.files.end_journal();
         }
         Ok(self.tree.ledger.received)
+    }
+
+    /// Has everything of the destination's file system written back, names included.
+    fn sync(&self) -> Result<(), DiskError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        // The held descriptor only names the directory.
+        let top = openat(&**self.tree.dirs.top(), ".", flags, Mode::empty());
+        top.and_then(syncfs).map_err(|errno| DiskError::Storage {
+            path: self.landing.path.clone(),
+            cause: errno.into(),
+        })
     }
 
     /// Ends without finishing. Files that are whole stay; the others keep their partial names.

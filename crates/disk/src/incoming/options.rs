@@ -1,6 +1,6 @@
 use std::fs;
 
-use haul_wire::control::Overwrite;
+use haul_wire::control::{Fsync, Overwrite};
 use rustix::{fs::Mode, process::umask};
 
 use crate::Expected;
@@ -14,6 +14,8 @@ pub struct ReceiveOptions {
     pub umask: u32,
     /// Whether what is there already need not be sent, and the next run is told what this one got.
     pub resume: bool,
+    /// When it is on the disk.
+    pub fsync: Fsync,
     /// What becomes of files that are there under their final names.
     pub overwrite: Overwrite,
     /// What may arrive at the top, when it was this side that asked. `None`: anything.
@@ -29,6 +31,7 @@ impl ReceiveOptions {
             preserve,
             umask: process_umask(),
             resume: false,
+            fsync: Fsync::Never,
             overwrite: Overwrite::Diff,
             expected: None,
             file_events: false,

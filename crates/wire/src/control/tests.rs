@@ -43,6 +43,7 @@ fn request() -> Message {
         preserve: true,
         resume: true,
         overwrite: Overwrite::Older,
+        fsync: Fsync::Each,
         selection: Selection {
             rules: vec![ByteBuf::from(*b"*.tmp")],
             oldest: Some(-1),
