@@ -6,6 +6,8 @@
 
 #[path = "sshd/capture.rs"]
 mod capture;
+#[path = "sshd/detour.rs"]
+mod detour;
 #[path = "sshd/faults.rs"]
 mod faults;
 #[path = "sshd/live.rs"]
