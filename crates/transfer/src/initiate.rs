@@ -35,6 +35,8 @@ use crate::{
 
 /// Until UDP counts as blocked.
 const UDP_PATIENCE: Duration = Duration::from_secs(8);
+/// The same where there is another way: 25 rounds of hellos.
+const UDP_PATIENCE_SHORT: Duration = Duration::from_secs(5);
 
 /// Runs a job over an established control channel to `haul --remote` or hauld.
 ///
@@ -264,6 +266,14 @@ impl Initiator {
         }
     }
 
+    fn udp_patience(&self) -> Duration {
+        if self.job.options.fallback {
+            UDP_PATIENCE_SHORT
+        } else {
+            UDP_PATIENCE
+        }
+    }
+
     /// Where the responder receives datagrams.
     fn server(&self, greeted: &Greeted) -> Result<SocketAddr, TransferError> {
         // The handshake refuses an empty list.
@@ -302,11 +312,11 @@ impl Initiator {
             Arc::clone(&greeted.agreed.opener),
             counter,
         );
+        let patience = self.udp_patience();
         let stop = Stop::default();
         let stopped = stop.watch();
-        let opening = spawn_blocking(move || {
-            path::open(socket, server, origin, seals, UDP_PATIENCE, &stopped)
-        });
+        let opening =
+            spawn_blocking(move || path::open(socket, server, origin, seals, patience, &stopped));
         Ok((stop, opening))
     }
 
@@ -332,7 +342,7 @@ impl Initiator {
                     match opened.map_err(|_| TransferError::TaskFailed("path"))?? {
                         Opened::Path(opened) => path = Some(opened),
                         Opened::Silence(counter) => {
-                            let closed = closed(hello_seen);
+                            let closed = closed(hello_seen, self.udp_patience());
                             if is_detour || !self.job.options.fallback {
                                 return Err(closed);
                             }
@@ -426,14 +436,11 @@ impl Initiator {
 
 type Opening = JoinHandle<Result<Opened, TransferError>>;
 
-fn closed(hello_seen: bool) -> TransferError {
+fn closed(hello_seen: bool, waited: Duration) -> TransferError {
     let direction = if hello_seen {
         UdpDirection::ToClient
     } else {
         UdpDirection::ToServer
     };
-    TransferError::UdpClosed {
-        direction,
-        waited: UDP_PATIENCE,
-    }
+    TransferError::UdpClosed { direction, waited }
 }
