@@ -162,15 +162,16 @@ impl Files {
             Some(stat) if self.stays(&listed.meta, &stat) => return Found::Kept,
             _ => {}
         }
-        let Some(Claim::Part(source, file, parts)) = claim else {
+        let Some(Claim::Part(part)) = claim else {
             return Found::Nothing;
         };
+        let (source, file) = (part.source, part.file);
         if source == listed.source()
             && let Some((partial, fd)) = Partial::find(&dir, &listed.name, file)
             && let Ok(stat) = fstat(&fd)
         {
             let len = listed.size.min(stat.st_size as u64);
-            return Found::Part(partial, fd, journal::ranges(&parts, len));
+            return Found::Part(partial, fd, journal::ranges(&part.ranges, len));
         }
         if let Some(journal) = &mut self.journal {
             journal.void(listed.path, source, file);
@@ -216,7 +217,7 @@ impl Files {
         let source = listed.source();
         // A list without times says nothing of them.
         let is_listed = source.modified != Timestamp::default();
-        let is_made = |claim: &Claim| *claim == Claim::Done(source, Stamp::of(stat));
+        let is_made = |claim: &Claim| *claim == Claim::done(source, Stamp::of(stat));
         is_listed && (source.modified == modified(stat) || claim.is_some_and(is_made))
     }
 

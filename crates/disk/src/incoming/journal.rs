@@ -29,7 +29,7 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    partial::is_ours,
+    partial::{HASH_EMPTY, hash_on, is_ours},
     published::{Identity, Stamp},
 };
 
@@ -42,7 +42,7 @@ const VERSION: u16 = 1;
 const RECORD_MAX: usize = 1 << 20;
 /// Most ranges that are claimed of a file; those beyond are sent again.
 const RANGES_MAX: usize = 1 << 15;
-/// Most files that are remembered of earlier runs, in 200 MB of memory; of more, none is.
+/// Most files that are remembered of earlier runs, in 100 MB of memory; of more, none is.
 const CLAIMS_MAX: usize = 1 << 21;
 /// Records gathered before they are written.
 const BUFFER_MAX: usize = 64 << 10;
@@ -54,19 +54,34 @@ pub(super) struct Source {
     pub(super) modified: Timestamp,
 }
 
-/// What a journal says of a file.
+/// What a journal says of a file. Small, for there may be a million.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Claim {
-    /// It has its final name and was like this then.
-    Done(Source, Stamp),
-    /// Its partial file holds these bytes: gaps and lengths in turns.
-    Part(Source, Identity, Vec<(u64, u64)>),
+    /// It has its final name; a hash of what its source was and of how it was then.
+    Done(u64),
+    /// Its partial file holds some bytes.
+    Part(Box<Part>),
+}
+
+/// What a partial file holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Part {
+    pub(super) source: Source,
+    pub(super) file: Identity,
+    /// Gaps and lengths in turns.
+    pub(super) ranges: Vec<(u64, u64)>,
 }
 
 impl Claim {
+    /// That a file of this source was finished and was like this then.
+    pub(super) fn done(source: Source, stamp: Stamp) -> Self {
+        let facts = postcard::to_stdvec(&(source, stamp)).unwrap_or_default();
+        Self::Done(hash_on(HASH_EMPTY, &facts))
+    }
+
     /// Whether it only takes back what was said before.
     fn is_void(&self) -> bool {
-        matches!(self, Self::Part(_, _, ranges) if ranges.is_empty())
+        matches!(self, Self::Part(part) if part.ranges.is_empty())
     }
 }
 
@@ -144,8 +159,8 @@ impl Journal {
         if self.is_used {
             return Some(claim);
         }
-        if let Claim::Part(source, file, _) = claim {
-            self.void(path, source, file);
+        if let Claim::Part(part) = claim {
+            self.void(path, part.source, part.file);
         }
         None
     }
@@ -153,7 +168,7 @@ impl Journal {
     /// A file has its final name.
     pub(super) fn done(&mut self, path: u64, source: Source, stamp: Stamp) {
         if self.is_used {
-            let claim = Claim::Done(source, stamp);
+            let claim = Claim::done(source, stamp);
             self.note(&Record::File { path, claim });
         }
     }
@@ -166,7 +181,12 @@ impl Journal {
             end = range.end;
             (gap, range.end - range.start)
         });
-        let claim = Claim::Part(source, file, ranges.collect());
+        let ranges = ranges.collect();
+        let claim = Claim::Part(Box::new(Part {
+            source,
+            file,
+            ranges,
+        }));
         if self.is_used {
             self.note(&Record::File { path, claim });
         }
@@ -178,7 +198,11 @@ impl Journal {
         if self.files.is_empty() && self.buffer.is_empty() {
             return;
         }
-        let claim = Claim::Part(source, file, Vec::new());
+        let claim = Claim::Part(Box::new(Part {
+            source,
+            file,
+            ranges: Vec::new(),
+        }));
         self.note(&Record::File { path, claim });
         self.flush();
     }
