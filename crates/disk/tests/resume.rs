@@ -338,6 +338,28 @@ fn cut_again_and_again_it_still_arrives() {
     }
 }
 
+/// File systems give the numbers of removed files to new ones, most of them to the very next.
+#[test]
+fn what_the_journal_says_of_a_tree_that_was_removed_is_taken_back() {
+    let place = Place::new();
+    let mut random = Random(9);
+    place.write("large", &random.bytes(12 * MIB));
+    place.run(CLEAN, 1, blocks(10 * MIB));
+    let before = fs::read(place.journal()).unwrap().len();
+    fs::remove_dir_all(place.target()).unwrap();
+    // As it would be found if this run were killed, before its journal speaks of what came anew.
+    let mut killed = Vec::new();
+    let source = place.source();
+    let mut look = |delivered| {
+        killed = fs::read(place.journal()).unwrap();
+        delivered < 40
+    };
+    drive(&outgoing(&[&source]), place.incoming(), CLEAN, 2, &mut look).unwrap();
+    assert!(killed.len() > before, "taken back at once");
+    fs::write(place.journal(), killed).unwrap();
+    place.complete(3);
+}
+
 #[test]
 fn a_partial_file_that_took_its_place_is_not_mistaken_for_the_one_of_the_journal() {
     let place = Place::new();

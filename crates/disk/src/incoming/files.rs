@@ -149,14 +149,15 @@ impl Files {
 
     /// Looks what of a listed file is there.
     pub(super) fn find(&mut self, tree: &mut Tree, listed: &Listed) -> Found {
-        if tree.dirs.is_new(listed.parent) {
+        // Also in a directory that is new: what is said of the one before must be taken back.
+        let claim = self.claim(listed);
+        if claim.is_none() && tree.dirs.is_new(listed.parent) {
             return Found::Nothing;
         }
         let Ok(dir) = tree.dirs.open(listed.parent) else {
             return Found::Nothing;
         };
         let stat = statat(&*dir, listed.name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW).ok();
-        let claim = self.claim(listed);
         match stat {
             Some(stat) if self.is_same(listed, &stat, claim.as_ref()) => return Found::Whole(stat),
             Some(stat) if self.stays(&listed.meta, &stat) => return Found::Kept,

@@ -95,7 +95,10 @@ enum Record {
 
 /// Whether an entry would stand where journals do: what a peer sends must never be taken for one.
 pub(super) fn is_reserved(parent: DirId, name: &Name) -> bool {
-    parent == DirId::DESTINATION && name.as_bytes().starts_with(JOURNAL_NAME)
+    parent == DirId::DESTINATION
+        && (0..NAMES_MAX)
+            .map(self::name)
+            .any(|own| own == name.as_bytes())
 }
 
 #[derive(Debug)]
@@ -207,10 +210,15 @@ impl Journal {
         self.flush();
     }
 
-    /// Writes down what has been gathered. A journal that cannot be written is done without.
+    /// Writes down what has been gathered. A journal that cannot be written is done without, and what
+    /// cannot be taken back any more must not be believed.
     pub(super) fn flush(&mut self) {
         if !self.buffer.is_empty() && self.state != State::Off && self.try_flush().is_err() {
             self.state = State::Off;
+            for (_, file) in &self.files {
+                // Takes no room on a full disk; on one that cannot be written nothing else changes.
+                let _ = file.set_len(0);
+            }
         }
         self.buffer.clear();
     }
