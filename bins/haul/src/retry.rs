@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use haul_transfer::{ErrorCode, Event, TransferError};
+use haul_transfer::{ErrorCode, Event, FailedFile, TransferError};
 
 use crate::failure::Failure;
 
@@ -10,8 +10,6 @@ use crate::failure::Failure;
 const WAIT_FIRST: Duration = Duration::from_secs(1);
 /// up to this.
 const WAIT_MAX: Duration = Duration::from_secs(15);
-/// What a receiver says of a file that a run which was cut off has not let go of yet.
-const BUSY: &str = "another transfer is writing this file";
 
 /// How a run has gone, over all its connections.
 #[derive(Debug)]
@@ -85,7 +83,7 @@ fn may_pass(failure: &Failure) -> bool {
             failure,
             Failure::Transfer(TransferError::Partial { failures, summary })
                 if failures.len() as u64 == summary.failed
-                    && failures.iter().all(|file| file.why == BUSY)
+                    && failures.iter().all(FailedFile::is_busy)
         ),
         _ => false,
     }
@@ -93,10 +91,12 @@ fn may_pass(failure: &Failure) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use haul_transfer::{FailedFile, Phase};
+    use haul_transfer::Phase;
 
     use super::*;
     use crate::events::tests::{progress, summary};
+
+    const BUSY: &str = "another transfer is writing this file";
 
     fn lost() -> Failure {
         Failure::Transfer(TransferError::ConnectionLost {

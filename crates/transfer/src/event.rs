@@ -254,3 +254,10 @@ pub struct FailedFile {
     /// What went wrong, escaped.
     pub why: String,
 }
+
+impl FailedFile {
+    /// Whether another transfer was writing it, as one that was cut off may for a while.
+    pub fn is_busy(&self) -> bool {
+        self.why == haul_disk::FailureKind::Busy.to_string()
+    }
+}

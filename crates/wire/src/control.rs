@@ -52,7 +52,7 @@ pub const PATH_LEN_MAX: usize = 4096;
 pub const DATAGRAMS_MAX: usize = 1024;
 /// Most bytes of datagrams in one message.
 pub const DATAGRAMS_BYTES_MAX: usize = 64 << 10;
-/// Most rules by which one request selects.
+/// Most rules by which one request selects; matching looks at all of them for every name.
 pub const RULES_MAX: usize = 4096;
 /// Most runs of blocks that one message says to be there.
 pub const HAD_RANGES_MAX: usize = 1 << 14;

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::Child,
     thread,
     time::{Duration, Instant},
@@ -91,30 +91,37 @@ fn assert_same_and_alone(dir: &Path, content: &[u8]) {
     assert_eq!(names, ["big"], "neither journal nor partial file is left");
 }
 
-#[test]
-fn an_upload_killed_at_either_end_goes_on() {
-    let content = noise(8, SIZE);
+/// Both victims, with what is sent from `source` and arrives in `target`.
+fn killed_at_either_end(
+    seed: u64,
+    source: fn(&Server) -> PathBuf,
+    target: fn(&Server) -> PathBuf,
+    arguments: fn(&str) -> [String; 2],
+) {
+    let content = noise(seed, SIZE);
     for (victim, at) in [(Victim::Here, 30_000_000), (Victim::There, 50_000_000)] {
         let server = Server::start();
-        fs::write(server.here().join("big"), &content).unwrap();
+        fs::write(source(&server).join("big"), &content).unwrap();
         let place = format!("127.0.0.1:{}", server.there().display());
-        let run = kill_and_run_again(&server, ["big", &place], victim, at);
+        let [from, to] = arguments(&place);
+        let run = kill_and_run_again(&server, [&from, &to], victim, at);
         assert_went_on(&run, at);
-        assert_same_and_alone(&server.there(), &content);
+        assert_same_and_alone(&target(&server), &content);
     }
 }
 
 #[test]
+fn an_upload_killed_at_either_end_goes_on() {
+    killed_at_either_end(8, Server::here, Server::there, |place| {
+        ["big".to_owned(), place.to_owned()]
+    });
+}
+
+#[test]
 fn a_download_killed_at_either_end_goes_on() {
-    let content = noise(9, SIZE);
-    for (victim, at) in [(Victim::Here, 30_000_000), (Victim::There, 50_000_000)] {
-        let server = Server::start();
-        fs::write(server.there().join("big"), &content).unwrap();
-        let place = format!("127.0.0.1:{}/big", server.there().display());
-        let run = kill_and_run_again(&server, [&place, "."], victim, at);
-        assert_went_on(&run, at);
-        assert_same_and_alone(&server.here(), &content);
-    }
+    killed_at_either_end(9, Server::there, Server::here, |place| {
+        [format!("{place}/big"), ".".to_owned()]
+    });
 }
 
 #[test]

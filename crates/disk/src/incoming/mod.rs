@@ -51,7 +51,7 @@ pub use self::{
     discard::Discard,
     ledger::{FileEvent, Received},
     options::ReceiveOptions,
-    resume::{Had, has_leftovers},
+    resume::has_leftovers,
 };
 use crate::{DiskError, Expected, FailureKind, Landing, Root, WAITING_BYTES_MAX};
 

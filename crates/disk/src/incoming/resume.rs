@@ -3,22 +3,11 @@
 use std::ops::Range;
 
 use haul_manifest::{Extent, RangeSet};
+use haul_wire::control::{HAD_RANGES_MAX, Had};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, statat};
 
 use super::{Incoming, journal::JOURNAL_NAME, partial::partial_name};
 use crate::{Landing, Root};
-
-/// Most ranges that are told at once.
-const RANGES_MAX: usize = 1 << 14;
-
-/// Which blocks of content need not be sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Had {
-    /// First and one beyond the last of each run of blocks that are there.
-    pub ranges: Vec<(u64, u64)>,
-    /// Nothing more will be said of blocks below this one.
-    pub judged: u64,
-}
 
 /// Whether there is anything at a destination that need not be sent: without, the sender need not wait
 /// to hear what.
@@ -67,7 +56,7 @@ impl Incoming {
         for gap in gaps.chain(std::iter::once(end * len..end * len)) {
             let (first, last) = (start.div_ceil(len), gap.start / len);
             if first < last {
-                if ranges.len() == RANGES_MAX {
+                if ranges.len() == HAD_RANGES_MAX {
                     judged = first;
                     break;
                 }

@@ -27,7 +27,7 @@ use haul_wire::{BlockNo, Stream};
 
 use self::{damage::Damage, files::Files, listing::Listing, places::Places, reader::Reader};
 pub use self::{
-    selection::{PatternError, RULES_MAX, Selection},
+    selection::{PatternError, Selection},
     synthetic::{Synthetic, Until},
 };
 use crate::{DiskError, FAILURES_KEPT, FailureKind, FileFailure, source};

@@ -2,10 +2,8 @@
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
 
+use haul_wire::control::RULES_MAX;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
-
-/// Most rules; matching looks at all of them for every name.
-pub const RULES_MAX: usize = 4096;
 
 /// Rules and ages by which names below a source are left out. Sources themselves always go.
 #[derive(Debug, Clone, Default)]

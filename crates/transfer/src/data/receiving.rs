@@ -190,11 +190,10 @@ impl Receiving<'_> {
         }
     }
 
-    fn say_had(&mut self, Had { ranges, judged }: Had) -> Result<(), TransferError> {
-        let blocks: u64 = ranges.iter().map(|(start, end)| end - start).sum();
+    fn say_had(&mut self, had: Had) -> Result<(), TransferError> {
+        let blocks: u64 = had.ranges.iter().map(|(start, end)| end - start).sum();
         self.there_bytes += blocks * self.block_len;
-        let had = Message::Had(control::Had { ranges, judged });
-        self.session.control.send(&had)
+        self.session.control.send(&Message::Had(had))
     }
 
     /// What the sender says that it keeps to.

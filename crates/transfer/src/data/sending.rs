@@ -6,13 +6,13 @@ use crate::{
     control::Control,
 };
 use haul_batch::{MAX_BATCH_BYTES, MAX_SEGMENTS};
-use haul_disk::{FailureKind, Had, Outgoing, ScanOptions, Selection, Supply, Synthetic, Until};
+use haul_disk::{FailureKind, Outgoing, ScanOptions, Selection, Supply, Synthetic, Until};
 use haul_engine::{EngineError, EngineEvent, SendSetup, Snapshot};
 use haul_flow::{FlowError, SenderConfig};
 use haul_manifest::SkipKind;
 use haul_wire::{
     block_len,
-    control::{self, Measure, Message, Remembered, Status, Verdict},
+    control::{Measure, Message, Remembered, Status, Verdict},
     segment_len,
 };
 
@@ -202,9 +202,9 @@ impl Sending<'_> {
                     self.change(limits.and_then(allowed))?;
                 }
                 Wake::Limits(limits) => self.change(allowed(limits))?,
-                Wake::Message(Message::Had(control::Had { ranges, judged })) => {
+                Wake::Message(Message::Had(had)) => {
                     if let Some(running) = &self.session.running {
-                        running.set_had(Had { ranges, judged });
+                        running.set_had(had);
                     }
                 }
                 // Only a responder has anything to forbid.
