@@ -6,8 +6,8 @@ use std::{error::Error, fs, io::Write, net::IpAddr, path::Path, sync::Arc, time:
 
 use crossbeam_channel::{Receiver, unbounded};
 use haul_disk::{
-    Asked, Discard, Incoming, Landing, Outgoing, ReceiveOptions, ScanOptions, Sink, Supply,
-    Synthetic, Until,
+    Asked, Discard, Incoming, Landing, Outgoing, Preserve, ReceiveOptions, ScanOptions, Sink,
+    Supply, Synthetic, Until,
 };
 use haul_engine::{EngineEvent, Link, ReceiveSetup, Running, SendSetup, Snapshot};
 use haul_flow::{Policy, ReceiverConfig, SenderConfig};
@@ -52,7 +52,7 @@ impl Ends<'_> {
         let destination = destination.as_os_str().as_encoded_bytes();
         let (root, landing) =
             Landing::resolve(Path::new("/"), destination, Asked::of(&["x"]), false)?;
-        let options = ReceiveOptions::new(false);
+        let options = ReceiveOptions::new(Preserve::default());
         Ok(Box::new(Incoming::new(root, landing, options, block_len)?))
     }
 }

@@ -37,6 +37,7 @@ fn file(parent: u32, called: &[u8], size: u64, layout: Layout) -> Entry {
         meta: META,
         size,
         layout,
+        digest: Some([0xd1; 32]),
     }
 }
 
@@ -106,6 +107,10 @@ fn tree() -> Vec<Entry> {
 pub fn list_entries() -> Seeds {
     let content = (1 << 50) + 11;
     let whole = [tree(), vec![end(content, 4, 9)]].concat();
+    let digest = Entry::Digest {
+        file: FileNo(0),
+        digest: [7; 32],
+    };
     let trailer = Entry::Changed {
         file: FileNo(1),
         why: ChangeKind::Modified,
@@ -123,14 +128,20 @@ pub fn list_entries() -> Seeds {
     let named = |name: &[u8]| raw(&[&[5, 0, name.len() as u8][..], name, &[0]].concat());
     let extents = |gaps: &[u8]| {
         let fixed = [1, 0, 1, b'x', 0, 0, 0, 0, 0, 100, 1];
-        raw(&[&fixed[..], gaps].concat())
+        raw(&[&fixed[..], gaps, &[0]].concat())
     };
     vec![
         valid("nothing", list(&[end(0, 0, 0)])),
         valid("tree", list(&whole)),
         valid(
             "trailer",
-            list(&[whole.clone(), vec![trailer, Entry::Torn { block: 3 }]].concat()),
+            list(
+                &[
+                    whole.clone(),
+                    vec![trailer, Entry::Torn { block: 3 }, digest],
+                ]
+                .concat(),
+            ),
         ),
         valid("deep", list(&[deep, vec![end(0, 0, 128)]].concat())),
         valid("comb", list(&[comb, end(300, 1, 1)])),

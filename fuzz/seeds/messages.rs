@@ -2,9 +2,10 @@
 
 use haul_wire::SessionId;
 use haul_wire::control::{
-    Accepted, Cause, ClientHello, Confirm, Direction, ErrorCode, Fault, Features, FileFault, Fsync,
-    Had, HelloLimits, InForce, Measure, Message, Nonce, Overwrite, Rate, Remembered, Request,
-    Selection, ServerHello, Spoken, Status, Text, UdpEndpoint, Verdict, Wish, frame,
+    Accepted, After, Cause, ClientHello, Confirm, Direction, ErrorCode, Fault, Features, FileFault,
+    Fsync, Had, HelloLimits, InForce, Measure, Message, Nonce, Overwrite, Placing, Preserve, Rate,
+    Remembered, Request, Resume, Selection, ServerHello, Spoken, Status, Symlinks, Taking, Text,
+    UdpEndpoint, Verdict, Wish, frame,
 };
 use serde_bytes::ByteBuf;
 
@@ -72,17 +73,37 @@ fn request() -> Message {
         destination: ByteBuf::from(*b"in"),
         source_count: 2,
         source_contents: true,
-        recursive: true,
-        preserve: true,
-        resume: true,
-        overwrite: Overwrite::Older,
-        fsync: Fsync::Each,
-        selection: Selection {
-            rules: vec![ByteBuf::from(*b"*.tmp"), ByteBuf::from(*b"!a/**/b/")],
-            oldest: Some(i64::MIN),
-            newest: Some(7),
+        taking: Taking {
+            recursive: true,
+            selection: Selection {
+                rules: vec![ByteBuf::from(*b"*.tmp"), ByteBuf::from(*b"!a/**/b/")],
+                oldest: Some(i64::MIN),
+                newest: Some(7),
+            },
+            symlinks: Symlinks::Follow,
+            skip_special: true,
+            targets: vec![ByteBuf::from(*b"a/b"), ByteBuf::from(*b"c")],
+            range: Some((1, 1 << 40)),
+            grow_seconds: Some(30),
+            after: After::Move(ByteBuf::from(*b"sent")),
+            remove_empty_dirs: true,
         },
-        create_dir: false,
+        placing: Placing {
+            create_dir: false,
+            overwrite: Overwrite::DiffOlder,
+            fsync: Fsync::Each,
+            backup_suffix: Some(ByteBuf::from(*b"~")),
+            partial_suffix: Some(ByteBuf::from(*b".part")),
+            delete: true,
+            dry_run: true,
+        },
+        preserve: Preserve {
+            owner: true,
+            acls: true,
+            ..Preserve::USUAL
+        },
+        resume: Resume::Digest,
+        verify: true,
         policy: Text::new("fair"),
         rate: RATE,
         remembered: Some(Remembered {

@@ -12,8 +12,8 @@ use std::{
 use anyhow::{Context, bail};
 use haul_batch::{MAX_BATCH_BYTES, MAX_SEGMENTS, Pool};
 use haul_disk::{
-    Asked, Available, Discard, Incoming, Landing, Outgoing, ReceiveOptions, ScanOptions, Sink,
-    Supply, Synthetic, Until,
+    Asked, Available, Discard, Incoming, Landing, Outgoing, Preserve, ReceiveOptions, ScanOptions,
+    Sink, Supply, Synthetic, Until,
 };
 use haul_wire::{BlockAddr, BlockNo, Part, Stream, block_len, segment_len};
 use rustix::fs::{Advice, fadvise, statvfs};
@@ -167,7 +167,7 @@ fn incoming(folder: &Path) -> anyhow::Result<Box<dyn Sink>> {
     };
     let destination = folder.as_os_str().as_encoded_bytes();
     let (root, landing) = Landing::resolve(Path::new("/"), destination, asked, false)?;
-    let options = ReceiveOptions::new(false);
+    let options = ReceiveOptions::new(Preserve::default());
     let block_len = block_len(DATAGRAM_LEN);
     Ok(Box::new(Incoming::new(root, landing, options, block_len)?))
 }

@@ -11,7 +11,8 @@ use std::{
 
 use haul_ssh::{Family, Target};
 use haul_transfer::{
-    Direction, ErrorCode, Fsync, JobOptions, Limits, Overwrite, Policy, SuiteId, escaped,
+    Direction, ErrorCode, Fsync, JobOptions, Limits, Overwrite, Placing, Policy, Preserve, Resume,
+    SuiteId, Taking, escaped,
 };
 use haul_wire::control::PREAMBLE;
 
@@ -335,22 +336,19 @@ fn job_options(args: &Args) -> Result<JobOptions, JobError> {
     options.rate_target_bps = limits.target_bps;
     options.rate_min_bps = limits.min_bps;
     options.ecn = args.rate.ecn;
-    options.recursive = true;
-    options.preserve = args.transfer.preserve;
-    options.resume = args.transfer.resume > 0;
-    options.overwrite = match args.transfer.overwrite {
-        OverwriteName::Diff => Overwrite::Diff,
-        OverwriteName::Always => Overwrite::Always,
-        OverwriteName::Never => Overwrite::Never,
-        OverwriteName::Older => Overwrite::Older,
+    options.taking = Taking {
+        recursive: true,
+        selection: select::selection(&args.transfer)?,
+        ..Taking::default()
     };
-    options.fsync = match args.transfer.fsync {
-        FsyncName::Never => Fsync::Never,
-        FsyncName::End => Fsync::End,
-        FsyncName::Each => Fsync::Each,
+    options.placing = placing(&args.transfer);
+    if args.transfer.preserve {
+        options.preserve = Preserve::USUAL;
+    }
+    options.resume = match args.transfer.resume {
+        0 => Resume::Never,
+        _ => Resume::Attributes,
     };
-    options.selection = select::selection(&args.transfer)?;
-    options.create_dir = args.transfer.create_dir;
     if let Some(ports) = &args.transfer.udp_ports {
         options.udp_ports = ports.0.clone();
     }
@@ -358,6 +356,24 @@ fn job_options(args: &Args) -> Result<JobOptions, JobError> {
     options.fallback = !args.transfer.no_fallback && args.measuring.measure.is_none();
     options.file_events = wants_files(&args.output);
     Ok(options)
+}
+
+fn placing(args: &TransferArgs) -> Placing {
+    Placing {
+        create_dir: args.create_dir,
+        overwrite: match args.overwrite {
+            OverwriteName::Diff => Overwrite::Diff,
+            OverwriteName::Always => Overwrite::Always,
+            OverwriteName::Never => Overwrite::Never,
+            OverwriteName::Older => Overwrite::Older,
+        },
+        fsync: match args.fsync {
+            FsyncName::Never => Fsync::Never,
+            FsyncName::End => Fsync::End,
+            FsyncName::Each => Fsync::Each,
+        },
+        ..Placing::default()
+    }
 }
 
 /// Whether anybody will look at an event for every file.

@@ -27,7 +27,7 @@ mod source;
 mod supply;
 
 pub use error::{DiskError, FailureKind, FileFailure};
-pub use haul_wire::control::{Fsync, Had, Overwrite};
+pub use haul_wire::control::{Fsync, Had, Overwrite, Placing, Preserve, Resume};
 pub use incoming::{Discard, FileEvent, Incoming, Placed, ReceiveOptions, Received, has_leftovers};
 pub use landing::{Asked, Expected, Landing};
 pub use outgoing::{

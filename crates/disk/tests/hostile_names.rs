@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use haul_disk::{DiskError, Expected, FailureKind, ReceiveOptions};
+use haul_disk::{DiskError, Expected, FailureKind, Preserve, ReceiveOptions};
 use haul_manifest::{DirId, Entry, Layout};
 use pair::{
     look,
@@ -290,7 +290,7 @@ fn umask_applies_unless_modes_are_kept() {
     let place = Place::new();
     let options = ReceiveOptions {
         umask: 0o027,
-        ..ReceiveOptions::new(false)
+        ..ReceiveOptions::new(Preserve::default())
     };
     let mut peer = Peer::with(&place.target(), options);
     let mut entries = vec![
@@ -360,7 +360,7 @@ fn names_that_were_not_asked_for_end_the_download() {
     let place = Place::new();
     let options = || ReceiveOptions {
         expected: Some(Expected::new(&["dir/*.txt"])),
-        ..ReceiveOptions::new(false)
+        ..ReceiveOptions::new(Preserve::default())
     };
     let mut peer = Peer::with(&place.target(), options());
     peer.list(file(0, "a.txt", 0)).unwrap();
@@ -454,6 +454,7 @@ fn absurd_size_fails_alone() {
         meta: meta(0o644),
         size: i64::MAX as u64,
         layout: Layout::Sparse(vec![]),
+        digest: None,
     };
     let failed = send_one(&mut peer, vec![huge, file(0, "f", 100)]);
     let at = place.target().join("huge");

@@ -10,7 +10,9 @@ use std::{
     sync::Arc,
 };
 
-use haul_disk::{Asked, DiskError, Incoming, Landing, ReceiveOptions, Received, has_leftovers};
+use haul_disk::{
+    Asked, DiskError, Incoming, Landing, Preserve, ReceiveOptions, Received, Resume, has_leftovers,
+};
 use pair::{BLOCK_LEN, CLEAN, Network, ROUGH, Random, Seed, drive, outgoing};
 
 const JOURNAL: &str = ".haul-journal";
@@ -56,8 +58,8 @@ impl Place {
         };
         let (root, landing) = Landing::resolve(Path::new("/"), bytes, asked, false).unwrap();
         let there = has_leftovers(&root, &landing);
-        let mut options = ReceiveOptions::new(false);
-        options.resume = true;
+        let mut options = ReceiveOptions::new(Preserve::default());
+        options.resume = Resume::Attributes;
         let mut incoming = Incoming::new(root, landing, options, BLOCK_LEN).unwrap();
         if there {
             incoming.tell_had();

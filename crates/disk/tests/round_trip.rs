@@ -184,7 +184,10 @@ fn one_file_gets_the_destinations_name() {
     transfer(&[&source], &target, false, CLEAN, 1).unwrap();
     assert_eq!(fs::read(&target).unwrap(), b"content");
     let mode = fs::metadata(&target).unwrap().permissions().mode() & 0o7777;
-    assert_eq!(mode, 0o751 & !haul_disk::ReceiveOptions::new(false).umask);
+    assert_eq!(
+        mode,
+        0o751 & !haul_disk::ReceiveOptions::new(haul_disk::Preserve::default()).umask
+    );
     assert_eq!(
         fs::read_dir(work.path()).unwrap().count(),
         2,
@@ -209,8 +212,8 @@ fn what_is_to_be_on_the_disk_arrives_all_the_same() {
         };
         let bytes = target.as_os_str().as_bytes();
         let (root, landing) = Landing::resolve(Path::new("/"), bytes, asked, false).unwrap();
-        let mut options = ReceiveOptions::new(true);
-        options.fsync = fsync;
+        let mut options = ReceiveOptions::new(haul_disk::Preserve::USUAL);
+        options.placing.fsync = fsync;
         let incoming = Incoming::new(root, landing, options, pair::BLOCK_LEN).unwrap();
         pair::run(&pair::outgoing(&[&source]), incoming, ROUGH, 3, &mut |_| {}).unwrap();
         assert_same(&source, &target.join("source"));

@@ -4,7 +4,7 @@
 use std::{fs, net::IpAddr, ops::RangeInclusive, path::Path, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, unbounded};
-use haul_disk::{Asked, Incoming, Landing, Outgoing, ReceiveOptions, ScanOptions};
+use haul_disk::{Asked, Incoming, Landing, Outgoing, Preserve, ReceiveOptions, ScanOptions};
 use haul_engine::{EngineEvent, Link, ReceiveSetup, Running, SendSetup};
 use haul_flow::{Policy, ReceiverConfig, SenderConfig};
 use haul_seal::{Direction, KeyInput, OpenOptions, Opener, Sealer, SessionSecrets};
@@ -114,7 +114,8 @@ fn start_with(
         false,
     )
     .unwrap();
-    let incoming = Incoming::new(root, landing, ReceiveOptions::new(true), block).unwrap();
+    let incoming =
+        Incoming::new(root, landing, ReceiveOptions::new(Preserve::USUAL), block).unwrap();
     let initial_rtt = Duration::from_micros(100);
     let receiver = haul_engine::receive(ReceiveSetup {
         link: receive_link,

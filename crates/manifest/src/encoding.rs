@@ -12,8 +12,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ChangeKind, DirId, Entry, Extent, FileNo, Layout, ListError, MAX_ENTRY_LEN, MAX_EXTENTS,
-    MAX_TARGET_LEN, Meta, Name, SkipKind, Timestamp,
+    ChangeKind, Digest, DirId, Entry, Extent, FileNo, Layout, ListError, MAX_ENTRY_LEN,
+    MAX_EXTENTS, MAX_TARGET_LEN, Meta, Name, SkipKind, Timestamp,
 };
 
 /// What is on the wire: names are bytes not yet checked.
@@ -32,6 +32,7 @@ enum Frame<'a> {
         meta: Meta,
         size: u64,
         extents: Option<Vec<(u64, u64)>>,
+        digest: Option<Digest>,
     },
     Symlink {
         parent: DirId,
@@ -47,6 +48,10 @@ enum Frame<'a> {
     },
     Torn {
         block: u64,
+    },
+    Digest {
+        file: FileNo,
+        digest: Digest,
     },
     Skipped {
         parent: DirId,
@@ -90,12 +95,14 @@ impl<'a> Frame<'a> {
                 meta,
                 size,
                 layout,
+                digest,
             } => Self::File {
                 parent: *parent,
                 name: name.as_bytes(),
                 meta: *meta,
                 size: *size,
                 extents: gaps(layout),
+                digest: *digest,
             },
             Entry::Symlink {
                 parent,
@@ -113,6 +120,10 @@ impl<'a> Frame<'a> {
                 why: *why,
             },
             Entry::Torn { block } => Self::Torn { block: *block },
+            Entry::Digest { file, digest } => Self::Digest {
+                file: *file,
+                digest: *digest,
+            },
             Entry::Skipped { parent, name, why } => Self::Skipped {
                 parent: *parent,
                 name: name.as_bytes(),
@@ -144,12 +155,14 @@ impl<'a> Frame<'a> {
                 meta,
                 size,
                 extents,
+                digest,
             } => Entry::File {
                 parent,
                 name: Name::new(name)?,
                 meta: checked(meta)?,
                 size,
                 layout: layout(extents)?,
+                digest,
             },
             Self::Symlink {
                 parent,
@@ -164,6 +177,7 @@ impl<'a> Frame<'a> {
             },
             Self::Changed { file, why } => Entry::Changed { file, why },
             Self::Torn { block } => Entry::Torn { block },
+            Self::Digest { file, digest } => Entry::Digest { file, digest },
             Self::Skipped { parent, name, why } => Entry::Skipped {
                 parent,
                 name: Name::new(name)?,

@@ -15,6 +15,9 @@ impl DirId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FileNo(pub u64);
 
+/// A digest of 256 bits.
+pub type Digest = [u8; 32];
+
 /// A time as file systems keep it, since 1970 in UTC; before that, seconds are negative.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
@@ -103,6 +106,8 @@ pub enum Entry {
         size: u64,
         /// Which of them are data.
         layout: Layout,
+        /// A digest by which it may be taken for one that is there, where one was asked for.
+        digest: Option<Digest>,
     },
     /// A symbolic link.
     Symlink {
@@ -128,6 +133,14 @@ pub enum Entry {
         /// The block's number, without the mark.
         block: u64,
     },
+    /// What the sender read of a file comes to (BLAKE3, holes as zeros). It must not be taken for whole
+    /// before the receiver has come to the same.
+    Digest {
+        /// Which one.
+        file: FileNo,
+        /// What it comes to.
+        digest: Digest,
+    },
     /// Something that is not sent.
     Skipped {
         /// The directory it is in.
@@ -137,7 +150,7 @@ pub enum Entry {
         /// Why not.
         why: SkipKind,
     },
-    /// The scan has ended. Only [`Entry::Changed`] and [`Entry::Torn`] may follow.
+    /// The scan has ended. Only [`Entry::Changed`], [`Entry::Torn`] and [`Entry::Digest`] may follow.
     End {
         /// Bytes of the content space.
         content_bytes: u64,

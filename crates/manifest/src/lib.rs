@@ -20,7 +20,9 @@ mod reader;
 mod writer;
 
 pub use content::{ContentMap, Piece};
-pub use entry::{ChangeKind, DirId, Entry, Extent, FileNo, Layout, Meta, SkipKind, Timestamp};
+pub use entry::{
+    ChangeKind, Digest, DirId, Entry, Extent, FileNo, Layout, Meta, SkipKind, Timestamp,
+};
 pub use error::{ListError, NameError};
 pub use name::{Name, Shown};
 pub use range_set::RangeSet;

@@ -75,7 +75,10 @@ impl ListReader {
     }
 
     fn admit(&mut self, entry: &Entry) -> Result<(), ListError> {
-        let trailer = matches!(entry, Entry::Changed { .. } | Entry::Torn { .. });
+        let trailer = matches!(
+            entry,
+            Entry::Changed { .. } | Entry::Torn { .. } | Entry::Digest { .. }
+        );
         if self.ended && !trailer {
             return Err(ListError::AfterEnd);
         }
@@ -96,6 +99,9 @@ impl ListReader {
                 self.tree.check(*parent, name)?;
             }
             Entry::Changed {
+                file: FileNo(file), ..
+            }
+            | Entry::Digest {
                 file: FileNo(file), ..
             } => {
                 if *file >= self.files_with_content {

@@ -28,6 +28,7 @@ fn file(parent: u32, called: &[u8], size: u64, layout: Layout) -> Entry {
         meta: Meta::default(),
         size,
         layout,
+        digest: None,
     }
 }
 
@@ -98,6 +99,7 @@ fn sample() -> Vec<Entry> {
                     len: 1,
                 },
             ]),
+            digest: Some([0xd1; 32]),
         },
         file(0, b"empty", 0, Layout::Dense),
         file(0, b"hole", 1 << 40, Layout::Sparse(vec![])),
@@ -118,6 +120,10 @@ fn sample() -> Vec<Entry> {
         },
         end(2, 3, 8),
         Entry::Torn { block: 7 },
+        Entry::Digest {
+            file: FileNo(0),
+            digest: [7; 32],
+        },
     ]
 }
 

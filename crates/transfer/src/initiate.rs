@@ -9,7 +9,7 @@ use haul_disk::{Asked, Expected, Landing, ReceiveOptions, ScanOptions};
 use haul_udp::UdpPath;
 use haul_wire::{
     PacketCounter, block_len,
-    control::{Accepted, Message, Overwrite, Request, Selection, UdpEndpoint, escaped},
+    control::{Accepted, Message, Request, UdpEndpoint, escaped},
     segment_len,
 };
 use serde_bytes::ByteBuf;
@@ -21,7 +21,8 @@ use tokio::{
 };
 
 use crate::{
-    Direction, Event, Job, Phase, SessionFacts, Summary, TransferError, UdpDirection, Warning,
+    Direction, Event, Job, JobOptions, Phase, Resume, SessionFacts, Summary, TransferError,
+    UdpDirection, Warning,
     control::{Control, HELLO_PATIENCE, SETUP_PATIENCE},
     data::{
         self, Account, Destination, Hints, Origins, Part, ReceiveParameters, SendParameters,
@@ -140,7 +141,7 @@ impl Initiator {
             return Ok(Vec::new());
         }
         self.job.options.limits().check()?;
-        selection(&self.job.options.selection)?;
+        selection(&self.job.options.taking.selection)?;
         if is_measuring {
             return Ok(Vec::new());
         }
@@ -165,7 +166,7 @@ impl Initiator {
                     None => Origins::Files {
                         sources,
                         scan,
-                        selection: selection(&options.selection)?,
+                        selection: selection(&options.taking.selection)?,
                     },
                 },
                 hints: Hints {
@@ -189,14 +190,14 @@ impl Initiator {
             count,
             ..Asked::of(&specs)
         };
-        let resolve =
-            move || Landing::resolve(Path::new("."), &destination, asked, options.create_dir);
+        let create_dir = options.placing.create_dir;
+        let resolve = move || Landing::resolve(Path::new("."), &destination, asked, create_dir);
         let (root, landing) = in_background("destination", move || Ok(resolve()?)).await?;
         let mut receive = ReceiveOptions::new(options.preserve);
         receive.expected = Some(Expected::new(&specs));
         receive.resume = options.resume;
-        receive.overwrite = options.overwrite;
-        receive.fsync = options.fsync;
+        receive.placing = options.placing.clone();
+        receive.verify = options.verify;
         let destination = Destination::Files {
             root,
             landing,
@@ -239,25 +240,20 @@ impl Initiator {
         };
         let asked = Asked::of(sources);
         let wish = options.limits().to_wire();
+        // Nothing of files has a meaning where there are none.
+        let none = JobOptions::default();
+        let of_files = measure.map_or(options, |_| &none);
         Request {
             direction: *direction,
             sources: asked_for.into_iter().map(ByteBuf::from).collect(),
             destination: ByteBuf::from(target),
             source_count: asked.count as u64,
             source_contents: asked.contents,
-            recursive: options.recursive,
-            preserve: options.preserve,
-            resume: options.resume && measure.is_none(),
-            overwrite: match measure {
-                Some(_) => Overwrite::default(),
-                None => options.overwrite,
-            },
-            fsync: options.fsync,
-            selection: match direction {
-                Direction::Upload => Selection::default(),
-                Direction::Download => options.selection.clone(),
-            },
-            create_dir: options.create_dir,
+            taking: of_files.taking.clone(),
+            placing: of_files.placing.clone(),
+            preserve: of_files.preserve,
+            resume: measure.map_or(options.resume, |_| Resume::Never),
+            verify: of_files.verify,
             policy: wish.policy,
             rate: wish.rate,
             remembered: options.remembered,
@@ -407,8 +403,8 @@ impl Initiator {
     fn scan(&self) -> ScanOptions {
         let options = &self.job.options;
         ScanOptions {
-            recursive: options.recursive,
-            times: options.preserve || options.is_judged(),
+            recursive: options.taking.recursive,
+            times: options.preserve.times || options.is_judged(),
         }
     }
 

@@ -2,7 +2,10 @@ use std::{net::IpAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use haul_flow::Policy;
 use haul_wire::SuiteId;
-pub use haul_wire::control::{Direction, Fsync, Measure, Overwrite, Remembered, Selection};
+pub use haul_wire::control::{
+    After, Direction, Fsync, Measure, Overwrite, Placing, Preserve, Remembered, Resume, Selection,
+    Symlinks, Taking,
+};
 use tokio::sync::watch;
 
 use crate::{Limits, Seats};
@@ -50,24 +53,21 @@ pub struct JobOptions {
     /// marks are given up where they do not arrive. [`Policy::Fixed`] never does. Default: no, because
     /// some networks treat marked packets differently.
     pub ecn: bool,
-    /// Go into directories. Default: no; a source that is a directory is then an error.
-    pub recursive: bool,
+    /// What the sender takes, and what becomes of it there. Default: no directories; a source that is
+    /// one is then an error.
+    pub taking: Taking,
     /// Limits to change to while data flows, at whichever end sends. Default: none ever come.
     pub limit_changes: Option<watch::Receiver<Limits>>,
-    /// Carry modes and times over. Default: no.
-    pub preserve: bool,
-    /// What the receiver has already need not be sent: files of the same size and time, what an earlier
-    /// run finished, and parts of what it did not. Default: yes.
-    pub resume: bool,
-    /// What becomes of files that are there under their final names. Default: they are replaced unless
-    /// they are the same.
-    pub overwrite: Overwrite,
-    /// When what was received is on the disk. Default: when the system sees fit.
-    pub fsync: Fsync,
-    /// Which of what is below the sources is sent. Default: everything.
-    pub selection: Selection,
-    /// Create the destination directory when it is missing. Default: no.
-    pub create_dir: bool,
+    /// What the receiver does with what is there and with what arrives. Default: files are replaced
+    /// unless they are the same.
+    pub placing: Placing,
+    /// What of files is carried over beside their contents. Default: nothing.
+    pub preserve: Preserve,
+    /// What the receiver has already need not be sent. Default: files of the same size and time, what an
+    /// earlier run finished, and parts of what it did not.
+    pub resume: Resume,
+    /// Whether both ends compute a digest of every file that is sent, and compare. Default: no.
+    pub verify: bool,
     /// UDP ports asked of the other end. Default [`ANY_UDP_PORT`]: its own choice.
     pub udp_ports: RangeInclusive<u16>,
     /// Local address for UDP. Default: whatever routes to the peer.
@@ -93,14 +93,12 @@ impl Default for JobOptions {
             rate_min_bps: 0,
             remembered: None,
             ecn: false,
-            recursive: false,
+            taking: Taking::default(),
             limit_changes: None,
-            preserve: false,
-            resume: true,
-            overwrite: Overwrite::default(),
-            fsync: Fsync::default(),
-            selection: Selection::default(),
-            create_dir: false,
+            placing: Placing::default(),
+            preserve: Preserve::default(),
+            resume: Resume::default(),
+            verify: false,
             udp_ports: ANY_UDP_PORT,
             bind: None,
             any_source: false,
@@ -115,7 +113,7 @@ impl Default for JobOptions {
 impl JobOptions {
     /// Whether the receiver looks what is there before it is sent.
     pub(crate) fn is_judged(&self) -> bool {
-        self.resume || self.overwrite.keeps()
+        self.resume != Resume::Never || self.placing.overwrite.keeps()
     }
 
     /// Changes the limits to begin with.

@@ -54,8 +54,9 @@ pub use haul_wire::{
 };
 pub use initiate::initiate;
 pub use job::{
-    ANY_UDP_PORT, DEFAULT_RECEIVE_BUFFER_BYTES, DEFAULT_UDP_PORTS, Direction, Fsync, Job,
-    JobOptions, Measure, Overwrite, Remembered, RespondSetup, Selection,
+    ANY_UDP_PORT, After, DEFAULT_RECEIVE_BUFFER_BYTES, DEFAULT_UDP_PORTS, Direction, Fsync, Job,
+    JobOptions, Measure, Overwrite, Placing, Preserve, Remembered, RespondSetup, Resume, Selection,
+    Symlinks, Taking,
 };
 pub use limits::{Cause, InForce, Limits};
 pub use respond::respond;

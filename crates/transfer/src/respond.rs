@@ -294,7 +294,7 @@ fn origins(ground: &Ground, request: &Request) -> Result<Origins, TransferError>
     Ok(Origins::Files {
         sources: ground.sources(&request.sources, scan)?,
         scan,
-        selection: selection(&request.selection)?,
+        selection: selection(&request.taking.selection)?,
     })
 }
 
@@ -302,12 +302,15 @@ fn destination(ground: &Ground, request: &Request) -> Result<Destination, Transf
     if request.measure.is_some() {
         return Ok(Destination::Memory);
     }
-    let (root, landing) =
-        ground.landing(&request.destination, asked(request), request.create_dir)?;
+    let (root, landing) = ground.landing(
+        &request.destination,
+        asked(request),
+        request.placing.create_dir,
+    )?;
     let mut options = ReceiveOptions::new(request.preserve);
     options.resume = request.resume;
-    options.overwrite = request.overwrite;
-    options.fsync = request.fsync;
+    options.placing = request.placing.clone();
+    options.verify = request.verify;
     Ok(Destination::Files {
         root,
         landing,
@@ -324,8 +327,8 @@ fn asked(request: &Request) -> Asked {
 
 fn scan(request: &Request) -> ScanOptions {
     ScanOptions {
-        recursive: request.recursive,
-        times: request.preserve || request.is_judged(),
+        recursive: request.taking.recursive,
+        times: request.preserve.times || request.is_judged(),
     }
 }
 

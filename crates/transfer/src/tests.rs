@@ -3,7 +3,8 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use haul_wire::control::{
-    Accepted, Confirm, Fault, Message, Rate, Request, Status, Text, UdpEndpoint, Verdict,
+    Accepted, Confirm, Fault, Message, Placing, Preserve, Rate, Request, Resume, Status, Taking,
+    Text, UdpEndpoint, Verdict,
 };
 use serde_bytes::ByteBuf;
 use tokio::{
@@ -70,13 +71,11 @@ fn request() -> Request {
         destination: ByteBuf::from(*b"haul-test-nothing-comes"),
         source_count: 1,
         source_contents: false,
-        recursive: false,
-        preserve: false,
-        resume: false,
-        overwrite: haul_wire::control::Overwrite::Diff,
-        fsync: haul_wire::control::Fsync::Never,
-        selection: haul_wire::control::Selection::default(),
-        create_dir: false,
+        taking: Taking::default(),
+        placing: Placing::default(),
+        preserve: Preserve::default(),
+        resume: Resume::Never,
+        verify: false,
         policy: Text::new("fair"),
         rate: Rate {
             target_bps: None,

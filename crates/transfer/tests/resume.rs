@@ -54,7 +54,7 @@ async fn a_tree_of_which_some_is_there_is_completed() {
             fs::write(folder.join(n.to_string()), bytes).unwrap();
         }
         let mut case = Case::new(direction, &source, &destination);
-        case.job.options.recursive = true;
+        case.job.options.taking.recursive = true;
         let (first, _) = case.run().await.succeeded();
         assert_eq!(first.there_files, 0);
 
@@ -63,7 +63,7 @@ async fn a_tree_of_which_some_is_there_is_completed() {
             fs::remove_file(copy).unwrap();
         }
         let mut case = Case::new(direction, &source, &destination);
-        case.job.options.recursive = true;
+        case.job.options.taking.recursive = true;
         let (second, _) = case.run().await.succeeded();
         assert_eq!((second.files, second.there_files), (400, 400 - 134));
         assert_sent_about(&second, second.bytes - second.there_bytes);

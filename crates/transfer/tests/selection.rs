@@ -41,10 +41,10 @@ async fn only_what_is_selected_arrives() {
             .unwrap();
 
         let mut case = Case::new(direction, &source, &destination);
-        case.job.options.recursive = true;
-        case.job.options.selection = selection(&["*.tmp", "!keep.tmp", "cache/"]);
+        case.job.options.taking.recursive = true;
+        case.job.options.taking.selection = selection(&["*.tmp", "!keep.tmp", "cache/"]);
         let oldest = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap() - year / 2;
-        case.job.options.selection.oldest = Some(oldest.as_secs() as i64);
+        case.job.options.taking.selection.oldest = Some(oldest.as_secs() as i64);
         let (summary, _) = case.run().await.succeeded();
         let names: Vec<_> = tree::names(&destination).into_iter().collect();
         let names: Vec<_> = names.iter().map(|name| name.to_str().unwrap()).collect();
@@ -65,7 +65,7 @@ async fn what_is_no_pattern_is_refused() {
     for direction in BOTH {
         let (_dir, source, destination) = pair::place(10);
         let mut case = Case::new(direction, &source, &destination);
-        case.job.options.selection = selection(&["[z-a]"]);
+        case.job.options.taking.selection = selection(&["[z-a]"]);
         let (ours, _) = case.run().await.failed();
         assert_eq!(ours.code(), ErrorCode::Usage, "{ours}");
         assert!(ours.to_string().contains("[z-a]"), "{ours}");
@@ -105,8 +105,8 @@ async fn what_is_there_is_replaced_as_was_asked_for() {
             write(&source.join("link"), "source", 100);
             std::os::unix::fs::symlink("nowhere", copies.join("link")).unwrap();
             let mut case = Case::new(direction, &source, &destination);
-            case.job.options.recursive = true;
-            case.job.options.overwrite = overwrite;
+            case.job.options.taking.recursive = true;
+            case.job.options.placing.overwrite = overwrite;
             let (summary, _) = case.run().await.succeeded();
             let is_replaced = ["same", "older", "newer", "link"]
                 .map(|name| fs::read(copies.join(name)).is_ok_and(|bytes| bytes == b"source"));

@@ -5,7 +5,7 @@ mod pair;
 
 use std::fs;
 
-use haul_transfer::{Direction, ErrorCode, Event, Measure, Policy, SuiteId};
+use haul_transfer::{Direction, ErrorCode, Event, Measure, Policy, Resume, SuiteId};
 use pair::{Case, Ended, LOCALHOST, LOCALHOST_6, tree};
 
 const BOTH: [Direction; 2] = [Direction::Upload, Direction::Download];
@@ -194,7 +194,7 @@ async fn a_fixed_rate_is_kept_and_a_ceiling_is_not_exceeded() {
         let mut case = Case::new(direction, &source, &destination);
         case.job.options.policy = Policy::Fixed;
         case.job.options.rate_target_bps = Some(asked);
-        case.job.options.resume = false;
+        case.job.options.resume = Resume::Never;
         case.setup.rate_max_bps = ceiling;
         let (summary, _) = case.run().await.succeeded();
         assert!(
@@ -216,7 +216,7 @@ async fn several_sources_and_patterns_land_in_a_directory() {
     let mut case = Case::new(Direction::Download, &source, &destination);
     case.setup.home = source.clone();
     case.job.sources = vec![b"*.txt".to_vec(), b"~/c.bin".to_vec()];
-    case.job.options.create_dir = true;
+    case.job.options.placing.create_dir = true;
     let (summary, _) = case.run().await.succeeded();
     assert_eq!(summary.files, 3);
     assert_eq!(tree::names(&destination).len(), 3);

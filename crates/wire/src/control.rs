@@ -141,22 +141,18 @@ pub struct Request {
     pub source_count: u64,
     /// Upload: whether a source stands for what is in it, as `dir/.` does.
     pub source_contents: bool,
-    /// Go into directories.
-    pub recursive: bool,
-    /// Carry modes and times over.
-    pub preserve: bool,
-    /// What the receiver has already need not be sent, and it remembers what it got if this one is cut
-    /// off. Download: it will say [`Message::Had`], and no content is sent before.
-    pub resume: bool,
-    /// What becomes of files that are there. With one that [keeps](Overwrite::keeps) them it is as with
-    /// `resume`: what is kept need not be sent.
-    pub overwrite: Overwrite,
-    /// Upload: when it is on the disk.
-    pub fsync: Fsync,
-    /// Download: which of what is below the sources is wanted.
-    pub selection: Selection,
-    /// Create the destination directory when it is missing.
-    pub create_dir: bool,
+    /// What the sender of data takes. Upload: what the receiver must know of it.
+    pub taking: Taking,
+    /// What becomes of what is there, and of what arrives.
+    pub placing: Placing,
+    /// What of files is carried over beside their contents.
+    pub preserve: Preserve,
+    /// What need not be sent because it is there. Unless it is nothing, the receiver remembers what it
+    /// got if this one is cut off. Download: it will say [`Message::Had`], and no content is sent
+    /// before.
+    pub resume: Resume,
+    /// Whether both ends compute a digest of every file that is sent, and compare.
+    pub verify: bool,
     /// Name of the rate policy, in lower case.
     pub policy: Text,
     /// How fast.
@@ -168,6 +164,75 @@ pub struct Request {
     /// Move bytes from memory to memory instead of files; `sources` and `destination` are empty
     /// then.
     pub measure: Option<Measure>,
+}
+
+/// What the sender of data takes, and what becomes of it there.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Taking {
+    /// Go into directories.
+    pub recursive: bool,
+    /// Which of what is below the sources is wanted.
+    pub selection: Selection,
+    /// What becomes of symbolic links.
+    pub symlinks: Symlinks,
+    /// Special files are left out without a word.
+    pub skip_special: bool,
+    /// Where each source lands below the destination, in the order of the sources; without any, each
+    /// gets its own name.
+    #[serde(deserialize_with = "bounded::list::<_, _, SOURCES_MAX>")]
+    pub targets: Vec<ByteBuf>,
+    /// First byte, and one beyond the last, of the part of the one file that is wanted.
+    pub range: Option<(u64, u64)>,
+    /// Files that grow are followed until nothing has been added for so many seconds.
+    pub grow_seconds: Option<u32>,
+    /// What becomes of files that have arrived.
+    pub after: After,
+    /// Directories that are empty after that go too.
+    pub remove_empty_dirs: bool,
+}
+
+/// What becomes of symbolic links below a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Symlinks {
+    /// They are made anew.
+    #[default]
+    Copy,
+    /// What they point to is sent in their place.
+    Follow,
+    /// They are left out.
+    Skip,
+}
+
+/// What becomes of a source that has arrived.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum After {
+    /// It stays.
+    #[default]
+    Keep,
+    /// It is removed.
+    Remove,
+    /// It is moved into this directory.
+    Move(ByteBuf),
+}
+
+/// What the receiver of data does with what is there and with what arrives.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Placing {
+    /// Create the destination directory when it is missing.
+    pub create_dir: bool,
+    /// What becomes of files that are there. With one that [keeps](Overwrite::keeps) them it is as with
+    /// `resume`: what is kept need not be sent.
+    pub overwrite: Overwrite,
+    /// When it is on the disk.
+    pub fsync: Fsync,
+    /// A file that is replaced is kept under its name and this.
+    pub backup_suffix: Option<ByteBuf>,
+    /// A file that is not whole has its final name and this.
+    pub partial_suffix: Option<ByteBuf>,
+    /// What the sender does not have is removed.
+    pub delete: bool,
+    /// Nothing is changed; what would be is told.
+    pub dry_run: bool,
 }
 
 /// What becomes of a file that is there under its final name.
@@ -182,12 +247,14 @@ pub enum Overwrite {
     Never,
     /// It is replaced if it was modified before the source was.
     Older,
+    /// It is replaced if it was modified before the source was and is not the same.
+    DiffOlder,
 }
 
 impl Overwrite {
     /// Whether it may stay although it is another.
     pub fn keeps(self) -> bool {
-        matches!(self, Self::Never | Self::Older)
+        matches!(self, Self::Never | Self::Older | Self::DiffOlder)
     }
 }
 
@@ -201,6 +268,55 @@ pub enum Fsync {
     End,
     /// Each file before it has its name, and everything when success is reported.
     Each,
+}
+
+/// What of files is carried over beside their contents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Preserve {
+    /// Permissions, whatever the receiver's umask.
+    pub mode: bool,
+    /// Times of modification and access.
+    pub times: bool,
+    /// Numbers of owner and group.
+    pub owner: bool,
+    /// Extended attributes of users.
+    pub xattrs: bool,
+    /// POSIX access control lists.
+    pub acls: bool,
+    /// Which files are one file with several names.
+    pub hard_links: bool,
+    /// Also what gives power: set-user-id, set-group-id and sticky bits, capabilities, other owners.
+    pub privileged: bool,
+    /// What cannot be kept makes the file a failure.
+    pub strict: bool,
+}
+
+impl Preserve {
+    /// Permissions and times.
+    pub const USUAL: Self = Self {
+        mode: true,
+        times: true,
+        owner: false,
+        xattrs: false,
+        acls: false,
+        hard_links: false,
+        privileged: false,
+        strict: false,
+    };
+}
+
+/// By what a file that is there is taken for the one that is to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub enum Resume {
+    /// By nothing: everything is sent.
+    Never,
+    /// By size and time, or because an earlier run made it.
+    #[default]
+    Attributes,
+    /// By these, and a digest of samples.
+    Samples,
+    /// By these, and a digest of all of it.
+    Digest,
 }
 
 /// Which of what is below a source is wanted.
@@ -482,7 +598,7 @@ impl Selection {
 impl Request {
     /// Whether the receiver judges the list as it is read, so that the sender waits for its word.
     pub fn is_judged(&self) -> bool {
-        self.resume || self.overwrite.keeps()
+        self.resume != Resume::Never || self.placing.overwrite.keeps()
     }
 
     fn check(&self) -> Result<(), WireError> {

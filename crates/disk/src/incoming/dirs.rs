@@ -63,7 +63,7 @@ impl Dirs {
         let made = self.make(parent, name, Mode::from_raw_mode(mode));
         let last = match made {
             Ok(true) => attributes.is_due_for_new_dir(meta),
-            Ok(false) => attributes.preserve(),
+            Ok(false) => attributes.keeps_any(),
             Err(_) => false,
         };
         self.nodes.push(Node {

@@ -49,7 +49,7 @@ impl Discard {
                     let name = name.as_bytes().to_vec();
                     return Err(DiskError::Unexpected { name });
                 }
-                Entry::Changed { .. } | Entry::Torn { .. } => {
+                Entry::Changed { .. } | Entry::Torn { .. } | Entry::Digest { .. } => {
                     return Err(DiskError::BlockBeyondEnd);
                 }
             }

@@ -201,7 +201,7 @@ impl Files {
             && match self.overwrite {
                 Overwrite::Always | Overwrite::Diff => false,
                 Overwrite::Never => true,
-                Overwrite::Older => modified(stat) >= meta.modified,
+                Overwrite::Older | Overwrite::DiffOlder => modified(stat) >= meta.modified,
             }
     }
 

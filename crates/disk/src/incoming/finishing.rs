@@ -320,7 +320,7 @@ impl Finisher {
         if self.syncs {
             fsync(fd)?;
         }
-        if self.attributes.preserve() {
+        if self.attributes.keeps_times() {
             return Ok(Stamp::of(&fstat(fd)?));
         }
         Ok(Stamp::of(now))

@@ -31,7 +31,7 @@ use haul_batch::Batch;
 use haul_manifest::{
     ContentMap, DirId, Entry, FileNo, Layout, ListError, Meta, Name, RangeSet, SkipKind, TORN, VOID,
 };
-use haul_wire::control::Fsync;
+use haul_wire::control::{Fsync, Resume};
 use haul_wire::{BLOCK_ADDR_LEN, BlockAddr, HEADER_LEN, Part, Stream, TAG_LEN, part_len};
 use rustix::fs::{Mode, OFlags, openat, syncfs};
 
@@ -132,10 +132,10 @@ impl Incoming {
         };
         let attributes = Attributes::new(options.preserve, options.umask);
         let dirs = Dirs::new(root).map_err(|errno| failed(errno.into()))?;
-        let journal = Journal::open(Arc::clone(dirs.top()), options.resume);
-        let finishing = Finishing::start(attributes, options.fsync == Fsync::Each);
+        let journal = Journal::open(Arc::clone(dirs.top()), options.resume != Resume::Never);
+        let finishing = Finishing::start(attributes, options.placing.fsync == Fsync::Each);
         let finishing = finishing.map_err(failed)?;
-        let files = Files::new(finishing, options.overwrite, journal);
+        let files = Files::new(finishing, options.placing.overwrite, journal);
         Ok(Self {
             block_len,
             landing,
@@ -154,7 +154,7 @@ impl Incoming {
             waiting: Waiting::default(),
             has_top: false,
             judged: None,
-            fsync: options.fsync,
+            fsync: options.placing.fsync,
             written: 0,
         })
     }
@@ -303,6 +303,7 @@ impl Incoming {
                 meta,
                 size,
                 layout,
+                digest: _,
             } => {
                 let name = self.local_name(parent, name, false)?;
                 let path = self.tree.dirs.path_number(parent, name.as_bytes());
@@ -338,6 +339,7 @@ impl Incoming {
             }
             Entry::Changed { file, why } => self.files.spoil(&mut self.tree, file, why),
             Entry::Torn { block } => self.announce_torn(block),
+            Entry::Digest { .. } => Ok(()),
             Entry::Skipped { parent, name, why } => {
                 let path = self.tree.dirs.path(parent, name.as_bytes());
                 let ledger = &mut self.tree.ledger;

@@ -1,6 +1,6 @@
 use std::fs;
 
-use haul_wire::control::{Fsync, Overwrite};
+use haul_wire::control::{Placing, Preserve, Resume};
 use rustix::{fs::Mode, process::umask};
 
 use crate::Expected;
@@ -8,16 +8,17 @@ use crate::Expected;
 /// How files are made.
 #[derive(Debug, Clone)]
 pub struct ReceiveOptions {
-    /// Keep the sender's times, and its permissions whatever the umask.
-    pub preserve: bool,
-    /// Permission bits that are taken away from what is made, unless `preserve`.
+    /// What is kept of the sender's files beside their contents.
+    pub preserve: Preserve,
+    /// Permission bits that are taken away from what is made, unless modes are kept.
     pub umask: u32,
-    /// Whether what is there already need not be sent, and the next run is told what this one got.
-    pub resume: bool,
-    /// When it is on the disk.
-    pub fsync: Fsync,
-    /// What becomes of files that are there under their final names.
-    pub overwrite: Overwrite,
+    /// What need not be sent because it is there. Unless it is nothing, the next run is told what this
+    /// one got.
+    pub resume: Resume,
+    /// What becomes of what is there, and of what arrives.
+    pub placing: Placing,
+    /// Whether each file must have the digest that the sender says.
+    pub verify: bool,
     /// What may arrive at the top, when it was this side that asked. `None`: anything.
     pub expected: Option<Expected>,
     /// Whether each file is told of by [`crate::Incoming::poll_event`]. Costs memory until polled.
@@ -26,16 +27,21 @@ pub struct ReceiveOptions {
 
 impl ReceiveOptions {
     /// With this process's umask, nothing expected, no events.
-    pub fn new(preserve: bool) -> Self {
+    pub fn new(preserve: Preserve) -> Self {
         Self {
             preserve,
             umask: process_umask(),
-            resume: false,
-            fsync: Fsync::Never,
-            overwrite: Overwrite::Diff,
+            resume: Resume::Never,
+            placing: Placing::default(),
+            verify: false,
             expected: None,
             file_events: false,
         }
+    }
+
+    /// Whether it is looked what is there before it is sent.
+    pub fn is_judged(&self) -> bool {
+        self.resume != Resume::Never || self.placing.overwrite.keeps()
     }
 }
 

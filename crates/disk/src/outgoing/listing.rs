@@ -191,6 +191,7 @@ mod tests {
             meta: Meta::default(),
             size,
             layout: Layout::Dense,
+            digest: None,
         };
         listing.push_file(&entry, size, &Layout::Dense).unwrap();
     }
@@ -264,6 +265,7 @@ mod tests {
             meta: Meta::default(),
             size: size + 1,
             layout: Layout::Dense,
+            digest: None,
         };
         let refused = listing.push_file(&entry, size + 1, &Layout::Dense);
         assert_eq!(refused, Err(ListError::Overflow));

@@ -273,6 +273,7 @@ impl Scan<'_> {
             meta: self.meta(stat),
             size,
             layout: layout.clone(),
+            digest: None,
         };
         match state.listing.push_file(&entry, size, &layout) {
             Ok(file) => {

@@ -137,6 +137,7 @@ impl State {
                 meta: Meta::default(),
                 size: bytes,
                 layout: Layout::Dense,
+                digest: None,
             });
         }
         self.list.push(&Entry::End {

@@ -25,8 +25,8 @@ use std::{
 
 use haul_batch::Pool;
 use haul_disk::{
-    Asked, Available, DiskError, Had, Incoming, Landing, Outgoing, ReceiveOptions, Received,
-    ScanOptions,
+    Asked, Available, DiskError, Had, Incoming, Landing, Outgoing, Preserve, ReceiveOptions,
+    Received, ScanOptions,
 };
 use haul_manifest::RangeSet;
 use haul_wire::{
@@ -133,7 +133,12 @@ pub fn incoming(
     let names: Vec<&[u8]> = sources.iter().map(|p| p.as_os_str().as_bytes()).collect();
     let bytes = destination.as_os_str().as_bytes();
     let (root, landing) = Landing::resolve(Path::new("/"), bytes, Asked::of(&names), false)?;
-    Incoming::new(root, landing, ReceiveOptions::new(preserve), BLOCK_LEN)
+    Incoming::new(
+        root,
+        landing,
+        ReceiveOptions::new(kept(preserve)),
+        BLOCK_LEN,
+    )
 }
 
 /// Moves everything; `before_step` sees how many blocks have been delivered.
@@ -450,4 +455,13 @@ pub fn assert_same(left: &Path, right: &Path) {
 
 pub fn path(bytes: &[u8]) -> PathBuf {
     PathBuf::from(OsString::from_vec(bytes.to_vec()))
+}
+
+/// Permissions and times, or nothing.
+fn kept(preserve: bool) -> Preserve {
+    if preserve {
+        Preserve::USUAL
+    } else {
+        Preserve::default()
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use haul_batch::Pool;
-use haul_disk::{Asked, DiskError, Incoming, Landing, Placed, ReceiveOptions, Root};
+use haul_disk::{Asked, DiskError, Incoming, Landing, Placed, Preserve, ReceiveOptions, Root};
 use haul_manifest::{DirId, Entry, Layout, ListWriter, Meta, Name, TORN};
 use haul_wire::{BlockAddr, segment_len};
 
@@ -21,12 +21,16 @@ pub struct Peer {
 
 impl Peer {
     pub fn new(destination: &Path) -> Self {
-        Self::with(destination, ReceiveOptions::new(true))
+        Self::with(destination, ReceiveOptions::new(Preserve::USUAL))
     }
 
     /// One whose names are resolved one by one, as where the kernel has no `openat2`.
     pub fn walking(destination: &Path) -> Self {
-        Self::through(destination, ReceiveOptions::new(true), Root::walking)
+        Self::through(
+            destination,
+            ReceiveOptions::new(Preserve::USUAL),
+            Root::walking,
+        )
     }
 
     pub fn with(destination: &Path, options: ReceiveOptions) -> Self {
@@ -104,6 +108,7 @@ pub fn file(parent: u32, called: &str, size: u64) -> Entry {
         meta: meta(0o644),
         size,
         layout: Layout::Dense,
+        digest: None,
     }
 }
 

@@ -56,7 +56,7 @@ impl Destination {
                 root,
                 landing,
                 options,
-            } => (options.resume || options.overwrite.keeps()) && has_leftovers(root, landing),
+            } => options.is_judged() && has_leftovers(root, landing),
             Self::Memory => false,
         }
     }

@@ -12,8 +12,8 @@ use std::{
 };
 
 use haul_transfer::{
-    ANY_UDP_PORT, Direction, Event, Job, JobOptions, RespondSetup, Summary, TransferError,
-    initiate, respond,
+    ANY_UDP_PORT, Direction, Event, Job, JobOptions, Preserve, RespondSetup, Summary, Taking,
+    TransferError, initiate, respond,
 };
 use tokio::{
     io::{DuplexStream, duplex, split},
@@ -72,8 +72,11 @@ impl Case {
     pub(crate) fn new(direction: Direction, source: &Path, destination: &Path) -> Self {
         let bytes = |path: &Path| path.as_os_str().as_bytes().to_vec();
         let options = JobOptions {
-            recursive: true,
-            preserve: true,
+            taking: Taking {
+                recursive: true,
+                ..Taking::default()
+            },
+            preserve: Preserve::USUAL,
             file_events: true,
             progress_interval: Duration::from_millis(50),
             ..JobOptions::default()

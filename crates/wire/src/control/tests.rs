@@ -39,17 +39,28 @@ fn request() -> Message {
         destination: ByteBuf::new(),
         source_count: 0,
         source_contents: false,
-        recursive: true,
-        preserve: true,
-        resume: true,
-        overwrite: Overwrite::Older,
-        fsync: Fsync::Each,
-        selection: Selection {
-            rules: vec![ByteBuf::from(*b"*.tmp")],
-            oldest: Some(-1),
-            newest: None,
+        taking: Taking {
+            recursive: true,
+            selection: Selection {
+                rules: vec![ByteBuf::from(*b"*.tmp")],
+                oldest: Some(-1),
+                newest: None,
+            },
+            symlinks: Symlinks::Follow,
+            targets: vec![ByteBuf::from(*b"a/b")],
+            range: Some((1, u64::MAX)),
+            after: After::Move(ByteBuf::from(*b"sent")),
+            ..Taking::default()
         },
-        create_dir: false,
+        placing: Placing {
+            overwrite: Overwrite::Older,
+            fsync: Fsync::Each,
+            backup_suffix: Some(ByteBuf::from(*b"~")),
+            ..Placing::default()
+        },
+        preserve: Preserve::USUAL,
+        resume: Resume::Samples,
+        verify: true,
         policy: Text::new("fair"),
         rate: Rate {
             target_bps: Some(1_000_000_000),
