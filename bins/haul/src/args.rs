@@ -33,6 +33,8 @@ pub(crate) struct Args {
 
     #[command(flatten, next_help_heading = "Transfer")]
     pub(crate) transfer: TransferArgs,
+    #[command(flatten, next_help_heading = "Proof")]
+    pub(crate) proof: ProofArgs,
     #[command(flatten, next_help_heading = "Measuring")]
     pub(crate) measuring: MeasuringArgs,
     #[command(flatten, next_help_heading = "Rate")]
@@ -52,8 +54,9 @@ pub(crate) struct TransferArgs {
     #[arg(short = 'p', long)]
     pub(crate) preserve: bool,
     /// What need not be sent because it is there: 0, nothing; 1, files of the same size and time, and
-    /// what a run that was cut off got
-    #[arg(short = 'k', long, value_name = "LEVEL", default_value = "1", value_parser = level)]
+    /// what a run that was cut off got; 2, and of the same samples; 3, and of the same digest
+    #[arg(short = 'k', long, value_name = "LEVEL", default_value = "1",
+          value_parser = clap::value_parser!(u8).range(0..=3))]
     pub(crate) resume: u8,
     /// Take further sources from this file, or from standard input (-), one a line
     #[arg(long, value_name = "FILE|-")]
@@ -111,6 +114,32 @@ pub(crate) struct TransferArgs {
     /// Accept UDP from addresses other than the one SSH came from (some NATs need it)
     #[arg(long)]
     pub(crate) any_source: bool,
+}
+
+/// Whether files are what they were.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ProofArgs {
+    /// Whether both ends compute a digest of each file that is sent, and compare
+    #[arg(long, value_name = "DIGEST", default_value = "none")]
+    pub(crate) verify: VerifyName,
+    /// Write path, size and digest of every file to this file, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) manifest: Option<PathBuf>,
+    /// Write digests of all files as b3sum -c checks them
+    #[arg(long, value_name = "FILE")]
+    pub(crate) b3sum: Option<PathBuf>,
+    /// Write digests of all files as sha256sum -c checks them
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    pub(crate) sha256sum: Option<PathBuf>,
+}
+
+/// `--verify`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VerifyName {
+    /// BLAKE3
+    Blake3,
+    /// No digest; every datagram is authenticated all the same
+    None,
 }
 
 /// When what is received is on the disk.
@@ -360,16 +389,6 @@ fn span(text: &str) -> Result<Duration, String> {
         .and_then(|seconds| Duration::try_from_secs_f64(seconds * unit).ok())
         .filter(|span| *span <= RETRY_MAX)
         .ok_or_else(|| "not a time: seconds, or as in 30s, 5m, 2h; at most 7 days".to_owned())
-}
-
-/// Levels 2 and 3 of others compare digests.
-fn level(text: &str) -> Result<u8, String> {
-    match text {
-        "0" => Ok(0),
-        "1" => Ok(1),
-        "2" | "3" => Err("comparing digests (levels 2 and 3) is not supported yet".to_owned()),
-        _ => Err("not a level: 0 or 1".to_owned()),
-    }
 }
 
 #[cfg(test)]

@@ -6,12 +6,12 @@ use std::{
 };
 
 use haul_transfer::{
-    BUFFER_BYTES_WANTED, Cause, Event, FailedFile, FileRecord, HostFacts, InForce, LineFacts,
-    Progress, SessionFacts, StageFacts, Summary, exit_code,
+    BUFFER_BYTES_WANTED, Cause, DigestRecord, Event, FailedFile, FileRecord, HostFacts, InForce,
+    LineFacts, Progress, SessionFacts, StageFacts, Summary, exit_code,
 };
 use serde::Serialize;
 
-use crate::{bound, failure::Failure, name};
+use crate::{account, bound, failure::Failure, name};
 
 /// Version of the schema. A field may be added under the same number; one that goes or changes its
 /// meaning raises it.
@@ -155,6 +155,13 @@ enum Record<'a> {
         ok: bool,
         error: Option<&'a str>,
     },
+    Digest {
+        path: String,
+        encoded: bool,
+        bytes: u64,
+        blake3: String,
+        sha256: Option<String>,
+    },
     Line {
         stages: Vec<Stage<'a>>,
         packet_bytes: usize,
@@ -192,6 +199,7 @@ enum Record<'a> {
         there_files: u64,
         kept: u64,
         failed: u64,
+        corrupt: u64,
         failures: Vec<NamedFailure<'a>>,
         seconds: f64,
         data_seconds: f64,
@@ -290,6 +298,7 @@ impl<'a> Record<'a> {
             },
             Event::Progress(progress) => Self::progress(progress),
             Event::File(file) => Self::file(file),
+            Event::Digest(record) => Self::digest(record),
             Event::Warning(warning) => Self::Warning {
                 text: &warning.text,
                 remote: warning.remote,
@@ -372,6 +381,21 @@ impl<'a> Record<'a> {
         }
     }
 
+    fn digest(record: &DigestRecord) -> Self {
+        let (path, encoded) = name::reversible(&record.path);
+        Self::Digest {
+            path,
+            encoded,
+            bytes: record.bytes,
+            blake3: account::hex(&record.digests.blake3),
+            sha256: record
+                .digests
+                .sha256
+                .as_ref()
+                .map(|digest| account::hex(digest)),
+        }
+    }
+
     fn summary(summary: &'a Summary, failures: &'a [FailedFile], told: Option<&InForce>) -> Self {
         let failures = failures
             .iter()
@@ -390,6 +414,7 @@ impl<'a> Record<'a> {
             there_files: summary.there_files,
             kept: summary.kept,
             failed: summary.failed,
+            corrupt: summary.corrupt,
             failures,
             seconds: round(summary.seconds),
             data_seconds: round(summary.data_seconds),

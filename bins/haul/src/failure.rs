@@ -9,7 +9,8 @@ use haul_ssh::SshError;
 use haul_transfer::{ErrorCode, TransferError, escaped, exit_code};
 
 use crate::{
-    ctl::CtlError, job::JobError, remote::RemoteError, socket::SocketError, trace::TraceError,
+    account::AccountError, ctl::CtlError, job::JobError, remote::RemoteError, socket::SocketError,
+    trace::TraceError,
 };
 
 /// Why a run did not do what was asked.
@@ -24,6 +25,9 @@ pub(crate) enum Failure {
     /// The trace that was asked for cannot be written.
     #[error(transparent)]
     Trace(#[from] TraceError),
+    /// What files came to cannot be written down.
+    #[error(transparent)]
+    Account(#[from] AccountError),
     /// There can be no control socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
@@ -79,7 +83,9 @@ impl Failure {
     /// Its line in the table of exit statuses.
     pub(crate) fn code(&self) -> ErrorCode {
         match self {
-            Self::CommandLine(_) | Self::Trace(_) | Self::Socket(_) => ErrorCode::Usage,
+            Self::CommandLine(_) | Self::Trace(_) | Self::Socket(_) | Self::Account(_) => {
+                ErrorCode::Usage
+            }
             Self::Ctl(error) => error.code(),
             Self::Job(error) => error.code(),
             Self::Login(error) => login_code(error),
@@ -102,6 +108,7 @@ impl Failure {
             | Self::Cancelled => Some(exit_code(self.code()).hint),
             Self::Job(_)
             | Self::Trace(_)
+            | Self::Account(_)
             | Self::Socket(_)
             | Self::Ctl(_)
             | Self::Login(_)

@@ -11,15 +11,15 @@ use std::{
 
 use haul_ssh::{Family, Target};
 use haul_transfer::{
-    Direction, ErrorCode, Fsync, JobOptions, Limits, Overwrite, Placing, Policy, Preserve, Resume,
-    SuiteId, Taking, escaped,
+    DigestOptions, Direction, ErrorCode, Fsync, JobOptions, Limits, Overwrite, Placing, Policy,
+    Preserve, Proofs, Resume, SuiteId, Taking, escaped,
 };
 use haul_wire::control::PREAMBLE;
 
 use crate::{
     args::{
-        Args, Cipher, FsyncName, MeasuringArgs, OutputArgs, OverwriteName, PolicyName, RateArgs,
-        SecurityArgs, SshArgs, TransferArgs,
+        Args, Cipher, FsyncName, MeasuringArgs, OutputArgs, OverwriteName, PolicyName, ProofArgs,
+        RateArgs, SecurityArgs, SshArgs, TransferArgs, VerifyName,
     },
     place::{Place, PlaceError, RemotePlace},
     select::{self, PatternFileError},
@@ -342,12 +342,15 @@ fn job_options(args: &Args) -> Result<JobOptions, JobError> {
         ..Taking::default()
     };
     options.placing = placing(&args.transfer);
+    options.proofs = proofs(&args.proof);
     if args.transfer.preserve {
         options.preserve = Preserve::USUAL;
     }
     options.resume = match args.transfer.resume {
         0 => Resume::Never,
-        _ => Resume::Attributes,
+        1 => Resume::Attributes,
+        2 => Resume::Samples,
+        _ => Resume::Digest,
     };
     if let Some(ports) = &args.transfer.udp_ports {
         options.udp_ports = ports.0.clone();
@@ -373,6 +376,18 @@ fn placing(args: &TransferArgs) -> Placing {
             FsyncName::Each => Fsync::Each,
         },
         ..Placing::default()
+    }
+}
+
+fn proofs(args: &ProofArgs) -> Proofs {
+    let all = args.manifest.is_some() || args.b3sum.is_some() || args.sha256sum.is_some();
+    let is_off = args.verify == VerifyName::None;
+    Proofs {
+        wanted: all || !is_off,
+        all,
+        digests: DigestOptions {
+            sha256: args.sha256sum.is_some(),
+        },
     }
 }
 

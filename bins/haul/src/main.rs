@@ -12,6 +12,7 @@
     allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)
 )]
 
+mod account;
 mod amount;
 mod args;
 mod ask;
@@ -60,10 +61,10 @@ fn main() -> ExitCode {
 
 fn transfer(typed: Vec<OsString>) -> Result<(), Failure> {
     let args = select::parse(typed)?;
-    let mut output = Output::new(&args.output)?;
+    let mut output = Output::new(&args.output, &args.proof)?;
     let result = Job::resolve(&args)
         .map_err(Failure::from)
         .and_then(|job| client::run(job, &mut output));
-    output.finish(&result);
+    output.finish(&result)?;
     result.map(drop)
 }

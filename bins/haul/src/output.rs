@@ -8,13 +8,14 @@ use std::{
 use haul_transfer::{Cause, Event, FailedFile, InForce, Summary, TransferError, Warning, escaped};
 
 use crate::{
-    args::OutputArgs,
+    account::Accounts,
+    args::{OutputArgs, ProofArgs},
     bound,
     events::JsonLines,
     failure::Failure,
     human, line,
     screen::{self, Screen},
-    trace::{Trace, TraceError},
+    trace::Trace,
 };
 
 /// All that a run says before its last word.
@@ -22,6 +23,7 @@ use crate::{
 pub(crate) struct Output {
     json: Option<JsonLines<Stdout>>,
     trace: Option<Trace>,
+    accounts: Accounts,
     screen: Screen,
     quiet: bool,
     verbose: u8,
@@ -33,9 +35,10 @@ impl Output {
     /// As the command line asks.
     ///
     /// # Errors
-    /// The trace cannot be written.
-    pub(crate) fn new(args: &OutputArgs) -> Result<Self, TraceError> {
+    /// A file that is to be written cannot be.
+    pub(crate) fn new(args: &OutputArgs, proof: &ProofArgs) -> Result<Self, Failure> {
         Ok(Self {
+            accounts: Accounts::create(proof)?,
             trace: args.trace.as_deref().map(Trace::create).transpose()?,
             json: args.json.then(|| JsonLines::new(io::stdout())),
             screen: Screen::new(args.progress, args.quiet, args.json),
@@ -59,9 +62,13 @@ impl Output {
                     self.note(&screen::in_force(told));
                 }
             }
-            Event::Session(facts) if self.verbose >= 1 => {
-                self.note(&screen::agreement(facts));
+            Event::Session(facts) => {
+                self.accounts.begin_again();
+                if self.verbose >= 1 {
+                    self.note(&screen::agreement(facts));
+                }
             }
+            Event::Digest(record) => self.accounts.note(record),
             Event::Path(facts) if self.verbose >= 1 => {
                 self.note(&screen::change(facts));
             }
@@ -84,7 +91,7 @@ impl Output {
                     trace.note(decision);
                 }
             }
-            Event::Session(_) | Event::Path(_) | Event::File(_) | Event::Line(_) => {}
+            Event::Path(_) | Event::File(_) | Event::Line(_) => {}
         }
     }
 
@@ -123,7 +130,10 @@ impl Output {
 
     /// Accounts for the run and takes the live line away; the failure itself is the caller's to
     /// tell.
-    pub(crate) fn finish(&mut self, result: &Result<Summary, Failure>) {
+    ///
+    /// # Errors
+    /// What was to be written could not be.
+    pub(crate) fn finish(&mut self, result: &Result<Summary, Failure>) -> Result<(), Failure> {
         self.screen.clear();
         match result {
             Ok(summary) => self.account(summary, &[]),
@@ -136,6 +146,7 @@ impl Output {
                 }
             }
         }
+        Ok(self.accounts.finish()?)
     }
 
     fn account(&mut self, summary: &Summary, failures: &[FailedFile]) {

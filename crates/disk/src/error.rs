@@ -72,6 +72,9 @@ pub enum DiskError {
     /// The peer listed more unfinished files, or damaged blocks, than may be remembered.
     #[error("the other side listed too many unfinished files")]
     TooManyUnfinished,
+    /// The system gave no thread.
+    #[error("no thread: {0}")]
+    Thread(io::Error),
     /// A block was asked for that was never made available.
     #[error("block {0:?} is not available")]
     NotAvailable(BlockAddr),
@@ -136,6 +139,9 @@ pub enum FailureKind {
     /// The directory it belongs into could not be made.
     #[error("its directory could not be made")]
     ParentFailed,
+    /// It does not come to what the sender read.
+    #[error("what was written is not what was read at the other end")]
+    Corrupt,
     /// The sender found it changed, gone or unreadable after listing it.
     #[error("{}", change(.0))]
     Changed(ChangeKind),

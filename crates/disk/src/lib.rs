@@ -16,6 +16,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod digest;
 mod error;
 mod incoming;
 mod landing;
@@ -26,12 +27,13 @@ mod root;
 mod source;
 mod supply;
 
+pub use digest::{DigestOptions, Digests};
 pub use error::{DiskError, FailureKind, FileFailure};
 pub use haul_wire::control::{Fsync, Had, Overwrite, Placing, Preserve, Resume};
 pub use incoming::{Discard, FileEvent, Incoming, Placed, ReceiveOptions, Received, has_leftovers};
 pub use landing::{Asked, Expected, Landing};
 pub use outgoing::{
-    Available, Outgoing, PatternError, ScanOptions, Selection, Synthetic, Totals, Until,
+    Available, Outgoing, PatternError, Proofs, ScanOptions, Selection, Synthetic, Totals, Until,
 };
 pub use root::Root;
 pub use source::expand_source;

@@ -33,6 +33,11 @@ pub trait Supply: Send + Sync + fmt::Debug {
     /// The first of what was found and cannot be sent.
     fn failures(&self) -> Vec<FileFailure>;
 
+    /// What a file came to, if each is to be told of.
+    fn poll_event(&self) -> Option<FileEvent> {
+        None
+    }
+
     /// Ends the scan early.
     fn stop(&self);
 }
@@ -83,6 +88,10 @@ impl Supply for Outgoing {
 
     fn failures(&self) -> Vec<FileFailure> {
         self.failures()
+    }
+
+    fn poll_event(&self) -> Option<FileEvent> {
+        self.poll_event()
     }
 
     fn stop(&self) {

@@ -35,7 +35,7 @@ pub enum EngineEvent {
     Complete,
     /// Receiving: which blocks need not be sent.
     Had(Had),
-    /// Receiving: a file is finished or has failed.
+    /// Receiving: a file is finished or has failed. Sending: what one comes to.
     File(FileEvent),
     /// The line has ended before its work was done.
     Failed(EngineError),

@@ -10,6 +10,7 @@ mod sending;
 
 use std::{sync::Arc, time::Duration};
 
+use haul_disk::FileEvent;
 use haul_engine::{EngineEvent, Link, OnEvent, Running, Snapshot, Stopped};
 use haul_wire::control::{Host, Message, Status, Text, Verdict};
 use tokio::{
@@ -19,8 +20,8 @@ use tokio::{
 };
 
 use crate::{
-    Direction, Event, Limits, PathFacts, Phase, Seat, TransferError, Warning, control::Control,
-    handshake::Agreed, path::OpenedPath,
+    DigestRecord, Direction, Event, Limits, PathFacts, Phase, Seat, TransferError, Warning,
+    control::Control, handshake::Agreed, path::OpenedPath,
 };
 use host::HostMeter;
 use line::Line;
@@ -56,6 +57,8 @@ pub(crate) struct Setting {
     /// Where events go, on the initiator.
     pub(crate) events: Option<mpsc::UnboundedSender<Event>>,
     pub(crate) file_events: bool,
+    /// Whether it is told what each file comes to.
+    pub(crate) tells_digests: bool,
     pub(crate) progress_interval: Duration,
     pub(crate) cancel: watch::Receiver<bool>,
     /// Limits to change to.
@@ -119,6 +122,7 @@ struct Session<'a> {
     cancel: watch::Receiver<bool>,
     limits: Limits,
     limit_changes: Option<watch::Receiver<Limits>>,
+    tells_digests: bool,
     seated: Option<Seated>,
     meter: Meter,
     line: Line,
@@ -152,6 +156,7 @@ impl<'a> Session<'a> {
             cancel: setting.cancel,
             limits: setting.limits,
             limit_changes: setting.limit_changes,
+            tells_digests: setting.tells_digests,
             seated: setting.seat.map(|seat| Seated::new(seat, now)),
             meter: Meter::new(now),
             host: HostMeter::start(Arc::clone(&setting.line.path)),
@@ -260,6 +265,17 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Tells what a file comes to, if that is known and wanted.
+    fn emit_digests(&self, file: &FileEvent) {
+        if let Some(digests) = file.digests.filter(|_| self.tells_digests) {
+            self.emit(Event::Digest(DigestRecord {
+                path: file.path.clone(),
+                bytes: file.size,
+                digests,
+            }));
+        }
+    }
+
     fn warn(&self, text: String, remote: bool) {
         self.emit(Event::Warning(Warning { text, remote }));
     }
@@ -302,6 +318,7 @@ struct SessionSetting {
     limits: Limits,
     limit_changes: Option<watch::Receiver<Limits>>,
     seat: Option<Seat>,
+    tells_digests: bool,
     line: Line,
 }
 
@@ -337,6 +354,7 @@ fn connect(
         limits: setting.limits,
         limit_changes: setting.limit_changes,
         seat: setting.seat,
+        tells_digests: setting.tells_digests,
         line,
     };
     (link, events_in, session)

@@ -201,6 +201,7 @@ impl TransferError {
             Self::SetupTimeout { .. } => ErrorCode::SetupTimeout,
             Self::ConnectionLost { .. } => ErrorCode::ConnectionLost,
             Self::Remote { code, .. } => *code,
+            Self::Partial { summary, .. } if summary.corrupt > 0 => ErrorCode::Integrity,
             Self::Partial { .. } => ErrorCode::Partial,
             Self::Cancelled { .. } => ErrorCode::Cancelled,
             Self::Disk(error) => disk_code(error),
@@ -297,6 +298,7 @@ fn disk_code(error: &DiskError) -> ErrorCode {
         DiskError::Source { .. }
         | DiskError::SourceIsDir { .. }
         | DiskError::SourceIsSpecial { .. } => ErrorCode::SourceUnreadable,
+        DiskError::Thread(_) => ErrorCode::Internal,
         DiskError::Destination { cause, .. } | DiskError::Storage { cause, .. }
             if is_full(cause) =>
         {

@@ -1,5 +1,6 @@
 use std::{net::SocketAddr, time::Duration};
 
+use haul_disk::Digests;
 use haul_engine::StageTimes;
 use haul_flow::{Decision, EcnState, Policy};
 use haul_wire::SuiteId;
@@ -21,6 +22,8 @@ pub enum Event {
     Progress(Progress),
     /// A file is finished or has failed; only when asked for.
     File(FileRecord),
+    /// What a file comes to; only when all are to be told of.
+    Digest(DigestRecord),
     /// What the rate policy of this end decided, and why; only where this end sends.
     Decision(Decision),
     /// How this end's line ran, once it has stopped.
@@ -109,6 +112,18 @@ pub struct FileRecord {
     pub bytes: u64,
     /// `None` when it stands complete under its name, otherwise what went wrong.
     pub failure: Option<String>,
+}
+
+/// What one file comes to, at this end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DigestRecord {
+    /// Path relative to the destination, or, where this end sends, as it was listed. Bytes of unknown
+    /// origin: escape before showing.
+    pub path: Vec<u8>,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// Its digests.
+    pub digests: Digests,
 }
 
 /// What there is to know about this end's line when somebody wonders what bound it.
@@ -210,6 +225,8 @@ pub struct Summary {
     pub kept: u64,
     /// Names that failed.
     pub failed: u64,
+    /// Those of them that were not what had been read.
+    pub corrupt: u64,
     /// Seconds from the first hello to the verdict.
     pub seconds: f64,
     /// Seconds from the opening of the path to the verdict.

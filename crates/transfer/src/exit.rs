@@ -28,7 +28,7 @@ const fn line(
 }
 
 /// Every exit status but 0, ascending. The numbers are stable: scripts rely on them.
-pub const EXIT_CODES: [ExitCode; 23] = [
+pub const EXIT_CODES: [ExitCode; 24] = [
     line(
         ErrorCode::Internal,
         false,
@@ -136,6 +136,12 @@ pub const EXIT_CODES: [ExitCode; 23] = [
         true,
         "reading or writing a file failed",
         "check the disk and the system's log",
+    ),
+    line(
+        ErrorCode::Integrity,
+        true,
+        "what was written is not what was read at the other end",
+        "those files were not kept; check memory and disks of both machines, then run the same command again",
     ),
     line(
         ErrorCode::ConnectionLost,

@@ -197,7 +197,7 @@ impl Initiator {
         receive.expected = Some(Expected::new(&specs));
         receive.resume = options.resume;
         receive.placing = options.placing.clone();
-        receive.verify = options.verify;
+        receive.proofs = options.proofs;
         let destination = Destination::Files {
             root,
             landing,
@@ -253,7 +253,7 @@ impl Initiator {
             placing: of_files.placing.clone(),
             preserve: of_files.preserve,
             resume: measure.map_or(options.resume, |_| Resume::Never),
-            verify: of_files.verify,
+            verify: of_files.proofs.wanted,
             policy: wish.policy,
             rate: wish.rate,
             remembered: options.remembered,
@@ -393,6 +393,7 @@ impl Initiator {
             seat: None,
             events: Some(self.events.clone()),
             file_events: options.file_events,
+            tells_digests: options.proofs.all,
             progress_interval: options.progress_interval,
             cancel: self.cancel.clone(),
             limit_changes: options.limit_changes.clone(),
@@ -405,6 +406,8 @@ impl Initiator {
         ScanOptions {
             recursive: options.taking.recursive,
             times: options.preserve.times || options.is_judged(),
+            compare: options.resume,
+            proofs: options.proofs,
         }
     }
 

@@ -1,5 +1,6 @@
 use std::{net::IpAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
+pub use haul_disk::{DigestOptions, Digests, Proofs};
 use haul_flow::Policy;
 use haul_wire::SuiteId;
 pub use haul_wire::control::{
@@ -66,8 +67,9 @@ pub struct JobOptions {
     /// What the receiver has already need not be sent. Default: files of the same size and time, what an
     /// earlier run finished, and parts of what it did not.
     pub resume: Resume,
-    /// Whether both ends compute a digest of every file that is sent, and compare. Default: no.
-    pub verify: bool,
+    /// Whether both ends compute a digest of every file that is sent, and compare; whether this one tells
+    /// of them in [`crate::Event::Digest`]. Default: no.
+    pub proofs: Proofs,
     /// UDP ports asked of the other end. Default [`ANY_UDP_PORT`]: its own choice.
     pub udp_ports: RangeInclusive<u16>,
     /// Local address for UDP. Default: whatever routes to the peer.
@@ -98,7 +100,7 @@ impl Default for JobOptions {
             placing: Placing::default(),
             preserve: Preserve::default(),
             resume: Resume::default(),
-            verify: false,
+            proofs: Proofs::default(),
             udp_ports: ANY_UDP_PORT,
             bind: None,
             any_source: false,

@@ -42,8 +42,8 @@ mod tests;
 pub use bps::{Bps, BpsError};
 pub use error::{Misbehaviour, Phase, TransferError, UdpDirection};
 pub use event::{
-    Event, FailedFile, FileRecord, HostFacts, LineFacts, PathFacts, Progress, SessionFacts,
-    StageFacts, Summary, Warning,
+    DigestRecord, Event, FailedFile, FileRecord, HostFacts, LineFacts, PathFacts, Progress,
+    SessionFacts, StageFacts, Summary, Warning,
 };
 pub use exit::{EXIT_CODES, ExitCode, entry as exit_code};
 pub use haul_flow::{Decision, EcnState, Policy};
@@ -54,9 +54,9 @@ pub use haul_wire::{
 };
 pub use initiate::initiate;
 pub use job::{
-    ANY_UDP_PORT, After, DEFAULT_RECEIVE_BUFFER_BYTES, DEFAULT_UDP_PORTS, Direction, Fsync, Job,
-    JobOptions, Measure, Overwrite, Placing, Preserve, Remembered, RespondSetup, Resume, Selection,
-    Symlinks, Taking,
+    ANY_UDP_PORT, After, DEFAULT_RECEIVE_BUFFER_BYTES, DEFAULT_UDP_PORTS, DigestOptions, Digests,
+    Direction, Fsync, Job, JobOptions, Measure, Overwrite, Placing, Preserve, Proofs, Remembered,
+    RespondSetup, Resume, Selection, Symlinks, Taking,
 };
 pub use limits::{Cause, InForce, Limits};
 pub use respond::respond;

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use haul_disk::{Asked, ReceiveOptions, ScanOptions};
+use haul_disk::{Asked, Proofs, ReceiveOptions, ScanOptions};
 use haul_udp::UdpPath;
 use haul_wire::control::{Accepted, Message, Request, UdpEndpoint};
 use tokio::{
@@ -278,6 +278,7 @@ impl Responder {
             seat: ready.seat,
             events: None,
             file_events: false,
+            tells_digests: false,
             progress_interval: tick,
             cancel: self.cancel.clone(),
             limit_changes: None,
@@ -310,7 +311,7 @@ fn destination(ground: &Ground, request: &Request) -> Result<Destination, Transf
     let mut options = ReceiveOptions::new(request.preserve);
     options.resume = request.resume;
     options.placing = request.placing.clone();
-    options.verify = request.verify;
+    options.proofs = proofs(request);
     Ok(Destination::Files {
         root,
         landing,
@@ -329,6 +330,15 @@ fn scan(request: &Request) -> ScanOptions {
     ScanOptions {
         recursive: request.taking.recursive,
         times: request.preserve.times || request.is_judged(),
+        compare: request.resume,
+        proofs: proofs(request),
+    }
+}
+
+fn proofs(request: &Request) -> Proofs {
+    Proofs {
+        wanted: request.verify,
+        ..Proofs::default()
     }
 }
 

@@ -62,6 +62,7 @@ fn summarize(account: &Account, terms: &Terms) -> Summary {
         there_bytes: verdict.there_bytes,
         kept: verdict.kept,
         failed: verdict.failed,
+        corrupt: verdict.corrupt,
         seconds: terms.time.as_secs_f64(),
         data_seconds,
         goodput_bps: goodput_bps as u64,

@@ -319,6 +319,13 @@ pub enum Resume {
     Digest,
 }
 
+impl Resume {
+    /// Whether contents are looked at.
+    pub fn reads(self) -> bool {
+        self >= Self::Samples
+    }
+}
+
 /// Which of what is below a source is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Selection {
@@ -488,6 +495,8 @@ pub struct Verdict {
     pub kept: u64,
     /// How many names failed.
     pub failed: u64,
+    /// How many of those because what was written is not what was read.
+    pub corrupt: u64,
     /// The first of them.
     #[serde(deserialize_with = "bounded::list::<_, _, FAILURES_MAX>")]
     pub failures: Vec<FileFault>,

@@ -106,6 +106,7 @@ pub(crate) fn summary() -> Summary {
         there_bytes: 0,
         kept: 0,
         failed: 0,
+        corrupt: 0,
         seconds: 14.21,
         data_seconds: 14.1,
         goodput_bps: 6_900_000_000,

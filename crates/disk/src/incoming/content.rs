@@ -171,15 +171,16 @@ impl Incoming {
             slices.clear();
         }
         self.written += self.arrived.insert(range);
-        self.release_map();
-        Ok(())
+        self.release_map()
     }
 
     /// Forgets where content goes that has arrived.
-    pub(super) fn release_map(&mut self) {
+    pub(super) fn release_map(&mut self) -> Result<(), DiskError> {
+        self.advance_proof()?;
         let block_len = self.block_len as u64;
         let floor = self.arrived.first_gap() / block_len * block_len;
         self.map.release(floor.min(self.map.end()));
+        Ok(())
     }
 
     /// The content before this byte has all its files listed.

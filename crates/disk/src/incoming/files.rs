@@ -2,10 +2,11 @@ use std::{
     collections::HashMap,
     io::IoSlice,
     os::fd::{AsFd, OwnedFd},
+    sync::Arc,
 };
 
-use haul_manifest::{ChangeKind, DirId, FileNo, Meta, Name, Piece, RangeSet, Timestamp};
-use haul_wire::control::Overwrite;
+use haul_manifest::{ChangeKind, Digest, DirId, FileNo, Meta, Name, Piece, RangeSet, Timestamp};
+use haul_wire::control::{Overwrite, Resume};
 use rustix::{
     fs::{AtFlags, FileType, Stat, fstat, statat},
     io::{Errno, pwritev},
@@ -18,9 +19,10 @@ use super::{
     links::Link,
     nameless,
     partial::{self, Partial},
+    proof::{Evidence, Proof},
     published::{Stamp, modified},
 };
-use crate::{DiskError, FailureKind, error::is_descriptor_shortage, lru::Lru};
+use crate::{Digests, DiskError, FailureKind, digest, error::is_descriptor_shortage, lru::Lru};
 
 /// Open partial files. Losses keep files open behind the front; beyond this many they are closed
 /// and opened again.
@@ -41,6 +43,12 @@ pub(super) struct Listed {
     pub(super) size: u64,
     /// A number for its path below the destination.
     pub(super) path: u64,
+    /// What it must come to, to be taken for one that is there.
+    pub(super) digest: Option<Digest>,
+    /// Its number, if it has content.
+    pub(super) file: Option<FileNo>,
+    /// What it comes to, once that is proved.
+    pub(super) proved: Option<Box<Digests>>,
 }
 
 impl Listed {
@@ -56,9 +64,13 @@ impl Listed {
 #[derive(Debug)]
 pub(super) struct Files {
     unfinished: HashMap<FileNo, Unfinished>,
-    open: Lru<FileNo, OwnedFd>,
+    open: Lru<FileNo, Arc<OwnedFd>>,
     nameless: nameless::Ability,
     overwrite: Overwrite,
+    /// By what files are taken for those that are to be sent.
+    compare: Resume,
+    /// If what arrives is to be proved.
+    pub(super) proof: Option<Proof>,
     /// What the next run is told, until this one has got everything.
     journal: Option<Journal>,
     /// Bytes written since the journal was told.
@@ -77,6 +89,7 @@ struct Unfinished {
     /// Bytes of the partial file that have been written, as far as the journal wants to know.
     written: RangeSet,
     is_changed: bool,
+    evidence: Evidence,
 }
 
 /// What of a listed file is there before it is sent.
@@ -103,6 +116,11 @@ enum Stage {
 }
 
 impl Unfinished {
+    /// Whether all of its content has arrived.
+    fn is_whole(&self) -> bool {
+        self.remaining == 0
+    }
+
     /// Whether it gets its size by being written: nothing of it has arrived, it has no holes, and
     /// saying its size would be one call more for little.
     fn is_small(&self) -> bool {
@@ -111,9 +129,17 @@ impl Unfinished {
 }
 
 impl Files {
-    pub(super) fn new(finishing: Finishing, overwrite: Overwrite, journal: Journal) -> Self {
+    pub(super) fn new(
+        finishing: Finishing,
+        overwrite: Overwrite,
+        compare: Resume,
+        proof: Option<Proof>,
+        journal: Journal,
+    ) -> Self {
         Self {
             overwrite,
+            compare,
+            proof,
             journal: Some(journal),
             untold: 0,
             changed: Vec::new(),
@@ -142,6 +168,7 @@ impl Files {
                 stage: Stage::Listed,
                 written: RangeSet::new(),
                 is_changed: false,
+                evidence: Evidence::default(),
             },
         );
         Ok(())
@@ -159,7 +186,12 @@ impl Files {
         };
         let stat = statat(&*dir, listed.name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW).ok();
         match stat {
-            Some(stat) if self.is_same(listed, &stat, claim.as_ref()) => return Found::Whole(stat),
+            Some(stat)
+                if self.is_same(listed, &stat, claim.as_ref())
+                    && self.has_digest(&dir, listed, &stat) =>
+            {
+                return Found::Whole(stat);
+            }
             Some(stat) if self.stays(&listed.meta, &stat) => return Found::Kept,
             _ => {}
         }
@@ -222,6 +254,14 @@ impl Files {
         is_listed && (source.modified == modified(stat) || claim.is_some_and(is_made))
     }
 
+    /// Whether it is also the file by its contents, where those are to be compared.
+    fn has_digest(&self, dir: &OwnedFd, listed: &Listed, stat: &Stat) -> bool {
+        !self.compare.reads()
+            || digest::open(dir, listed.name.as_bytes(), stat)
+                .and_then(|fd| digest::to_compare(self.compare, fd, listed.size))
+                .is_ok_and(|digest| digest.is_some() && digest == listed.digest)
+    }
+
     /// Goes on with a file of which `had` bytes of content are in a partial file.
     pub(super) fn resume(
         &mut self,
@@ -233,7 +273,7 @@ impl Files {
         if let Some(unfinished) = self.unfinished.get_mut(&file) {
             unfinished.stage = Stage::Writing(partial);
             unfinished.written = written;
-            self.open.insert(file, fd);
+            self.open.insert(file, Arc::new(fd));
             self.arrived(tree, file, had)?;
         }
         Ok(())
@@ -304,6 +344,9 @@ impl Files {
         if unfinished.remaining > 0 {
             return Ok(());
         }
+        if self.proof.is_some() && matches!(unfinished.stage, Stage::Writing(_)) {
+            return self.conclude(tree, file);
+        }
         if !matches!(unfinished.stage, Stage::Failed)
             && let Err(why) = self.finish(tree, file)
         {
@@ -312,6 +355,58 @@ impl Files {
         self.open.remove(file);
         self.unfinished.remove(&file);
         Ok(())
+    }
+
+    /// Publishes a file that is whole, or gives it up, once both sides have said what it comes to.
+    pub(super) fn conclude(&mut self, tree: &mut Tree, file: FileNo) -> Result<(), DiskError> {
+        let Some(unfinished) = self
+            .unfinished
+            .get_mut(&file)
+            .filter(|file| file.is_whole())
+        else {
+            return Ok(());
+        };
+        let Some(verdict) = unfinished.evidence.verdict() else {
+            return Ok(());
+        };
+        let proved = match verdict {
+            Ok(digests) => {
+                unfinished.listed.proved = Some(Box::new(digests));
+                self.finish(tree, file)
+            }
+            Err(why) => Err(why),
+        };
+        if let Err(why) = proved {
+            self.fail(tree, file, why)?;
+        }
+        self.open.remove(file);
+        self.unfinished.remove(&file);
+        Ok(())
+    }
+
+    /// What is known of the digests of a file that is not finished.
+    pub(super) fn evidence(&mut self, file: FileNo) -> Option<&mut Evidence> {
+        let unfinished = self.unfinished.get_mut(&file)?;
+        Some(&mut unfinished.evidence)
+    }
+
+    /// The size of a file that is being written.
+    pub(super) fn size_while_writing(&self, file: FileNo) -> Option<u64> {
+        let unfinished = self.unfinished.get(&file)?;
+        matches!(unfinished.stage, Stage::Writing(_)).then_some(unfinished.listed.size)
+    }
+
+    /// Whether the sender has said of each file that is left what it comes to.
+    pub(super) fn is_told(&self) -> bool {
+        let mut left = self.unfinished.values();
+        left.all(|file| file.evidence.is_told())
+    }
+
+    /// Whether everything is proved that has arrived, if it is to be.
+    pub(super) fn is_proved(&self) -> bool {
+        self.proof
+            .as_ref()
+            .is_none_or(|proof| self.unfinished.is_empty() && proof.awaiting.is_empty())
     }
 
     /// Gives a file up because of its name.
@@ -326,10 +421,16 @@ impl Files {
         file: FileNo,
         why: ChangeKind,
     ) -> Result<(), DiskError> {
+        self.withdraw(tree, file, why)?;
         self.fail(tree, file, FailureKind::Changed(why))
     }
 
-    fn fail(&mut self, tree: &mut Tree, file: FileNo, why: FailureKind) -> Result<(), DiskError> {
+    pub(super) fn fail(
+        &mut self,
+        tree: &mut Tree,
+        file: FileNo,
+        why: FailureKind,
+    ) -> Result<(), DiskError> {
         let Some(unfinished) = self.unfinished.get_mut(&file) else {
             return Ok(());
         };
@@ -348,6 +449,9 @@ impl Files {
                 journal.void(listed.path, listed.source(), partial.identity());
             }
             partial.discard(&dir);
+        }
+        if self.proof.is_some() && self.unfinished.get(&file).is_some_and(Unfinished::is_whole) {
+            self.unfinished.remove(&file);
         }
         Ok(())
     }
@@ -379,7 +483,7 @@ impl Files {
             }
         }
         let fd = self.opened(tree, piece.file)?;
-        write_all(fd, piece.file_offset, slices)?;
+        write_all(&**fd, piece.file_offset, slices)?;
         self.note_written(piece);
         Ok(())
     }
@@ -398,7 +502,11 @@ impl Files {
     }
 
     /// The descriptor of a file that is being written, made or opened again as needed.
-    fn opened(&mut self, tree: &mut Tree, file: FileNo) -> Result<&OwnedFd, FailureKind> {
+    pub(super) fn opened(
+        &mut self,
+        tree: &mut Tree,
+        file: FileNo,
+    ) -> Result<&Arc<OwnedFd>, FailureKind> {
         if self.open.get(file).is_none() {
             let fd = match self.open_partial(tree, file) {
                 Err(FailureKind::Os(errno)) if is_descriptor_shortage(errno) => {
@@ -409,7 +517,7 @@ impl Files {
                 }
                 other => other?,
             };
-            self.open.insert(file, fd);
+            self.open.insert(file, Arc::new(fd));
         }
         self.open.get(file).ok_or(FailureKind::Os(Errno::BADF))
     }
@@ -445,7 +553,12 @@ impl Files {
         let listed = unfinished.listed;
         let what = match (unfinished.stage, fd) {
             (Stage::Writing(partial), Some(fd)) => What::Partial(listed, partial, fd),
-            (Stage::Nameless(fd), _) => What::Nameless(listed, fd),
+            (Stage::Nameless(fd), _) => {
+                if let Some(proof) = &mut self.proof {
+                    proof.await_name(file, unfinished.evidence);
+                }
+                What::Nameless(listed, fd)
+            }
             _ => return Ok(()),
         };
         self.finishing.add(Job { dir, what });
@@ -484,7 +597,19 @@ impl Drop for Files {
 }
 
 impl Tree {
-    fn file_failed(&mut self, listed: &Listed, why: FailureKind) -> Result<(), DiskError> {
+    /// Accounts for a file that has its name.
+    pub(super) fn finished(&mut self, file: &Listed, digests: Option<Digests>) {
+        let (dirs, ledger) = (&self.dirs, &mut self.ledger);
+        ledger.finished(file.size, digests, || {
+            dirs.path(file.parent, file.name.as_bytes())
+        });
+    }
+
+    pub(super) fn file_failed(
+        &mut self,
+        listed: &Listed,
+        why: FailureKind,
+    ) -> Result<(), DiskError> {
         self.failed(listed.parent, &listed.name, listed.size, why)
     }
 }

@@ -25,7 +25,7 @@ use super::{
     partial::Partial,
     published::{Published, Stamp},
 };
-use crate::{FailureKind, lru::descriptors};
+use crate::{Digests, FailureKind, Proofs, digest, lru::descriptors};
 
 /// Most that are being finished at a time: each holds a descriptor.
 const OPEN_MAX: usize = 128;
@@ -40,7 +40,7 @@ pub(super) struct Job {
 #[derive(Debug)]
 pub(super) enum What {
     /// A file that has been written under a partial name.
-    Partial(Listed, Partial, OwnedFd),
+    Partial(Listed, Partial, Arc<OwnedFd>),
     /// A file that has been written and has no name.
     Nameless(Listed, OwnedFd),
     /// A file without content: empty, or all hole.
@@ -69,6 +69,8 @@ pub(super) struct Done {
     pub(super) what: Finished,
     /// How a file is now.
     pub(super) outcome: Result<Option<Stamp>, FailureKind>,
+    /// What it comes to, where that had to be looked at here.
+    pub(super) digests: Option<Result<Digests, Errno>>,
 }
 
 #[derive(Debug)]
@@ -94,7 +96,7 @@ pub(super) struct Finishing {
 
 impl Finishing {
     /// `syncs`: each file is on the disk before it has its name.
-    pub(super) fn start(attributes: Attributes, syncs: bool) -> io::Result<Self> {
+    pub(super) fn start(attributes: Attributes, syncs: bool, proofs: Proofs) -> io::Result<Self> {
         let (jobs, jobs_in) = channel::<Vec<Job>>();
         let (done_out, done) = channel();
         let thread = std::thread::Builder::new()
@@ -103,6 +105,7 @@ impl Finishing {
                 let mut finisher = Finisher {
                     attributes,
                     syncs,
+                    proofs,
                     published: Published::default(),
                 };
                 for jobs in jobs_in {
@@ -202,11 +205,13 @@ impl Drop for Finishing {
 struct Finisher {
     attributes: Attributes,
     syncs: bool,
+    proofs: Proofs,
     published: Published,
 }
 
 impl Finisher {
     fn finish(&mut self, Job { dir, what }: Job) -> Done {
+        let digests = self.digests(&dir, &what);
         let outcome = match &what {
             What::Partial(listed, partial, fd) => self.publish(&dir, listed, partial, fd),
             What::Nameless(listed, fd) => self.link(&dir, listed, fd),
@@ -218,7 +223,30 @@ impl Finisher {
             }
         };
         let what = what.into_finished();
-        Done { what, outcome }
+        Done {
+            what,
+            outcome,
+            digests,
+        }
+    }
+
+    /// What a file comes to that nobody else reads back: one without a name, and where all are to be
+    /// told of, one that was there and one without content.
+    fn digests(&self, dir: &OwnedFd, what: &What) -> Option<Result<Digests, Errno>> {
+        let Proofs {
+            wanted,
+            all,
+            digests,
+        } = self.proofs;
+        match what {
+            What::Nameless(listed, fd) if wanted => Some(digest::of_file(digests, fd, listed.size)),
+            What::Hollow(listed) if all => Some(Ok(digest::of_zeros(digests, listed.size))),
+            What::There(listed, stat) if all => {
+                let fd = digest::open(dir, listed.name.as_bytes(), stat);
+                Some(fd.and_then(|fd| digest::of_file(digests, fd, listed.size)))
+            }
+            _ => None,
+        }
     }
 
     fn create_hollow(

@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 
 use haul_manifest::Shown;
 
-use crate::{FAILURES_KEPT, FailureKind, FileFailure};
+use crate::{Digests, FAILURES_KEPT, FailureKind, FileFailure};
 
 /// What has been received.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Received {
     pub skipped: u64,
     /// Files, directories and links that failed, here or at the sender.
     pub failed_count: u64,
+    /// Those of them that are not what was sent.
+    pub corrupt: u64,
     /// The first [`FAILURES_KEPT`] of them, and of what was left out.
     pub failed: Vec<FileFailure>,
 }
@@ -38,6 +40,8 @@ pub struct FileEvent {
     pub size: u64,
     /// Whether it is there now.
     pub outcome: Result<(), FailureKind>,
+    /// What it comes to, if that was asked for.
+    pub digests: Option<Digests>,
 }
 
 impl std::fmt::Display for FileEvent {
@@ -64,7 +68,13 @@ impl Ledger {
         }
     }
 
-    pub(super) fn finished(&mut self, size: u64, path: impl FnOnce() -> Vec<u8>) {
+    /// A file of this size has its name, and comes to this if that was asked for.
+    pub(super) fn finished(
+        &mut self,
+        size: u64,
+        digests: Option<Digests>,
+        path: impl FnOnce() -> Vec<u8>,
+    ) {
         self.received.files += 1;
         self.received.bytes = self.received.bytes.saturating_add(size);
         if let Some(events) = &mut self.events {
@@ -74,12 +84,14 @@ impl Ledger {
                 path,
                 size,
                 outcome,
+                digests,
             });
         }
     }
 
     pub(super) fn failed(&mut self, path: Vec<u8>, size: u64, why: FailureKind) {
         self.received.failed_count += 1;
+        self.received.corrupt += u64::from(why == FailureKind::Corrupt);
         self.note(&path, why);
         if let Some(events) = &mut self.events {
             let outcome = Err(why);
@@ -87,6 +99,7 @@ impl Ledger {
                 path,
                 size,
                 outcome,
+                digests: None,
             });
         }
     }

@@ -6,7 +6,8 @@
 //!                                └ not yet: waiting.rs, until its entry arrives
 //! ```
 //!
-//! What is whole is handed to a second thread, which finishes it: finishing.rs.
+//! What is whole is handed to a second thread, which finishes it: finishing.rs. Where it is to be proved, a
+//! third one reads it back before: proof.rs.
 
 mod attributes;
 mod content;
@@ -21,6 +22,7 @@ mod links;
 mod nameless;
 mod options;
 mod partial;
+mod proof;
 mod published;
 mod resume;
 mod waiting;
@@ -33,7 +35,10 @@ use haul_manifest::{
 };
 use haul_wire::control::{Fsync, Resume};
 use haul_wire::{BLOCK_ADDR_LEN, BlockAddr, HEADER_LEN, Part, Stream, TAG_LEN, part_len};
-use rustix::fs::{Mode, OFlags, openat, syncfs};
+use rustix::{
+    fs::{Mode, OFlags, openat, syncfs},
+    io::Errno,
+};
 
 use self::{
     attributes::Attributes,
@@ -45,6 +50,7 @@ use self::{
     journal::{Journal, is_reserved},
     ledger::Ledger,
     links::Link,
+    proof::Proof,
     waiting::Waiting,
 };
 pub use self::{
@@ -53,7 +59,7 @@ pub use self::{
     options::ReceiveOptions,
     resume::has_leftovers,
 };
-use crate::{DiskError, Expected, FailureKind, Landing, Root, WAITING_BYTES_MAX};
+use crate::{Digests, DiskError, Expected, FailureKind, Landing, Root, WAITING_BYTES_MAX};
 
 /// Symbolic links that wait for the end; further ones are made at once.
 const LINKS_KEPT: usize = 1 << 16;
@@ -133,9 +139,12 @@ impl Incoming {
         let attributes = Attributes::new(options.preserve, options.umask);
         let dirs = Dirs::new(root).map_err(|errno| failed(errno.into()))?;
         let journal = Journal::open(Arc::clone(dirs.top()), options.resume != Resume::Never);
-        let finishing = Finishing::start(attributes, options.placing.fsync == Fsync::Each);
-        let finishing = finishing.map_err(failed)?;
-        let files = Files::new(finishing, options.placing.overwrite, journal);
+        let (syncs, proofs) = (options.placing.fsync == Fsync::Each, options.proofs);
+        let finishing = Finishing::start(attributes, syncs, proofs).map_err(failed)?;
+        let proof = proofs.wanted.then(|| Proof::start(proofs.digests));
+        let proof = proof.transpose().map_err(failed)?;
+        let overwrite = options.placing.overwrite;
+        let files = Files::new(finishing, overwrite, options.resume, proof, journal);
         Ok(Self {
             block_len,
             landing,
@@ -191,8 +200,10 @@ impl Incoming {
         }
         self.read_list()?;
         duplicates += self.place_contents(contents)?;
+        let is_all = self.has_all();
+        self.files.settle_proof(&mut self.tree, is_all)?;
         self.files.finishing.hand_over();
-        if self.has_all() {
+        if is_all {
             self.files.finishing.wait();
         }
         self.settle_finished()?;
@@ -212,7 +223,7 @@ impl Incoming {
     /// Whether the list has ended, every block it speaks of has been placed and every file it
     /// completed has been finished.
     pub fn is_complete(&self) -> bool {
-        self.has_all() && self.files.finishing.is_idle()
+        self.has_all() && self.files.finishing.is_idle() && self.files.is_proved()
     }
 
     fn has_all(&self) -> bool {
@@ -303,7 +314,7 @@ impl Incoming {
                 meta,
                 size,
                 layout,
-                digest: _,
+                digest,
             } => {
                 let name = self.local_name(parent, name, false)?;
                 let path = self.tree.dirs.path_number(parent, name.as_bytes());
@@ -313,6 +324,9 @@ impl Incoming {
                     meta,
                     size,
                     path,
+                    digest,
+                    file: None,
+                    proved: None,
                 };
                 self.expect_file(listed, &layout)
             }
@@ -339,7 +353,7 @@ impl Incoming {
             }
             Entry::Changed { file, why } => self.files.spoil(&mut self.tree, file, why),
             Entry::Torn { block } => self.announce_torn(block),
-            Entry::Digest { .. } => Ok(()),
+            Entry::Digest { file, digest } => self.files.tell(&mut self.tree, file, digest),
             Entry::Skipped { parent, name, why } => {
                 let path = self.tree.dirs.path(parent, name.as_bytes());
                 let ledger = &mut self.tree.ledger;
@@ -390,7 +404,7 @@ impl Incoming {
         Ok(())
     }
 
-    fn expect_file(&mut self, listed: Listed, layout: &Layout) -> Result<(), DiskError> {
+    fn expect_file(&mut self, mut listed: Listed, layout: &Layout) -> Result<(), DiskError> {
         let content = layout.content_len(listed.size)?;
         let found = self.files.find(&mut self.tree, &listed);
         let reserved = is_reserved(listed.parent, &listed.name);
@@ -410,6 +424,7 @@ impl Incoming {
         }
         let file = FileNo(self.next_file);
         self.next_file += 1;
+        listed.file = Some(file);
         let start = self.map.end();
         for extent in layout.extents(listed.size) {
             self.map.push(file, extent.offset, extent.len)?;
@@ -421,15 +436,18 @@ impl Incoming {
             }
             Found::Nothing => self.files.expect(file, listed, content),
             Found::Whole(stat) => {
-                self.note_had(start..self.map.end());
+                self.note_had(start..self.map.end())?;
                 self.finish_later(listed.parent, What::There(listed, stat))
             }
             Found::Kept => {
-                self.note_had(start..self.map.end());
+                self.note_had(start..self.map.end())?;
                 self.note_kept()
             }
             Found::Part(partial, fd, written) => {
-                let had = self.note_part(start, layout.extents(listed.size), &written);
+                // The end comes again where it is to be proved: otherwise nobody would read it over there.
+                let is_proved = self.files.proof.is_some();
+                let end = start + content - u64::from(is_proved);
+                let had = self.note_part(start..end, layout.extents(listed.size), &written)?;
                 self.files.expect(file, listed, content)?;
                 let found = (partial, fd, written);
                 self.files.resume(&mut self.tree, file, found, had)
@@ -463,6 +481,7 @@ impl Incoming {
             Err(why) => self.note_done(Done {
                 what: what.into_finished(),
                 outcome: Err(why),
+                digests: None,
             }),
         }
     }
@@ -476,23 +495,36 @@ impl Incoming {
     }
 
     /// Counts what has been finished, or has failed to be.
-    fn note_done(&mut self, Done { what, outcome }: Done) -> Result<(), DiskError> {
-        let (dirs, ledger) = (&self.tree.dirs, &mut self.tree.ledger);
+    fn note_done(&mut self, done: Done) -> Result<(), DiskError> {
+        let Done {
+            what,
+            outcome,
+            digests,
+        } = done;
         match (what, outcome) {
+            (Finished::File(file), Ok(Some(stamp)))
+                if self.files.proof.is_some() && file.proved.is_none() && file.file.is_some() =>
+            {
+                let outcome = digests.unwrap_or(Err(Errno::NODATA));
+                self.files.named(&mut self.tree, file, stamp, outcome)?;
+            }
             (Finished::File(file), Ok(stamp)) => {
-                ledger.finished(file.size, || dirs.path(file.parent, file.name.as_bytes()));
+                let proved = file.proved.as_deref().copied();
+                self.tree.finished(&file, proved.or(known(digests)));
                 if let Some(stamp) = stamp {
                     self.files.note_done(&file, stamp);
                 }
             }
             (Finished::There(file), Ok(_)) => {
-                ledger.finished(file.size, || dirs.path(file.parent, file.name.as_bytes()));
-                ledger.received.there_files += 1;
-                ledger.received.there_bytes += file.size;
+                self.tree.finished(&file, known(digests));
+                let received = &mut self.tree.ledger.received;
+                received.there_files += 1;
+                received.there_bytes += file.size;
             }
-            (Finished::Link(_), Ok(_)) => ledger.received.symlinks += 1,
+            (Finished::Link(_), Ok(_)) => self.tree.ledger.received.symlinks += 1,
             (Finished::File(file) | Finished::There(file), Err(why)) => {
-                self.tree.failed(file.parent, &file.name, file.size, why)?;
+                self.files.unnamed(&file);
+                self.tree.file_failed(&file, why)?;
             }
             (Finished::Link(link), Err(why)) => {
                 self.tree.failed(link.parent, &link.name, 0, why)?;
@@ -535,6 +567,11 @@ impl Tree {
         self.ledger.failed(path, size, why);
         Ok(())
     }
+}
+
+/// What was read, if it could be.
+fn known(digests: Option<Result<Digests, Errno>>) -> Option<Digests> {
+    digests.and_then(Result::ok)
 }
 
 /// The block in a segment, or the part of one.

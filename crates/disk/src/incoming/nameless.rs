@@ -22,7 +22,7 @@ impl Ability {
         if *self == Self::Unable {
             return Ok(None);
         }
-        let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
+        let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
         let fd = match openat(dir, ".", flags, Mode::from_raw_mode(mode)) {
             Ok(fd) => fd,
             // A file system, or a kernel, that has none.

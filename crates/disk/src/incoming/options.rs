@@ -3,7 +3,7 @@ use std::fs;
 use haul_wire::control::{Placing, Preserve, Resume};
 use rustix::{fs::Mode, process::umask};
 
-use crate::Expected;
+use crate::{Expected, Proofs};
 
 /// How files are made.
 #[derive(Debug, Clone)]
@@ -17,8 +17,8 @@ pub struct ReceiveOptions {
     pub resume: Resume,
     /// What becomes of what is there, and of what arrives.
     pub placing: Placing,
-    /// Whether each file must have the digest that the sender says.
-    pub verify: bool,
+    /// Whether each file must come to what the sender says that it does.
+    pub proofs: Proofs,
     /// What may arrive at the top, when it was this side that asked. `None`: anything.
     pub expected: Option<Expected>,
     /// Whether each file is told of by [`crate::Incoming::poll_event`]. Costs memory until polled.
@@ -33,7 +33,7 @@ impl ReceiveOptions {
             umask: process_umask(),
             resume: Resume::Never,
             placing: Placing::default(),
-            verify: false,
+            proofs: Proofs::default(),
             expected: None,
             file_events: false,
         }

@@ -84,7 +84,7 @@ impl Partial {
 
     /// Opens it again.
     pub(super) fn open(&self, dir: &OwnedFd) -> Result<OwnedFd, FailureKind> {
-        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = openat(dir, &*self.name, flags, Mode::empty())?;
         if lock(&fd)? == self.identity {
             Ok(fd)
@@ -117,12 +117,8 @@ impl Partial {
 
     /// Removes it, unless another file has taken its name.
     pub(super) fn discard(&self, dir: &OwnedFd) {
-        let ours = statat(dir, &*self.name, AtFlags::SYMLINK_NOFOLLOW)
-            .is_ok_and(|stat| Identity::of(&stat) == self.identity);
-        if ours {
-            // If it cannot be removed, it stays as a stale one does.
-            let _ = unlinkat(dir, &*self.name, AtFlags::empty());
-        }
+        // If it cannot be removed, it stays as a stale one does.
+        self.identity.remove(dir, &self.name);
     }
 }
 
@@ -149,7 +145,7 @@ fn claim<T>(
 }
 
 fn exclusive(dir: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(dir, name, flags, Mode::from_raw_mode(PARTIAL_MODE))
 }
 

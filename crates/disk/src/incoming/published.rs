@@ -3,7 +3,7 @@ use std::{collections::HashSet, os::fd::OwnedFd};
 use haul_manifest::Timestamp;
 
 use rustix::{
-    fs::{AtFlags, FileType, Stat, statat},
+    fs::{AtFlags, FileType, Stat, statat, unlinkat},
     io::Errno,
 };
 
@@ -47,6 +47,18 @@ impl Identity {
         // Inode numbers are small; an odd factor (2^64 divided by the golden ratio) spreads the
         // device over the bits they leave.
         Self(stat.st_ino ^ stat.st_dev.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+}
+
+impl Identity {
+    /// Removes this file's name, unless it is another's by now.
+    pub(super) fn remove(self, dir: &OwnedFd, name: &[u8]) {
+        let is_this =
+            statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| Self::of(&stat) == self);
+        if is_this {
+            // If it cannot be removed, its failure is told all the same.
+            let _ = unlinkat(dir, name, AtFlags::empty());
+        }
     }
 }
 

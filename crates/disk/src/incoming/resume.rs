@@ -7,7 +7,7 @@ use haul_wire::control::{HAD_RANGES_MAX, Had};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, statat};
 
 use super::{Incoming, journal::JOURNAL_NAME, partial::partial_name};
-use crate::{Landing, Root};
+use crate::{DiskError, Landing, Root};
 
 /// Whether there is anything at a destination that need not be sent: without, the sender need not wait
 /// to hear what.
@@ -69,34 +69,35 @@ impl Incoming {
     }
 
     /// This range of content need not come.
-    pub(super) fn note_had(&mut self, range: Range<u64>) {
+    pub(super) fn note_had(&mut self, range: Range<u64>) -> Result<(), DiskError> {
         self.arrived.insert(range);
-        self.release_map();
+        self.release_map()
     }
 
-    /// Of a file whose content begins at `start`, these bytes need not come; how many that are.
+    /// Of a file these bytes need not come, as far as they lie in this part of the content; how many
+    /// that are.
     pub(super) fn note_part(
         &mut self,
-        start: u64,
+        content: Range<u64>,
         extents: impl Iterator<Item = Extent>,
         written: &RangeSet,
-    ) -> u64 {
-        let mut at = start;
+    ) -> Result<u64, DiskError> {
+        let mut at = content.start;
         let mut had = 0;
         for Extent { offset, len } in extents {
             for range in written.ranges() {
                 let (from, to) = (range.start.max(offset), range.end.min(offset + len));
                 if from < to {
-                    had += self
-                        .arrived
-                        .insert(at + (from - offset)..at + (to - offset));
+                    let start = at + (from - offset);
+                    let end = (at + (to - offset)).min(content.end);
+                    had += self.arrived.insert(start..end.max(start));
                 }
             }
             at += len;
         }
         self.tree.ledger.received.there_bytes += had;
-        self.release_map();
-        had
+        self.release_map()?;
+        Ok(had)
     }
 
     /// What pads the last block need not come either, if nothing else of it does.

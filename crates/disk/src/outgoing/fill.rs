@@ -14,7 +14,7 @@ use haul_wire::{BLOCK_ADDR_LEN, BlockAddr, HEADER_LEN, Stream};
 use smallvec::SmallVec;
 
 use super::{Available, Outgoing, files::Origin};
-use crate::{DiskError, FailureKind};
+use crate::{Digests, DiskError, FailureKind, digest};
 
 /// Where one block goes in a batch.
 struct Slot<'a> {
@@ -37,7 +37,8 @@ type Parts = SmallVec<[Part; 4]>;
 struct Part {
     piece: Piece,
     origin: Origin,
-    outcome: Result<(), ChangeKind>,
+    /// How many bytes the file has.
+    outcome: Result<u64, ChangeKind>,
 }
 
 impl Outgoing {
@@ -131,10 +132,11 @@ impl Outgoing {
             slot.addr
                 .copy_from_slice(&BlockAddr::content(number).encode());
         }
+        let asked = self.note_asked(&parts, &run, slots);
         if parts.iter().all(|part| part.outcome.is_ok()) && !self.lock().damage.any_torn() {
-            return Ok(None);
+            return Ok(asked);
         }
-        Ok(self.tear(first, &parts, slots))
+        Ok(self.tear(first, &parts, slots).or(asked))
     }
 
     /// What lies in a run of content blocks; `None` when the first has been released.
@@ -155,7 +157,7 @@ impl Outgoing {
             let outcome = if state.damage.is_spoiled(piece.file) {
                 Err(ChangeKind::Modified)
             } else {
-                Ok(())
+                Ok(0)
             };
             parts.push(Part {
                 piece,
@@ -176,7 +178,7 @@ impl Outgoing {
         part: &Part,
         run: &Range<u64>,
         slots: &mut [Slot<'_>],
-    ) -> Result<(), ChangeKind> {
+    ) -> Result<u64, ChangeKind> {
         let range = part.piece.content.start - run.start..part.piece.content.end - run.start;
         let mut slices = slices(slots, range);
         let mut reader = self
@@ -192,6 +194,45 @@ impl Outgoing {
             &mut slices,
             &route,
         )
+    }
+
+    /// Has proved what was asked for now for the first time; what may be sent now, when the list has
+    /// grown for that. A file that is all here need not be read again.
+    fn note_asked(
+        &self,
+        parts: &[Part],
+        run: &Range<u64>,
+        slots: &mut [Slot<'_>],
+    ) -> Option<Available> {
+        if !self.proofs.wanted {
+            return None;
+        }
+        let begun = self.lock().begun();
+        let digests: SmallVec<[Option<Digests>; 4]> = parts
+            .iter()
+            .map(|part| {
+                let is_whole = part.piece.file_offset == 0 && part.outcome == Ok(part.piece.len());
+                let range =
+                    part.piece.content.start - run.start..part.piece.content.end - run.start;
+                (is_whole && begun < Some(part.piece.file)).then(|| {
+                    let bytes = slices(slots, range);
+                    let bytes = bytes.iter().map(|slice| &**slice);
+                    digest::of_bytes(self.proofs.digests, bytes)
+                })
+            })
+            .collect();
+        let mut state = self.lock();
+        let before = state.listing.available();
+        for (part, digests) in parts.iter().zip(digests) {
+            if let Ok(size) = part.outcome {
+                state.begin_proof(&part.piece, size, digests);
+            }
+        }
+        state.ask_up_to(run.end);
+        let available = state.listing.available();
+        drop(state);
+        self.moved.notify_all();
+        (available != before).then_some(available)
     }
 
     /// Zeros what could not be read, marks the blocks it was in, and lists it.

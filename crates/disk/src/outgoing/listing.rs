@@ -24,6 +24,8 @@ pub(super) struct Listing {
     files: u64,
     next_file: u64,
     ended: bool,
+    /// Whether digests of what was sent may still come to be listed.
+    is_proved: bool,
 }
 
 #[derive(Debug)]
@@ -33,7 +35,8 @@ struct Mark {
 }
 
 impl Listing {
-    pub(super) fn new(block_len: usize) -> Self {
+    /// An empty list. Unless `is_proved`, it is not complete before [`Self::set_proved`].
+    pub(super) fn new(block_len: usize, is_proved: bool) -> Self {
         Self {
             block_len: block_len as u64,
             writer: ListWriter::new(block_len),
@@ -46,7 +49,17 @@ impl Listing {
             files: 0,
             next_file: 0,
             ended: false,
+            is_proved,
         }
+    }
+
+    /// No digests will come to be listed any more.
+    pub(super) fn set_proved(&mut self) {
+        self.is_proved = true;
+    }
+
+    pub(super) fn is_proved(&self) -> bool {
+        self.is_proved
     }
 
     /// Lists an entry that is not a file.
@@ -119,15 +132,15 @@ impl Listing {
             None => self.described,
         };
         let limit = listed.min(self.described.saturating_add(CONTENT_AHEAD_BYTES));
-        let complete = self.ended && limit == self.map.end();
+        let is_all = self.ended && limit == self.map.end();
         Available {
             list_blocks: blocks,
-            content_blocks: if complete {
+            content_blocks: if is_all {
                 limit.div_ceil(self.block_len)
             } else {
                 limit / self.block_len
             },
-            complete,
+            complete: is_all && self.is_proved,
         }
     }
 
@@ -167,6 +180,11 @@ impl Listing {
         self.content_delivered
     }
 
+    /// The content below this byte has been delivered.
+    pub(super) fn content_floor_bytes(&self) -> u64 {
+        self.content_delivered.saturating_mul(self.block_len)
+    }
+
     pub(super) fn list_block(&self, block: u64) -> Option<&[u8]> {
         self.writer.block(block)
     }
@@ -198,7 +216,7 @@ mod tests {
 
     #[test]
     fn content_runs_a_bounded_way_ahead_of_the_delivered_list() {
-        let mut listing = Listing::new(BLOCK_LEN);
+        let mut listing = Listing::new(BLOCK_LEN, true);
         add(&mut listing, 100 << 20);
         assert_eq!(
             listing.available(),
@@ -228,7 +246,7 @@ mod tests {
 
     #[test]
     fn the_end_is_complete_only_when_all_content_may_go() {
-        let mut listing = Listing::new(BLOCK_LEN);
+        let mut listing = Listing::new(BLOCK_LEN, true);
         add(&mut listing, CONTENT_AHEAD_BYTES + 1);
         listing.end();
         assert!(!listing.available().complete);
@@ -238,7 +256,7 @@ mod tests {
 
     #[test]
     fn what_may_be_sent_only_grows() {
-        let mut listing = Listing::new(BLOCK_LEN);
+        let mut listing = Listing::new(BLOCK_LEN, true);
         let mut last = Available::default();
         for step in 0..3000_u64 {
             add(&mut listing, (step * 7919) % 90_000);
@@ -257,7 +275,7 @@ mod tests {
 
     #[test]
     fn more_content_than_block_numbers_is_refused() {
-        let mut listing = Listing::new(BLOCK_LEN);
+        let mut listing = Listing::new(BLOCK_LEN, true);
         let size = TORN * BLOCK_LEN as u64;
         let entry = Entry::File {
             parent: DirId::DESTINATION,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  scan thread    scan()     walks the sources, lists entries, maps contents (scan.rs)
+//!   └ its helper             reads again what was sent, lists digests        (proof.rs)
 //!  read stage     fill()     blocks of list and contents into batches        (fill.rs, reader.rs)
 //!  driver         release()  what has been delivered is forgotten, the scan goes on
 //! ```
@@ -12,6 +13,7 @@ mod fill;
 mod holes;
 mod listing;
 mod places;
+mod proof;
 mod reader;
 mod scan;
 mod selection;
@@ -25,12 +27,15 @@ use std::{
 use haul_manifest::FileNo;
 use haul_wire::{BlockNo, Stream};
 
-use self::{damage::Damage, files::Files, listing::Listing, places::Places, reader::Reader};
+use self::{
+    damage::Damage, files::Files, listing::Listing, places::Places, proof::Proving, reader::Reader,
+};
 pub use self::{
+    proof::Proofs,
     selection::{PatternError, Selection},
     synthetic::{Synthetic, Until},
 };
-use crate::{DiskError, FAILURES_KEPT, FailureKind, FileFailure, source};
+use crate::{DiskError, FAILURES_KEPT, FailureKind, FileEvent, FileFailure, Resume, source};
 
 /// Most bytes of list that the scan runs ahead of delivery.
 const LIST_AHEAD_BYTES: usize = 16 << 20;
@@ -39,12 +44,17 @@ const LIST_AHEAD_BYTES: usize = 16 << 20;
 const EXTENTS_AHEAD: usize = 1 << 18;
 
 /// What to look for, and what to say of it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct ScanOptions {
     /// Whether directories are entered. Without, a source that is one is an error.
     pub recursive: bool,
     /// Whether times are listed. Costs about 18 bytes per entry.
     pub times: bool,
+    /// By what the receiver may take a file for one that is there: digests are listed where it takes
+    /// them, which means that everything is read before anything of it is sent.
+    pub compare: Resume,
+    /// Whether it is listed what files came to that were sent.
+    pub proofs: Proofs,
 }
 
 /// How much may be sent. Every field only grows: of two, the larger of each is the newer.
@@ -91,8 +101,11 @@ pub struct Outgoing {
     options: ScanOptions,
     selection: Selection,
     state: Mutex<State>,
+    proofs: Proofs,
     /// Signalled when the scan may go on.
     freed: Condvar,
+    /// Signalled when the proof may.
+    moved: Condvar,
     reader: Mutex<Reader>,
 }
 
@@ -102,6 +115,7 @@ struct State {
     places: Places,
     files: Files,
     damage: Damage,
+    proving: Proving,
     totals: Totals,
     failures: Vec<FileFailure>,
     stopped: bool,
@@ -136,15 +150,18 @@ impl Outgoing {
             options,
             selection,
             state: Mutex::new(State {
-                listing: Listing::new(block_len),
+                listing: Listing::new(block_len, !options.proofs.wanted),
                 places: Places::default(),
                 files: Files::default(),
                 damage: Damage::default(),
+                proving: Proving::default(),
                 totals: Totals::default(),
                 failures: Vec::new(),
                 stopped: false,
             }),
+            proofs: options.proofs,
             freed: Condvar::new(),
+            moved: Condvar::new(),
             reader: Mutex::new(Reader::new()),
         })
     }
@@ -176,8 +193,14 @@ impl Outgoing {
         }
         state.listing.pad_if_idle();
         self.freed.notify_all();
+        self.moved.notify_all();
         let available = state.listing.available();
         (available != before).then_some(available)
+    }
+
+    /// What a file came to, if each is to be told of.
+    pub fn poll_event(&self) -> Option<FileEvent> {
+        self.lock().proving.events.pop_front()
     }
 
     /// What has been found so far.
@@ -194,6 +217,7 @@ impl Outgoing {
     pub fn stop(&self) {
         self.lock().stopped = true;
         self.freed.notify_all();
+        self.moved.notify_all();
     }
 
     /// Every change of the state is made whole under the lock, so a panic elsewhere spoils nothing.

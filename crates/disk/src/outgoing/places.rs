@@ -10,7 +10,7 @@ use rustix::{
     io::Errno,
 };
 
-use crate::lru::Lru;
+use crate::{lru::Lru, source::Landed};
 
 /// Where something is on this machine: a source that was asked for, or a directory below one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -83,6 +83,26 @@ impl Places {
         }
         names.reverse();
         names.join(&b'/')
+    }
+
+    /// The path that `name` in `place`, or the place itself when `name` is empty, is listed under.
+    pub(super) fn listed(&self, place: Place, name: &[u8]) -> Vec<u8> {
+        let mut names = vec![name];
+        let mut at = place;
+        let top = loop {
+            match &self.0[at.0 as usize] {
+                Node::Child { parent, name } => {
+                    names.push(name);
+                    at = *parent;
+                }
+                Node::Source(path) => break Landed::of(path.as_os_str().as_bytes()),
+            }
+        };
+        if let Landed::Named(top) = &top {
+            names.push(top.as_bytes());
+        }
+        let names = names.iter().rev().filter(|name| !name.is_empty());
+        names.copied().collect::<Vec<_>>().join(&b'/')
     }
 
     /// What has to be opened to reach `place`, given what `cache` still has open.

@@ -10,7 +10,7 @@ use super::{
     files::{Origin, Stamp},
     places::{DirCache, Place, Route},
 };
-use crate::{error::is_descriptor_shortage, lru::Lru};
+use crate::{digest::Digester, error::is_descriptor_shortage, lru::Lru};
 
 /// Open files: enough for a retransmission here and there beside the front.
 const OPEN_FILES: usize = 32;
@@ -34,7 +34,8 @@ impl Reader {
         }
     }
 
-    /// Fills `slices` from `offset` on. `route` tells how to reach a directory that is not open.
+    /// Fills `slices` from `offset` on; how many bytes the file has. `route` tells how to reach a
+    /// directory that is not open.
     pub(super) fn read(
         &mut self,
         file: FileNo,
@@ -42,7 +43,38 @@ impl Reader {
         offset: u64,
         slices: &mut [IoSliceMut<'_>],
         route: &dyn Fn(Place, &mut DirCache) -> Route,
+    ) -> Result<u64, ChangeKind> {
+        self.with(file, origin, route, |fd| read_exactly(fd, offset, slices))
+    }
+
+    /// Takes the file's bytes up to `end` into its digests.
+    pub(super) fn digest(
+        &mut self,
+        file: FileNo,
+        origin: &Origin,
+        digester: &mut Digester,
+        end: u64,
+        buffer: &mut Vec<u8>,
+        route: &dyn Fn(Place, &mut DirCache) -> Route,
     ) -> Result<(), ChangeKind> {
+        let read = |fd: &OwnedFd| {
+            let read = digester.read_up_to(fd, end, buffer);
+            read.map_err(|errno| match errno {
+                Errno::NODATA => ChangeKind::Modified,
+                other => kind(other),
+            })
+        };
+        self.with(file, origin, route, read).map(drop)
+    }
+
+    /// Has an open file read, and makes sure that it is still what was listed; how many bytes it has.
+    fn with(
+        &mut self,
+        file: FileNo,
+        origin: &Origin,
+        route: &dyn Fn(Place, &mut DirCache) -> Route,
+        read: impl FnOnce(&OwnedFd) -> Result<(), ChangeKind>,
+    ) -> Result<u64, ChangeKind> {
         if self.files.get(file).is_none() {
             let fd = match self.open(origin, route) {
                 Err(errno) if is_descriptor_shortage(errno) => {
@@ -54,10 +86,10 @@ impl Reader {
             self.files.insert(file, fd.map_err(kind)?);
         }
         let fd = self.files.get(file).ok_or(ChangeKind::Unreadable)?;
-        read_exactly(fd, offset, slices)?;
+        read(fd)?;
         let stat = fstat(fd).map_err(kind)?;
         if Stamp::of(&stat) == origin.stamp {
-            Ok(())
+            Ok(u64::try_from(stat.st_size).unwrap_or(0))
         } else {
             self.files.remove(file);
             Err(ChangeKind::Modified)

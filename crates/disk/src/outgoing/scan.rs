@@ -4,7 +4,8 @@
 use std::{collections::HashMap, ffi::CStr, os::unix::ffi::OsStrExt as _, path::Path};
 
 use haul_manifest::{
-    DirId, Entry, Layout, MAX_DEPTH, MAX_DIRS, MAX_PATH_LEN, Meta, Name, SkipKind, Timestamp,
+    Digest, DirId, Entry, Layout, MAX_DEPTH, MAX_DIRS, MAX_PATH_LEN, Meta, Name, SkipKind,
+    Timestamp,
 };
 use rustix::{
     fd::{AsFd as _, BorrowedFd},
@@ -19,7 +20,7 @@ use super::{
     Available, EXTENTS_AHEAD, LIST_AHEAD_BYTES, Outgoing, Totals, files::Stamp, holes,
     places::Place,
 };
-use crate::{DiskError, FailureKind, source::Landed};
+use crate::{DiskError, FailureKind, digest, source::Landed};
 
 /// Entries between two announcements.
 const STEP: u32 = 64;
@@ -33,6 +34,24 @@ impl Outgoing {
     /// [`DiskError`] when a source itself cannot be read. What fails below one is counted, listed
     /// as skipped, and named by [`Self::failures`].
     pub fn scan(&self, listed: &mut dyn FnMut(Available)) -> Result<Totals, DiskError> {
+        if !self.proofs.wanted {
+            return self.walk_all(listed);
+        }
+        std::thread::scope(|scope| {
+            let name = "haul-prove".to_owned();
+            let proving = std::thread::Builder::new().name(name);
+            let proving = proving.spawn_scoped(scope, || self.prove_all());
+            let scanned = proving
+                .map_err(DiskError::Thread)
+                .and_then(|_| self.walk_all(listed));
+            if scanned.is_err() {
+                self.stop();
+            }
+            scanned
+        })
+    }
+
+    fn walk_all(&self, listed: &mut dyn FnMut(Available)) -> Result<Totals, DiskError> {
         let mut scan = Scan {
             out: self,
             listed,
@@ -79,6 +98,21 @@ struct Spot {
     path_len: usize,
 }
 
+/// What a regular file has inside.
+struct Inside {
+    layout: Layout,
+    digest: Option<Digest>,
+}
+
+impl Default for Inside {
+    fn default() -> Self {
+        Self {
+            layout: Layout::Dense,
+            digest: None,
+        }
+    }
+}
+
 /// Something found in a directory.
 struct Found<'a> {
     name: Name,
@@ -104,8 +138,8 @@ impl Scan<'_> {
         let landed = Landed::of(path.as_os_str().as_bytes());
         match (FileType::from_raw_mode(stat.st_mode), landed) {
             (FileType::RegularFile, Landed::Named(name)) => {
-                let layout = self.layout(CWD, path.as_os_str().as_bytes(), &stat);
-                self.file(top, name, b"", &stat, layout);
+                let inside = self.look_inside(CWD, path.as_os_str().as_bytes(), &stat);
+                self.file(top, name, b"", &stat, inside);
                 Ok(())
             }
             (FileType::Directory, landed) if self.out.options.recursive => {
@@ -228,9 +262,9 @@ impl Scan<'_> {
             self.skip(at, found.name, unreadable(errno));
             return;
         }
-        let layout = self.layout(found.fd, found.raw.to_bytes(), &found.stat);
+        let inside = self.look_inside(found.fd, found.raw.to_bytes(), &found.stat);
         let raw = found.raw.to_bytes();
-        self.file(at, found.name, raw, &found.stat, layout);
+        self.file(at, found.name, raw, &found.stat, inside);
     }
 
     fn symlink(&mut self, at: Spot, found: Found<'_>) {
@@ -251,21 +285,35 @@ impl Scan<'_> {
         }
     }
 
-    /// Where a file's data is. Only a file with fewer blocks than bytes is opened for that.
-    fn layout(&self, dir: BorrowedFd<'_>, name: &[u8], stat: &Stat) -> Layout {
+    /// What there is to know of a file beside what its directory says. It is only opened for that if it
+    /// has fewer blocks than bytes, or if its contents are to be compared.
+    fn look_inside(&self, dir: BorrowedFd<'_>, name: &[u8], stat: &Stat) -> Inside {
         let size = size(stat);
-        if stat.st_blocks.cast_unsigned().saturating_mul(512) >= size {
-            return Layout::Dense;
-        }
+        let may_have_holes = stat.st_blocks.cast_unsigned().saturating_mul(512) < size;
+        let compare = self.out.options.compare;
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        match openat(dir, name, flags, Mode::empty()) {
-            Ok(fd) => holes::layout(&fd, size),
-            Err(_) => Layout::Dense,
-        }
+        let opened = (may_have_holes || compare.reads())
+            .then(|| openat(dir, name, flags, Mode::empty()).ok())
+            .flatten();
+        let Some(fd) = opened else {
+            return Inside::default();
+        };
+        // One that cannot be read is found out when it is to be sent.
+        let digest = digest::to_compare(compare, &fd, size).ok().flatten();
+        let layout = if may_have_holes {
+            holes::layout(&fd, size)
+        } else {
+            Layout::Dense
+        };
+        Inside { layout, digest }
     }
 
-    fn file(&mut self, at: Spot, name: Name, local: &[u8], stat: &Stat, layout: Layout) {
+    fn file(&mut self, at: Spot, name: Name, local: &[u8], stat: &Stat, inside: Inside) {
         let size = size(stat);
+        let Inside { layout, digest } = inside;
+        let proofs = self.out.proofs;
+        let is_hollow = layout.extents(size).next().is_none();
+        let hollow = (proofs.all && is_hollow).then(|| digest::of_zeros(proofs.digests, size));
         let mut state = self.out.lock();
         let entry = Entry::File {
             parent: at.id,
@@ -273,12 +321,18 @@ impl Scan<'_> {
             meta: self.meta(stat),
             size,
             layout: layout.clone(),
-            digest: None,
+            digest,
         };
+        let content = state.listing.map().end();
         match state.listing.push_file(&entry, size, &layout) {
             Ok(file) => {
-                if file.is_some() {
+                if let Some(file) = file {
                     state.files.push(at.place, local, Stamp::of(stat));
+                    state.prove_listed(file, size, content, proofs);
+                }
+                if let Some(digests) = hollow {
+                    let path = state.places.listed(at.place, local);
+                    state.tell(path, size, digests);
                 }
                 state.totals.files += 1;
                 state.totals.bytes = state.totals.bytes.saturating_add(size);
@@ -383,7 +437,26 @@ impl Scan<'_> {
         let totals = state.totals;
         drop(state);
         self.announce();
+        self.announce_proofs();
         totals
+    }
+
+    /// Announces what is listed after the end: digests, until there are all.
+    fn announce_proofs(&mut self) {
+        self.out.moved.notify_all();
+        let mut state = self.out.lock();
+        while !state.listing.is_proved() && !state.stopped {
+            state = self
+                .out
+                .freed
+                .wait(state)
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            drop(state);
+            self.announce();
+            state = self.out.lock();
+        }
+        drop(state);
+        self.announce();
     }
 
     fn meta(&self, stat: &Stat) -> Meta {

@@ -162,6 +162,9 @@ impl Driver for SendDriver {
         while let Some(decision) = self.machine.poll_trace() {
             self.desk.tell(EngineEvent::Decided(decision));
         }
+        while let Some(event) = self.outgoing.poll_event() {
+            self.desk.tell(EngineEvent::File(event));
+        }
         let stats = self.machine.stats();
         let (sender, datagram_len) = (Some(stats), stats.datagram_len);
         self.desk.post(Snapshot {

@@ -99,10 +99,11 @@ pub(super) async fn receive(
     };
     let files = Arc::new(AtomicU64::new(0));
     let (count, file_events) = (Arc::clone(&files), setting.file_events);
+    let tells_digests = setting.tells_digests;
     let (link, engine, setting) = connect(setting, move |event| match event {
         EngineEvent::File(file) => {
             count.fetch_add(u64::from(file.outcome.is_ok()), Relaxed);
-            file_events
+            file_events || tells_digests
         }
         _ => true,
     });
@@ -114,6 +115,7 @@ pub(super) async fn receive(
     let mut receiving = Receiving {
         session: Session::new(control, running, engine, setting),
         files,
+        file_events,
         block_len: block_len as u64,
         there_bytes: 0,
     };
@@ -147,6 +149,7 @@ struct Receiving<'a> {
     session: Session<'a>,
     /// Files finished so far.
     files: Arc<AtomicU64>,
+    file_events: bool,
     block_len: u64,
     /// Bytes of content that need not come.
     there_bytes: u64,
@@ -167,11 +170,14 @@ impl Receiving<'_> {
                 Wake::Engine(EngineEvent::Delivered | EngineEvent::Decided(_)) => {}
                 Wake::Engine(EngineEvent::Had(had)) => self.say_had(had)?,
                 Wake::Engine(EngineEvent::File(file)) => {
-                    self.session.emit(Event::File(FileRecord {
-                        path: file.path,
-                        bytes: file.size,
-                        failure: file.outcome.err().map(|why| why.to_string()),
-                    }));
+                    self.session.emit_digests(&file);
+                    if self.file_events {
+                        self.session.emit(Event::File(FileRecord {
+                            path: file.path,
+                            bytes: file.size,
+                            failure: file.outcome.err().map(|why| why.to_string()),
+                        }));
+                    }
                 }
                 Wake::Limits(limits) => {
                     let wish = Message::Rate(limits.to_wire());
@@ -276,6 +282,7 @@ fn verdict(received: &Received) -> Verdict {
         there_bytes: received.there_bytes,
         kept: received.kept,
         failed: received.failed_count,
+        corrupt: received.corrupt,
         failures: failures.collect(),
     }
 }

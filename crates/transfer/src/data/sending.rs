@@ -223,9 +223,8 @@ impl Sending<'_> {
                 Wake::Engine(EngineEvent::Decided(decision)) => {
                     self.session.emit(Event::Decision(decision));
                 }
-                Wake::Engine(
-                    EngineEvent::Complete | EngineEvent::File(_) | EngineEvent::Had(_),
-                ) => {}
+                Wake::Engine(EngineEvent::File(file)) => self.session.emit_digests(&file),
+                Wake::Engine(EngineEvent::Complete | EngineEvent::Had(_)) => {}
                 Wake::Tick => {
                     let snapshot = self.session.snapshot();
                     let status = self.note(&snapshot);

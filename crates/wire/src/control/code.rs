@@ -39,6 +39,8 @@ pub enum ErrorCode {
     DiskFull = 23,
     /// Reading or writing failed for another reason.
     DiskFailed = 24,
+    /// What was written is not what was read.
+    Integrity = 25,
     /// The control connection broke.
     ConnectionLost = 30,
     /// The network stopped carrying the transfer's datagrams.
@@ -53,7 +55,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All codes, in ascending order.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Internal,
         Self::Usage,
         Self::Partial,
@@ -72,6 +74,7 @@ impl ErrorCode {
         Self::DestinationUnwritable,
         Self::DiskFull,
         Self::DiskFailed,
+        Self::Integrity,
         Self::ConnectionLost,
         Self::PathFailed,
         Self::PeerMisbehaved,
@@ -105,6 +108,7 @@ impl ErrorCode {
             Self::DestinationUnwritable => "destination-unwritable",
             Self::DiskFull => "disk-full",
             Self::DiskFailed => "disk-failed",
+            Self::Integrity => "integrity",
             Self::ConnectionLost => "connection-lost",
             Self::PathFailed => "path-failed",
             Self::PeerMisbehaved => "peer-misbehaved",
