@@ -5,7 +5,7 @@ use haul_wire::control::{
     Accepted, After, Cause, ClientHello, Confirm, Direction, ErrorCode, Fault, Features, FileFault,
     Fsync, Had, HelloLimits, InForce, Measure, Message, Nonce, Overwrite, Placing, Preserve, Rate,
     Remembered, Request, Resume, Selection, ServerHello, Spoken, Status, Symlinks, Taking, Text,
-    UdpEndpoint, Verdict, Wish, frame,
+    UdpEndpoint, Verdict, Verify, Wish, frame,
 };
 use serde_bytes::ByteBuf;
 
@@ -103,7 +103,7 @@ fn request() -> Message {
             ..Preserve::USUAL
         },
         resume: Resume::Digest,
-        verify: true,
+        verify: Verify::All,
         policy: Text::new("fair"),
         rate: RATE,
         remembered: Some(Remembered {

@@ -12,6 +12,8 @@ mod detour;
 mod faults;
 #[path = "sshd/live.rs"]
 mod live;
+#[path = "sshd/proof.rs"]
+mod proof;
 #[path = "sshd/resume.rs"]
 mod resume;
 #[path = "sshd/server.rs"]

@@ -9,7 +9,7 @@ use haul_disk::{Asked, Expected, Landing, ReceiveOptions, ScanOptions};
 use haul_udp::UdpPath;
 use haul_wire::{
     PacketCounter, block_len,
-    control::{Accepted, Message, Request, UdpEndpoint, escaped},
+    control::{Accepted, Message, Request, UdpEndpoint, Verify, escaped},
     segment_len,
 };
 use serde_bytes::ByteBuf;
@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use crate::{
-    Direction, Event, Job, JobOptions, Phase, Resume, SessionFacts, Summary, TransferError,
+    Direction, Event, Job, JobOptions, Phase, Proofs, Resume, SessionFacts, Summary, TransferError,
     UdpDirection, Warning,
     control::{Control, HELLO_PATIENCE, SETUP_PATIENCE},
     data::{
@@ -253,12 +253,21 @@ impl Initiator {
             placing: of_files.placing.clone(),
             preserve: of_files.preserve,
             resume: measure.map_or(options.resume, |_| Resume::Never),
-            verify: of_files.proofs.wanted,
+            verify: self.verify(),
             policy: wish.policy,
             rate: wish.rate,
             remembered: options.remembered,
             ecn: options.ecn,
             measure: *measure,
+        }
+    }
+
+    fn verify(&self) -> Verify {
+        let Proofs { wanted, all, .. } = self.job.options.proofs;
+        match self.job.direction {
+            _ if !wanted || self.job.measure.is_some() => Verify::None,
+            Direction::Upload if all => Verify::All,
+            _ => Verify::Sent,
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 use haul_disk::{Asked, Proofs, ReceiveOptions, ScanOptions};
 use haul_udp::UdpPath;
-use haul_wire::control::{Accepted, Message, Request, UdpEndpoint};
+use haul_wire::control::{Accepted, Message, Request, UdpEndpoint, Verify};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
@@ -336,9 +336,13 @@ fn scan(request: &Request) -> ScanOptions {
 }
 
 fn proofs(request: &Request) -> Proofs {
-    Proofs {
-        wanted: request.verify,
-        ..Proofs::default()
+    match request.verify {
+        Verify::None => Proofs::NONE,
+        Verify::Sent => Proofs::SENT,
+        Verify::All => Proofs {
+            awaited: true,
+            ..Proofs::SENT
+        },
     }
 }
 

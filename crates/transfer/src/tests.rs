@@ -75,7 +75,7 @@ fn request() -> Request {
         placing: Placing::default(),
         preserve: Preserve::default(),
         resume: Resume::Never,
-        verify: false,
+        verify: haul_wire::control::Verify::None,
         policy: Text::new("fair"),
         rate: Rate {
             target_bps: None,

@@ -151,8 +151,8 @@ pub struct Request {
     /// got if this one is cut off. Download: it will say [`Message::Had`], and no content is sent
     /// before.
     pub resume: Resume,
-    /// Whether both ends compute a digest of every file that is sent, and compare.
-    pub verify: bool,
+    /// Of which files both ends compute digests, to compare them.
+    pub verify: Verify,
     /// Name of the rate policy, in lower case.
     pub policy: Text,
     /// How fast.
@@ -324,6 +324,18 @@ impl Resume {
     pub fn reads(self) -> bool {
         self >= Self::Samples
     }
+}
+
+/// Of which files both ends compute digests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Verify {
+    /// Of none.
+    #[default]
+    None,
+    /// Of those that are sent.
+    Sent,
+    /// The sender of all: it wants to tell its user of them before the end.
+    All,
 }
 
 /// Which of what is below a source is wanted.

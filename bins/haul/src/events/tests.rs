@@ -1,6 +1,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
-use haul_transfer::{Direction, EcnState, ErrorCode, Limits, PathFacts, Policy, SuiteId, Warning};
+use haul_transfer::{
+    Digests, Direction, EcnState, ErrorCode, Limits, PathFacts, Policy, SuiteId, Warning,
+};
 use serde_json::Value;
 
 use super::*;
@@ -28,6 +30,14 @@ pub(crate) fn one_of_each() -> Vec<Value> {
         path: b"run7/\xff.bam".to_vec(),
         bytes: 7,
         failure: None,
+    }));
+    json.event(&Event::Digest(DigestRecord {
+        path: b"run7/a.bam".to_vec(),
+        bytes: 7,
+        digests: Digests {
+            blake3: [0; 32],
+            sha256: None,
+        },
     }));
     json.event(&Event::Warning(Warning {
         text: "the clock of the other end is odd".to_owned(),

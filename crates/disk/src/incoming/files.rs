@@ -402,11 +402,11 @@ impl Files {
         left.all(|file| file.evidence.is_told())
     }
 
-    /// Whether everything is proved that has arrived, if it is to be.
-    pub(super) fn is_proved(&self) -> bool {
+    /// Whether everything is proved that is to be, of so many files.
+    pub(super) fn is_proved(&self, files: u64) -> bool {
         self.proof
             .as_ref()
-            .is_none_or(|proof| self.unfinished.is_empty() && proof.awaiting.is_empty())
+            .is_none_or(|proof| self.unfinished.is_empty() && proof.is_settled(files))
     }
 
     /// Gives a file up because of its name.

@@ -141,7 +141,7 @@ impl Incoming {
         let journal = Journal::open(Arc::clone(dirs.top()), options.resume != Resume::Never);
         let (syncs, proofs) = (options.placing.fsync == Fsync::Each, options.proofs);
         let finishing = Finishing::start(attributes, syncs, proofs).map_err(failed)?;
-        let proof = proofs.wanted.then(|| Proof::start(proofs.digests));
+        let proof = proofs.wanted.then(|| Proof::start(proofs));
         let proof = proof.transpose().map_err(failed)?;
         let overwrite = options.placing.overwrite;
         let files = Files::new(finishing, overwrite, options.resume, proof, journal);
@@ -223,7 +223,7 @@ impl Incoming {
     /// Whether the list has ended, every block it speaks of has been placed and every file it
     /// completed has been finished.
     pub fn is_complete(&self) -> bool {
-        self.has_all() && self.files.finishing.is_idle() && self.files.is_proved()
+        self.has_all() && self.files.finishing.is_idle() && self.files.is_proved(self.next_file)
     }
 
     fn has_all(&self) -> bool {

@@ -21,7 +21,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use haul_manifest::{ChangeKind, Digest, FileNo, Piece};
+use haul_manifest::{ChangeKind, Digest, FileNo, Piece, RangeSet};
 use rustix::io::Errno;
 use smallvec::SmallVec;
 
@@ -30,7 +30,7 @@ use super::{
     files::{Files, Listed},
     published::Stamp,
 };
-use crate::{DigestOptions, Digests, DiskError, FailureKind, digest::Digester};
+use crate::{DigestOptions, Digests, DiskError, FailureKind, Proofs, digest::Digester};
 
 /// Steps that may wait for the thread: each holds a descriptor, and what it reads back is still in memory.
 const STEPS_MAX: usize = 64;
@@ -190,15 +190,30 @@ pub(super) struct Proof {
     pub(super) front: u64,
     /// Small files that have, or get, their names.
     pub(super) awaiting: HashMap<FileNo, Awaiting>,
+    /// Files of which the sender has said what they come to, if it is to say so of all.
+    told: Option<RangeSet>,
 }
 
 impl Proof {
-    pub(super) fn start(digests: DigestOptions) -> io::Result<Self> {
+    pub(super) fn start(proofs: Proofs) -> io::Result<Self> {
         Ok(Self {
-            prover: Prover::start(digests)?,
+            prover: Prover::start(proofs.digests)?,
             front: 0,
             awaiting: HashMap::new(),
+            told: proofs.awaited.then(RangeSet::new),
         })
+    }
+
+    /// Whether all is known of so many files that was to be waited for.
+    pub(super) fn is_settled(&self, files: u64) -> bool {
+        let all_told = |told: &RangeSet| told.len() == files;
+        self.awaiting.is_empty() && self.told.as_ref().is_none_or(all_told)
+    }
+
+    fn note_told(&mut self, file: FileNo) {
+        if let Some(told) = &mut self.told {
+            told.insert(file.0..file.0 + 1);
+        }
     }
 
     /// A small file that is whole goes to get its name.
@@ -219,6 +234,7 @@ impl Files {
         let Some(proof) = &mut self.proof else {
             return Ok(());
         };
+        proof.note_told(file);
         if let Some(awaiting) = proof.awaiting.get_mut(&file) {
             awaiting.evidence.tell(digest);
             return self.conclude_named(tree, file);
@@ -236,8 +252,11 @@ impl Files {
         file: FileNo,
         why: ChangeKind,
     ) -> Result<(), DiskError> {
-        let awaiting = self.proof.as_mut().map(|proof| &mut proof.awaiting);
-        if let Some(awaiting) = awaiting.and_then(|awaiting| awaiting.get_mut(&file)) {
+        let Some(proof) = &mut self.proof else {
+            return Ok(());
+        };
+        proof.note_told(file);
+        if let Some(awaiting) = proof.awaiting.get_mut(&file) {
             awaiting.evidence.withdraw(why);
             return self.conclude_named(tree, file);
         }

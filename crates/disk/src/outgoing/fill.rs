@@ -207,14 +207,13 @@ impl Outgoing {
         if !self.proofs.wanted {
             return None;
         }
-        let begun = self.lock().begun();
         let digests: SmallVec<[Option<Digests>; 4]> = parts
             .iter()
             .map(|part| {
                 let is_whole = part.piece.file_offset == 0 && part.outcome == Ok(part.piece.len());
                 let range =
                     part.piece.content.start - run.start..part.piece.content.end - run.start;
-                (is_whole && begun < Some(part.piece.file)).then(|| {
+                (is_whole && !self.lock().has_begun(part.piece.file)).then(|| {
                     let bytes = slices(slots, range);
                     let bytes = bytes.iter().map(|slice| &**slice);
                     digest::of_bytes(self.proofs.digests, bytes)
@@ -228,7 +227,7 @@ impl Outgoing {
                 state.begin_proof(&part.piece, size, digests);
             }
         }
-        state.ask_up_to(run.end);
+        state.ask(run.clone());
         let available = state.listing.available();
         drop(state);
         self.moved.notify_all();

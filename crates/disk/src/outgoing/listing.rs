@@ -180,11 +180,6 @@ impl Listing {
         self.content_delivered
     }
 
-    /// The content below this byte has been delivered.
-    pub(super) fn content_floor_bytes(&self) -> u64 {
-        self.content_delivered.saturating_mul(self.block_len)
-    }
-
     pub(super) fn list_block(&self, block: u64) -> Option<&[u8]> {
         self.writer.block(block)
     }

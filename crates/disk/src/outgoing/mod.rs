@@ -187,6 +187,10 @@ impl Outgoing {
             Stream::List => state.listing.release_list(floor.0),
             Stream::Content => {
                 let file = state.listing.release_content(floor.0);
+                if self.proofs.wanted {
+                    let delivered = floor.0.saturating_mul(self.block_len as u64);
+                    state.ask(0..delivered);
+                }
                 state.files.release(file);
                 state.damage.release(file, floor.0);
             }

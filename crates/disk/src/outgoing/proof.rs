@@ -10,9 +10,9 @@
 //! A file that came whole into one run of slots is hashed right there (fill.rs). Files of which nothing
 //! was asked for are nobody's doubt, unless the account of all files is wanted.
 
-use std::{collections::VecDeque, sync::PoisonError};
+use std::{collections::VecDeque, ops::Range, sync::PoisonError};
 
-use haul_manifest::{ChangeKind, Entry, FileNo, Piece};
+use haul_manifest::{ChangeKind, Entry, FileNo, Piece, RangeSet};
 use smallvec::SmallVec;
 
 use super::{Outgoing, State, files::Origin, reader::Reader};
@@ -29,17 +29,39 @@ pub struct Proofs {
     /// Whether files are that need not be sent, too, and each is told of by
     /// [`super::Outgoing::poll_event`].
     pub all: bool,
+    /// Receiving: whether the sender proves all, and needs the time for that.
+    pub awaited: bool,
     /// Beside BLAKE3.
     pub digests: DigestOptions,
+}
+
+impl Proofs {
+    /// Nothing is.
+    pub const NONE: Self = Self {
+        wanted: false,
+        all: false,
+        awaited: false,
+        digests: DigestOptions { sha256: false },
+    };
+    /// What is sent is.
+    pub const SENT: Self = Self {
+        wanted: true,
+        ..Self::NONE
+    };
+    /// All is, and it is told.
+    pub const ALL: Self = Self {
+        all: true,
+        ..Self::SENT
+    };
 }
 
 /// What has been proved, and what is still to be.
 #[derive(Debug, Default)]
 pub(super) struct Proving {
-    /// Everything below has been asked for that ever will be for the first time.
-    front: u64,
-    /// The last file of which something was asked for.
-    begun: Option<FileNo>,
+    /// Content that has been asked for, or need not be.
+    asked: RangeSet,
+    /// Files of which something was asked for.
+    begun: RangeSet,
     tasks: VecDeque<Task>,
     is_busy: bool,
     pub(super) events: VecDeque<FileEvent>,
@@ -71,24 +93,23 @@ impl Task {
 }
 
 impl State {
-    /// Content up to here has been asked for.
-    pub(super) fn ask_up_to(&mut self, end: u64) {
-        self.proving.front = self.proving.front.max(end);
+    /// This content has been asked for, or has been delivered.
+    pub(super) fn ask(&mut self, content: Range<u64>) {
+        self.proving.asked.insert(content);
     }
 
-    /// The last file of which something was asked for.
-    pub(super) fn begun(&self) -> Option<FileNo> {
-        self.proving.begun
+    /// Whether anything of a file was asked for.
+    pub(super) fn has_begun(&self, file: FileNo) -> bool {
+        self.proving.begun.contains(file.0)
     }
 
     /// Something of a file of `size` bytes was asked for, which came to `digests` if that was all of it:
     /// it is to be proved, unless it has been.
     pub(super) fn begin_proof(&mut self, piece: &Piece, size: u64, digests: Option<Digests>) {
         let file = piece.file;
-        if self.proving.begun >= Some(file) {
+        if self.proving.begun.insert(file.0..file.0 + 1) == 0 {
             return;
         }
-        self.proving.begun = Some(file);
         match digests {
             Some(digests) => self.proved(file, digests),
             None => self.prove(file, size, piece.content.start),
@@ -99,7 +120,7 @@ impl State {
     /// is.
     pub(super) fn prove_listed(&mut self, file: FileNo, size: u64, content: u64, wanted: Proofs) {
         if wanted.all {
-            self.proving.begun = Some(file);
+            self.proving.begun.insert(file.0..file.0 + 1);
             self.prove(file, size, content);
         }
     }
@@ -149,9 +170,9 @@ impl State {
         });
     }
 
-    /// What need not be sent counts as asked for once it is known.
+    /// Everything below has been asked for, or need not be.
     fn proof_front(&self) -> u64 {
-        self.proving.front.max(self.listing.content_floor_bytes())
+        self.proving.asked.first_gap()
     }
 }
 

@@ -86,6 +86,8 @@ pub struct Network {
     /// Blocks under way at a time.
     pub window: usize,
     pub shuffle: bool,
+    /// A block of content that is lost until all others have arrived.
+    pub held: Option<u64>,
 }
 
 pub const CLEAN: Network = Network {
@@ -94,6 +96,7 @@ pub const CLEAN: Network = Network {
     parts_percent: 0,
     window: 4096,
     shuffle: false,
+    held: None,
 };
 pub const ROUGH: Network = Network {
     loss_percent: 20,
@@ -101,6 +104,7 @@ pub const ROUGH: Network = Network {
     parts_percent: 30,
     window: 2000,
     shuffle: true,
+    held: None,
 };
 
 /// Sends `sources` to `destination` and returns the receiver's account.
@@ -121,6 +125,7 @@ pub fn outgoing(sources: &[&Path]) -> Arc<Outgoing> {
     let options = ScanOptions {
         recursive: true,
         times: true,
+        ..ScanOptions::default()
     };
     Outgoing::new(BLOCK_LEN, sources, options)
 }
@@ -309,7 +314,7 @@ impl Line {
         for (at, segment) in batch.segments().enumerate() {
             let body = &segment[HEADER_LEN..][..BLOCK_ADDR_LEN];
             let addr = BlockAddr::decode(body).unwrap();
-            if random.chance(self.network.loss_percent) {
+            if random.chance(self.network.loss_percent) || self.is_held(blocks[at]) {
                 self.under_way.push(blocks[at]);
                 continue;
             }
@@ -342,6 +347,13 @@ impl Line {
             }
         }
         Ok(())
+    }
+
+    fn is_held(&self, block: BlockAddr) -> bool {
+        let others = self.available.content_blocks.saturating_sub(1);
+        block.stream == Stream::Content
+            && self.network.held == Some(block.block.0)
+            && self.delivered[index(Stream::Content)].len() < others
     }
 
     /// Cuts a block in a few parts, loses some; whether all have arrived.

@@ -7,6 +7,8 @@ use super::*;
 const SCAN: ScanOptions = ScanOptions {
     recursive: true,
     times: false,
+    compare: haul_disk::Resume::Never,
+    proofs: haul_disk::Proofs::NONE,
 };
 const ONE: Asked = Asked {
     count: 1,
@@ -112,10 +114,7 @@ fn what_is_missing_or_unreadable_has_its_own_code() {
     let code = |spec: &str| ground.sources(&[spec], SCAN).unwrap_err().code();
     assert_eq!(code("missing"), ErrorCode::NoSuchSource);
     assert_eq!(code("*.missing"), ErrorCode::NoSuchSource);
-    let flat = ScanOptions {
-        recursive: false,
-        times: false,
-    };
+    let flat = ScanOptions::default();
     let error = ground.sources(&["."], flat).unwrap_err();
     assert_eq!(error.code(), ErrorCode::SourceUnreadable);
     let error = ground

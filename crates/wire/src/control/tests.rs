@@ -60,7 +60,7 @@ fn request() -> Message {
         },
         preserve: Preserve::USUAL,
         resume: Resume::Samples,
-        verify: true,
+        verify: Verify::Sent,
         policy: Text::new("fair"),
         rate: Rate {
             target_bps: Some(1_000_000_000),
