@@ -36,8 +36,13 @@ use crate::{
 
 /// Until UDP counts as blocked.
 const UDP_PATIENCE: Duration = Duration::from_secs(8);
-/// The same where there is another way: 25 rounds of hellos.
+/// The same at most where there is another way,
 const UDP_PATIENCE_SHORT: Duration = Duration::from_secs(5);
+/// and at least: ten rounds of hellos, of many datagrams each.
+const UDP_PATIENCE_MIN: Duration = Duration::from_secs(2);
+/// In between, so many times what the first answer on the control channel took: a round trip, and what a
+/// machine needs that is busy.
+const UDP_PATIENCE_ANSWERS: u32 = 4;
 
 /// Runs a job over an established control channel to `haul --remote` or hauld.
 ///
@@ -114,11 +119,15 @@ impl Initiator {
 
     async fn set_up(&self, control: &mut Control, began: Instant) -> Result<Ready, TransferError> {
         let sources = self.local_sources().await?;
+        let asked = Instant::now();
         let greeted = self.greet(control).await?;
+        let patience = self.udp_patience(asked.elapsed());
         control.send(&Message::Request(self.request()))?;
         control.phase = Phase::Request;
         let deadline = began + SETUP_PATIENCE;
-        let (path, accepted) = self.await_both(control, &greeted, deadline).await?;
+        let (path, accepted) = self
+            .await_both(control, &greeted, patience, deadline)
+            .await?;
         let part = self.part(sources, accepted).await?;
         Ok(Ready {
             greeted,
@@ -271,12 +280,12 @@ impl Initiator {
         }
     }
 
-    fn udp_patience(&self) -> Duration {
-        if self.job.options.fallback {
-            UDP_PATIENCE_SHORT
-        } else {
-            UDP_PATIENCE
+    /// How long to wait for a datagram, when the first answer on the control channel took so long.
+    fn udp_patience(&self, answer: Duration) -> Duration {
+        if !self.job.options.fallback {
+            return UDP_PATIENCE;
         }
+        (UDP_PATIENCE_MIN + answer * UDP_PATIENCE_ANSWERS).min(UDP_PATIENCE_SHORT)
     }
 
     /// Where the responder receives datagrams.
@@ -298,6 +307,7 @@ impl Initiator {
         greeted: &Greeted,
         server: SocketAddr,
         counter: PacketCounter,
+        patience: Duration,
     ) -> Result<(Stop, Opening), TransferError> {
         let any = match server.ip() {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -317,7 +327,6 @@ impl Initiator {
             Arc::clone(&greeted.agreed.opener),
             counter,
         );
-        let patience = self.udp_patience();
         let stop = Stop::default();
         let stopped = stop.watch();
         let opening =
@@ -330,10 +339,12 @@ impl Initiator {
         &self,
         control: &mut Control,
         greeted: &Greeted,
+        patience: Duration,
         deadline: Instant,
     ) -> Result<(OpenedPath, Accepted), TransferError> {
         let server = self.server(greeted)?;
-        let (mut stop, mut opening) = self.begin_opening(greeted, server, PacketCounter::new())?;
+        let (mut stop, mut opening) =
+            self.begin_opening(greeted, server, PacketCounter::new(), patience)?;
         let mut is_detour = false;
         let mut path = None;
         let mut accepted = None;
@@ -347,7 +358,7 @@ impl Initiator {
                     match opened.map_err(|_| TransferError::TaskFailed("path"))?? {
                         Opened::Path(opened) => path = Some(opened),
                         Opened::Silence(counter) => {
-                            let closed = closed(hello_seen, self.udp_patience());
+                            let closed = closed(hello_seen, patience);
                             if is_detour || !self.job.options.fallback {
                                 return Err(closed);
                             }
@@ -358,7 +369,8 @@ impl Initiator {
                             }));
                             control.send(&Message::Detour)?;
                             let bridge = control.open_detour(None)?;
-                            (stop, opening) = self.begin_opening(greeted, bridge, counter)?;
+                            (stop, opening) =
+                                self.begin_opening(greeted, bridge, counter, UDP_PATIENCE)?;
                         }
                     }
                 }

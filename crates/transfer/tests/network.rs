@@ -66,7 +66,7 @@ async fn a_closed_direction_is_named_within_fifteen_seconds() {
     assert!(began.elapsed() < Duration::from_secs(15));
 }
 
-/// The silences that end a running transfer, all at once because each takes half a minute.
+/// The silences that end a running transfer, all at once because each takes its time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_path_that_goes_dead_ends_with_its_direction() {
     let (dir, source, _) = place(64 << 20);

@@ -15,9 +15,15 @@ use haul_wire::{
     control::{Measure, Message, Remembered, Status, Verdict},
     segment_len,
 };
+use tokio::time::Instant;
 
 /// Most special files that are named one by one; the others are only counted.
 const WARNINGS_MAX: usize = 20;
+/// Time without any of what is in flight arriving, after which UDP counts as closed. The line itself waits longer: the whole network
+/// may be away for a while.
+const UDP_SILENCE_MAX: Duration = Duration::from_secs(10);
+/// The control channel, on which something is said every 5 s at least, lives when it was heard since.
+const CONTROL_FRESH: Duration = Duration::from_secs(7);
 /// Most that a receiver's word about its buffer counts for.
 const PEER_BUFFER_MAX: u64 = 1 << 30;
 
@@ -119,6 +125,7 @@ pub(super) async fn send(
         ceiling,
         applied: limits,
         direction,
+        arrived: (Instant::now(), 0),
     };
     let outcome = sending.until_verdict().await;
     let data_time = sending.session.began.elapsed();
@@ -189,6 +196,8 @@ struct Sending<'a> {
     /// What the engine was told last.
     applied: Limits,
     direction: Direction,
+    /// When blocks last arrived, or none was in flight, and how many had.
+    arrived: (Instant, u64),
 }
 
 impl Sending<'_> {
@@ -229,9 +238,34 @@ impl Sending<'_> {
                     let snapshot = self.session.snapshot();
                     let status = self.note(&snapshot);
                     self.session.tick(&snapshot, status)?;
+                    self.watch_path(&snapshot)?;
                 }
             }
         }
+    }
+
+    /// Where the other end is heard on the control channel and nothing of what is in flight arrives,
+    /// datagrams do not get through any more: whoever connects again finds out the same at once, and
+    /// another way.
+    fn watch_path(&mut self, snapshot: &Snapshot) -> Result<(), TransferError> {
+        let now = Instant::now();
+        let Some(sender) = &snapshot.sender else {
+            return Ok(());
+        };
+        if sender.in_flight_bytes == 0 || sender.delivered_blocks != self.arrived.1 {
+            self.arrived = (now, sender.delivered_blocks);
+        }
+        let session = &self.session;
+        let silence = now - self.arrived.0;
+        if silence <= UDP_SILENCE_MAX || now - session.control.heard_at > CONTROL_FRESH {
+            return Ok(());
+        }
+        let cause = if now - session.udp_heard.0 > CONTROL_FRESH {
+            FlowError::PeerSilent(silence)
+        } else {
+            FlowError::PathBlocked(silence)
+        };
+        Err(self.explain(EngineError::Flow(cause)))
     }
 
     /// Names the direction that went dead: that of the data when the other end is still heard, that
