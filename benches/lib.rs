@@ -38,6 +38,7 @@ impl Ends<'_> {
                 let options = ScanOptions {
                     recursive: true,
                     times: false,
+                    ..ScanOptions::default()
                 };
                 Outgoing::new(block_len, vec![source.to_path_buf()], options)
             }

@@ -154,6 +154,7 @@ fn outgoing(source: &Path) -> Arc<dyn Supply> {
     let options = ScanOptions {
         recursive: true,
         times: false,
+        ..ScanOptions::default()
     };
     // Joining paths would tidy the dot at the end away.
     let source = source.to_path_buf();

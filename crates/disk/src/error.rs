@@ -4,6 +4,8 @@ use haul_manifest::{ChangeKind, ListError, Shown, SkipKind};
 use haul_wire::BlockAddr;
 use rustix::io::Errno;
 
+use crate::unkept::{Attribute, KeepError};
+
 /// Why a transfer cannot start or go on. Failures of single files are [`FileFailure`]s instead.
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
@@ -136,6 +138,12 @@ pub enum FailureKind {
     /// The directory it belongs into could not be made.
     #[error("its directory could not be made")]
     ParentFailed,
+    /// It is another name of a file whose first name does not stand there.
+    #[error("it is another name of a file that did not arrive")]
+    FirstNameFailed,
+    /// An attribute that must be kept cannot be.
+    #[error("cannot keep its {0}: {1}")]
+    Attribute(Attribute, KeepError),
     /// The sender found it changed, gone or unreadable after listing it.
     #[error("{}", change(.0))]
     Changed(ChangeKind),
@@ -158,6 +166,7 @@ fn skip(kind: &SkipKind) -> &'static str {
         SkipKind::Unreadable => "no permission to read it",
         SkipKind::TooDeep => "path too deep or too long",
         SkipKind::Vanished => "disappeared during the scan",
+        SkipKind::Attributes => "its attributes, which must be kept, could not be read",
     }
 }
 

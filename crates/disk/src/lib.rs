@@ -25,6 +25,8 @@ mod pattern;
 mod root;
 mod source;
 mod supply;
+mod unkept;
+mod xattr;
 
 pub use error::{DiskError, FailureKind, FileFailure};
 pub use haul_wire::control::{Fsync, Had, Overwrite, Placing, Preserve, Resume};
@@ -36,6 +38,7 @@ pub use outgoing::{
 pub use root::Root;
 pub use source::expand_source;
 pub use supply::{Sink, Supply};
+pub use unkept::{Attribute, KeepError, Unkept};
 
 /// How far content may run ahead of the part of the list that has been delivered. The receiver
 /// keeps what it cannot place yet in memory.

@@ -4,7 +4,8 @@ use haul_batch::Batch;
 use haul_wire::{BlockAddr, BlockNo, Stream};
 
 use crate::{
-    Available, DiskError, FileEvent, FileFailure, Had, Incoming, Outgoing, Placed, Received, Totals,
+    Available, DiskError, FileEvent, FileFailure, Had, Incoming, Outgoing, Placed, Received,
+    Totals, Unkept,
 };
 
 /// Where a sending line takes its blocks from; shared by its threads.
@@ -32,6 +33,11 @@ pub trait Supply: Send + Sync + fmt::Debug {
 
     /// The first of what was found and cannot be sent.
     fn failures(&self) -> Vec<FileFailure>;
+
+    /// What of the files that are sent could not be read beside their contents, each kind once.
+    fn unkept(&self) -> Vec<Unkept> {
+        Vec::new()
+    }
 
     /// Ends the scan early.
     fn stop(&self);
@@ -83,6 +89,10 @@ impl Supply for Outgoing {
 
     fn failures(&self) -> Vec<FileFailure> {
         self.failures()
+    }
+
+    fn unkept(&self) -> Vec<Unkept> {
+        self.unkept()
     }
 
     fn stop(&self) {

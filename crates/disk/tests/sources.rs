@@ -41,6 +41,7 @@ fn what_cannot_be_sent_is_told_before_anything_is() {
         let options = ScanOptions {
             recursive,
             times: false,
+            ..ScanOptions::default()
         };
         Outgoing::new(1400, sources.to_vec(), options).check_sources()
     };

@@ -130,6 +130,7 @@ fn start_with(
     let options = ScanOptions {
         recursive: true,
         times: true,
+        ..ScanOptions::default()
     };
     let sender = haul_engine::send(SendSetup {
         link: send_link,

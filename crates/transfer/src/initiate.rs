@@ -405,6 +405,7 @@ impl Initiator {
         ScanOptions {
             recursive: options.taking.recursive,
             times: options.preserve.times || options.is_judged(),
+            preserve: options.preserve,
         }
     }
 

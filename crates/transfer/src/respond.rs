@@ -329,6 +329,7 @@ fn scan(request: &Request) -> ScanOptions {
     ScanOptions {
         recursive: request.taking.recursive,
         times: request.preserve.times || request.is_judged(),
+        preserve: request.preserve,
     }
 }
 

@@ -14,6 +14,7 @@ mod dirs;
 mod discard;
 mod files;
 mod finishing;
+mod hardlinks;
 mod inflow;
 mod journal;
 mod ledger;
@@ -29,7 +30,8 @@ use std::{path::PathBuf, sync::Arc};
 
 use haul_batch::Batch;
 use haul_manifest::{
-    ContentMap, DirId, Entry, FileNo, Layout, ListError, Meta, Name, RangeSet, SkipKind, TORN, VOID,
+    ContentMap, DirId, Entry, Extra, FileNo, Layout, ListError, Meta, Name, RangeSet, SkipKind,
+    TORN, VOID,
 };
 use haul_wire::control::{Fsync, Resume};
 use haul_wire::{BLOCK_ADDR_LEN, BlockAddr, HEADER_LEN, Part, Stream, TAG_LEN, part_len};
@@ -41,6 +43,7 @@ use self::{
     dirs::Dirs,
     files::{Files, Found, Listed},
     finishing::{Done, Finished, Finishing, Job, What},
+    hardlinks::{HardLink, HardLinks},
     inflow::Inflow,
     journal::{Journal, is_reserved},
     ledger::Ledger,
@@ -88,6 +91,9 @@ pub struct Incoming {
     tree: Tree,
     files: Files,
     links: Vec<Link>,
+    hard_links: HardLinks,
+    /// What the next entry has beside what it says itself.
+    extra: Option<Box<Extra>>,
     inflow: Inflow,
     map: ContentMap,
     next_file: u64,
@@ -133,7 +139,7 @@ impl Incoming {
         let attributes = Attributes::new(options.preserve, options.umask);
         let dirs = Dirs::new(root).map_err(|errno| failed(errno.into()))?;
         let journal = Journal::open(Arc::clone(dirs.top()), options.resume != Resume::Never);
-        let finishing = Finishing::start(attributes, options.placing.fsync == Fsync::Each);
+        let finishing = Finishing::start(attributes.clone(), options.placing.fsync == Fsync::Each);
         let finishing = finishing.map_err(failed)?;
         let files = Files::new(finishing, options.placing.overwrite, journal);
         Ok(Self {
@@ -147,6 +153,8 @@ impl Incoming {
             },
             files,
             links: Vec::new(),
+            hard_links: HardLinks::default(),
+            extra: None,
             inflow: Inflow::default(),
             map: ContentMap::new(),
             next_file: 0,
@@ -229,7 +237,8 @@ impl Incoming {
         self.tree.ledger.poll_event()
     }
 
-    /// Makes the symbolic links, then gives the directories their modes and times. To be called
+    /// Makes the symbolic links, then the hard links, then gives the directories their attributes. To
+    /// be called
     /// once [complete](Self::is_complete); files that are not whole keep their partial names.
     ///
     /// # Errors
@@ -238,19 +247,20 @@ impl Incoming {
         self.make_links()?;
         self.files.finishing.wait();
         self.settle_finished()?;
+        self.make_hard_links()?;
         let Tree {
             dirs,
             ledger,
             attributes,
         } = &mut self.tree;
-        dirs.finish(attributes, &mut |path, why| ledger.failed(path, 0, why));
+        dirs.finish(attributes, ledger);
         if self.fsync != Fsync::Never {
             self.sync()?;
         }
         if self.tree.ledger.received.failed_count == 0 {
             self.files.end_journal();
         }
-        Ok(self.tree.ledger.received)
+        Ok(self.tree.ledger.close())
     }
 
     /// Has everything of the destination's file system written back, names included.
@@ -295,7 +305,8 @@ impl Incoming {
         match entry {
             Entry::Dir { parent, name, meta } => {
                 let name = self.local_name(parent, name, true)?;
-                self.make_dir(parent, &name, &meta)
+                let extra = self.extra.take();
+                self.make_dir(parent, &name, &meta, extra)
             }
             Entry::File {
                 parent,
@@ -308,6 +319,7 @@ impl Incoming {
                 let name = self.local_name(parent, name, false)?;
                 let path = self.tree.dirs.path_number(parent, name.as_bytes());
                 let listed = Listed {
+                    extra: self.take_extra(parent, &name, &meta),
                     name,
                     parent,
                     meta,
@@ -323,6 +335,7 @@ impl Incoming {
                 target,
             } => {
                 let name = self.local_name(parent, name, false)?;
+                let extra = self.take_extra(parent, &name, &meta);
                 if is_reserved(parent, &name) {
                     return self.tree.failed(parent, &name, 0, FailureKind::Reserved);
                 }
@@ -330,6 +343,7 @@ impl Incoming {
                     parent,
                     name,
                     meta,
+                    extra,
                     target,
                 });
                 if self.links.len() >= LINKS_KEPT {
@@ -340,6 +354,14 @@ impl Incoming {
             Entry::Changed { file, why } => self.files.spoil(&mut self.tree, file, why),
             Entry::Torn { block } => self.announce_torn(block),
             Entry::Digest { .. } => Ok(()),
+            Entry::Extra(extra) => {
+                self.extra = self.tree.attributes.admitted(extra);
+                Ok(())
+            }
+            Entry::HardLink { parent, name, to } => {
+                let name = self.local_name(parent, name, false)?;
+                self.expect_hard_link(parent, name, to)
+            }
             Entry::Skipped { parent, name, why } => {
                 let path = self.tree.dirs.path(parent, name.as_bytes());
                 let ledger = &mut self.tree.ledger;
@@ -379,11 +401,26 @@ impl Incoming {
         Ok(rename.clone())
     }
 
-    fn make_dir(&mut self, parent: DirId, name: &Name, meta: &Meta) -> Result<(), DiskError> {
+    /// What was listed for this file or symbolic link.
+    fn take_extra(&mut self, parent: DirId, name: &Name, meta: &Meta) -> Option<Box<Extra>> {
+        let extra = self.extra.take()?;
+        if extra.link.is_some() {
+            self.hard_links.expect(parent, name, meta.modified);
+        }
+        Some(extra)
+    }
+
+    fn make_dir(
+        &mut self,
+        parent: DirId,
+        name: &Name,
+        meta: &Meta,
+        extra: Option<Box<Extra>>,
+    ) -> Result<(), DiskError> {
         let Tree {
             dirs, attributes, ..
         } = &mut self.tree;
-        match dirs.create(parent, name, meta, attributes) {
+        match dirs.create(parent, name, meta, extra, attributes) {
             Ok(()) => self.tree.ledger.received.dirs += 1,
             Err(why) => self.tree.failed(parent, name, 0, why)?,
         }
@@ -439,7 +476,8 @@ impl Incoming {
 
     fn make_links(&mut self) -> Result<(), DiskError> {
         for link in std::mem::take(&mut self.links) {
-            if self.files.keeps(&mut self.tree, &link) {
+            let place = (link.parent, &link.name);
+            if self.files.keeps(&mut self.tree, place, &link.meta, None) {
                 self.note_kept()?;
                 continue;
             }
@@ -463,6 +501,7 @@ impl Incoming {
             Err(why) => self.note_done(Done {
                 what: what.into_finished(),
                 outcome: Err(why),
+                misses: Vec::new(),
             }),
         }
     }
@@ -476,8 +515,22 @@ impl Incoming {
     }
 
     /// Counts what has been finished, or has failed to be.
-    fn note_done(&mut self, Done { what, outcome }: Done) -> Result<(), DiskError> {
+    fn note_done(&mut self, done: Done) -> Result<(), DiskError> {
+        let Done {
+            what,
+            outcome,
+            misses,
+        } = done;
         let (dirs, ledger) = (&self.tree.dirs, &mut self.tree.ledger);
+        for miss in misses {
+            let (parent, name) = what.place();
+            ledger.missed(miss, || dirs.path(parent, name.as_bytes()));
+        }
+        if let Ok(Some(stamp)) = outcome
+            && let Some(number) = what.link()
+        {
+            self.hard_links.stands(number, stamp.file);
+        }
         match (what, outcome) {
             (Finished::File(file), Ok(stamp)) => {
                 ledger.finished(file.size, || dirs.path(file.parent, file.name.as_bytes()));
@@ -491,11 +544,16 @@ impl Incoming {
                 ledger.received.there_bytes += file.size;
             }
             (Finished::Link(_), Ok(_)) => ledger.received.symlinks += 1,
+            (Finished::HardLink(link), Ok(_)) => {
+                ledger.finished(0, || dirs.path(link.parent, link.name.as_bytes()));
+                ledger.received.there_files += u64::from(link.was_there);
+            }
             (Finished::File(file) | Finished::There(file), Err(why)) => {
                 self.tree.failed(file.parent, &file.name, file.size, why)?;
             }
-            (Finished::Link(link), Err(why)) => {
-                self.tree.failed(link.parent, &link.name, 0, why)?;
+            (Finished::Link(Link { parent, name, .. }), Err(why))
+            | (Finished::HardLink(HardLink { parent, name, .. }), Err(why)) => {
+                self.tree.failed(parent, &name, 0, why)?;
             }
         }
         Ok(())

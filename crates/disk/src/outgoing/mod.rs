@@ -7,6 +7,7 @@
 //! ```
 
 mod damage;
+mod extras;
 mod files;
 mod fill;
 mod holes;
@@ -23,14 +24,14 @@ use std::{
 };
 
 use haul_manifest::FileNo;
-use haul_wire::{BlockNo, Stream};
+use haul_wire::{BlockNo, Stream, control::Preserve};
 
 use self::{damage::Damage, files::Files, listing::Listing, places::Places, reader::Reader};
 pub use self::{
     selection::{PatternError, Selection},
     synthetic::{Synthetic, Until},
 };
-use crate::{DiskError, FAILURES_KEPT, FailureKind, FileFailure, source};
+use crate::{DiskError, FAILURES_KEPT, FailureKind, FileFailure, Unkept, source, unkept::Tally};
 
 /// Most bytes of list that the scan runs ahead of delivery.
 const LIST_AHEAD_BYTES: usize = 16 << 20;
@@ -39,12 +40,14 @@ const LIST_AHEAD_BYTES: usize = 16 << 20;
 const EXTENTS_AHEAD: usize = 1 << 18;
 
 /// What to look for, and what to say of it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct ScanOptions {
     /// Whether directories are entered. Without, a source that is one is an error.
     pub recursive: bool,
     /// Whether times are listed. Costs about 18 bytes per entry.
     pub times: bool,
+    /// What else is listed. Costs system calls for each entry where it is more than permissions.
+    pub preserve: Preserve,
 }
 
 /// How much may be sent. Every field only grows: of two, the larger of each is the newer.
@@ -104,6 +107,7 @@ struct State {
     damage: Damage,
     totals: Totals,
     failures: Vec<FileFailure>,
+    unkept: Tally,
     stopped: bool,
 }
 
@@ -142,6 +146,7 @@ impl Outgoing {
                 damage: Damage::default(),
                 totals: Totals::default(),
                 failures: Vec::new(),
+                unkept: Tally::default(),
                 stopped: false,
             }),
             freed: Condvar::new(),
@@ -188,6 +193,11 @@ impl Outgoing {
     /// The first [`FAILURES_KEPT`] files that cannot be sent, and special files that are not.
     pub fn failures(&self) -> Vec<FileFailure> {
         self.lock().failures.clone()
+    }
+
+    /// What of the files that are sent could not be read, each kind once.
+    pub fn unkept(&self) -> Vec<Unkept> {
+        self.lock().unkept.all().to_vec()
     }
 
     /// Ends the scan early.

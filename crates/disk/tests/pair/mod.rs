@@ -121,6 +121,7 @@ pub fn outgoing(sources: &[&Path]) -> Arc<Outgoing> {
     let options = ScanOptions {
         recursive: true,
         times: true,
+        ..ScanOptions::default()
     };
     Outgoing::new(BLOCK_LEN, sources, options)
 }

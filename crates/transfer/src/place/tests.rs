@@ -7,6 +7,7 @@ use super::*;
 const SCAN: ScanOptions = ScanOptions {
     recursive: true,
     times: false,
+    preserve: haul_disk::Preserve::USUAL,
 };
 const ONE: Asked = Asked {
     count: 1,
@@ -114,7 +115,7 @@ fn what_is_missing_or_unreadable_has_its_own_code() {
     assert_eq!(code("*.missing"), ErrorCode::NoSuchSource);
     let flat = ScanOptions {
         recursive: false,
-        times: false,
+        ..SCAN
     };
     let error = ground.sources(&["."], flat).unwrap_err();
     assert_eq!(error.code(), ErrorCode::SourceUnreadable);
