@@ -186,10 +186,19 @@ pub fn list_entries() -> Seeds {
         hostile("extra-twice", list(&[extra(None), extra(None)])),
         hostile("linked-dir", list(&[extra(Some(0)), dir(0, b"d")])),
         hostile("link-ahead", list(&[hard_link(b"b", 0)])),
-        hostile("owner-minus-one", raw(&[8, 1, 0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0, 0])),
+        hostile(
+            "owner-minus-one",
+            raw(&[8, 1, 0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0, 0]),
+        ),
         hostile("xattr-name-empty", raw(&[8, 0, 0, 1, 0, 0])),
-        hostile("xattrs-unsorted", raw(&[8, 0, 0, 2, 1, b'b', 0, 1, b'a', 0])),
-        hostile("xattrs-many", raw(&[8, 0, 0, 0xff, 0xff, 0xff, 0x7f, 1, b'b', 0])),
+        hostile(
+            "xattrs-unsorted",
+            raw(&[8, 0, 0, 2, 1, b'b', 0, 1, b'a', 0]),
+        ),
+        hostile(
+            "xattrs-many",
+            raw(&[8, 0, 0, 0xff, 0xff, 0xff, 0x7f, 1, b'b', 0]),
+        ),
         hostile("no-end", list(&tree())),
         hostile("after-end", list(&[end(0, 0, 0), dir(0, b"a")])),
         hostile("totals", list(&[dir(0, b"a"), end(1, 0, 1)])),

@@ -23,6 +23,7 @@ mod events;
 mod failure;
 mod human;
 mod job;
+mod keep;
 mod keys;
 mod line;
 mod memory;

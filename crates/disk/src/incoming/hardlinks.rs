@@ -3,7 +3,7 @@
 
 use std::{os::fd::OwnedFd, sync::Arc};
 
-use haul_manifest::{DirId, LinkNo, Meta, Name, Timestamp};
+use haul_manifest::{DirId, Extra, LinkNo, Meta, Name, Timestamp};
 use rustix::{
     fs::{AtFlags, linkat, renameat, statat, unlinkat},
     io::Errno,
@@ -14,7 +14,7 @@ use super::{
     finishing::{Done, Finished, Job, What},
     journal::is_reserved,
     partial::{self, partial_name},
-    published::{Identity, Published},
+    published::{Published, Stamp},
 };
 use crate::{DiskError, FailureKind};
 
@@ -34,8 +34,8 @@ struct First {
     parent: DirId,
     name: Name,
     modified: Timestamp,
-    /// Which file it is, once it stands there.
-    file: Option<Identity>,
+    /// How the file was finished, once it stands there.
+    file: Option<Stamp>,
     /// How many names of it were listed.
     names: u64,
 }
@@ -54,9 +54,9 @@ struct Further {
 pub(super) struct HardLink {
     pub(super) parent: DirId,
     pub(super) name: Name,
-    /// Where the first name is, and which file has it.
+    /// Where the first name is, and how the file that has it was finished.
     from: (Arc<OwnedFd>, Name),
-    file: Identity,
+    file: Stamp,
     others: u64,
     /// Whether the name was there.
     pub(super) was_there: bool,
@@ -89,7 +89,7 @@ impl HardLinks {
     }
 
     /// The first name stands.
-    pub(super) fn stands(&mut self, number: LinkNo, file: Identity) {
+    pub(super) fn stands(&mut self, number: LinkNo, file: Stamp) {
         if let Some(first) = self.firsts.get_mut(number.0 as usize) {
             first.file = Some(file);
         }
@@ -97,6 +97,20 @@ impl HardLinks {
 }
 
 impl Incoming {
+    /// What was listed for this file or symbolic link.
+    pub(super) fn take_extra(
+        &mut self,
+        parent: DirId,
+        name: &Name,
+        meta: &Meta,
+    ) -> Option<Box<Extra>> {
+        let extra = self.extra.take()?;
+        if extra.link.is_some() {
+            self.hard_links.expect(parent, name, meta.modified);
+        }
+        Some(extra)
+    }
+
     /// Takes a further name of a file that was listed.
     pub(super) fn expect_hard_link(
         &mut self,
@@ -146,7 +160,10 @@ impl Incoming {
             ..Meta::default()
         };
         let place = (parent, &name);
-        if self.files.keeps(&mut self.tree, place, &meta, Some(file)) {
+        if self
+            .files
+            .keeps(&mut self.tree, place, &meta, Some(file.file))
+        {
             return self.note_kept();
         }
         let from = match self.tree.dirs.open(first.parent) {
@@ -187,7 +204,7 @@ impl HardLink {
         let (from, first) = (&*self.from.0, self.from.1.as_bytes());
         let name = self.name.as_bytes();
         let stat = statat(from, first, AtFlags::SYMLINK_NOFOLLOW)?;
-        if Identity::of(&stat) != self.file {
+        if Stamp::of(&stat) != self.file {
             return Err(FailureKind::Busy);
         }
         let link = |name: &[u8]| linkat(from, first, dir, name, AtFlags::empty());
@@ -197,7 +214,7 @@ impl HardLink {
             Err(errno) => return Err(errno.into()),
         }
         let there = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        if Identity::of(&there) == self.file {
+        if Stamp::of(&there) == self.file {
             // Where names that differ are taken for the same, the file has fewer than it was given.
             if there.st_nlink <= self.others {
                 return Err(FailureKind::Collision);

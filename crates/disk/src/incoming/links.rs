@@ -88,6 +88,10 @@ impl Link {
             is_new: true,
         };
         attributes.apply_to_link(dir, name, &subject, misses)?;
-        Ok(Stamp::of(&now))
+        if self.extra.as_ref().is_none_or(|extra| extra.link.is_none()) {
+            return Ok(Stamp::of(&now));
+        }
+        // Its further names are made of what it is now.
+        Ok(Stamp::of(&statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?))
     }
 }

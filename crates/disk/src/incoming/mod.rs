@@ -34,12 +34,12 @@ use haul_manifest::{
     TORN, VOID,
 };
 use haul_wire::control::{Fsync, Resume};
-use haul_wire::{BLOCK_ADDR_LEN, BlockAddr, HEADER_LEN, Part, Stream, TAG_LEN, part_len};
+use haul_wire::{BlockAddr, Stream};
 use rustix::fs::{Mode, OFlags, openat, syncfs};
 
 use self::{
     attributes::Attributes,
-    content::{Fragment, Fragments},
+    content::{Fragment, Fragments, payload},
     dirs::Dirs,
     files::{Files, Found, Listed},
     finishing::{Done, Finished, Finishing, Job, What},
@@ -401,15 +401,6 @@ impl Incoming {
         Ok(rename.clone())
     }
 
-    /// What was listed for this file or symbolic link.
-    fn take_extra(&mut self, parent: DirId, name: &Name, meta: &Meta) -> Option<Box<Extra>> {
-        let extra = self.extra.take()?;
-        if extra.link.is_some() {
-            self.hard_links.expect(parent, name, meta.modified);
-        }
-        Some(extra)
-    }
-
     fn make_dir(
         &mut self,
         parent: DirId,
@@ -529,7 +520,7 @@ impl Incoming {
         if let Ok(Some(stamp)) = outcome
             && let Some(number) = what.link()
         {
-            self.hard_links.stands(number, stamp.file);
+            self.hard_links.stands(number, stamp);
         }
         match (what, outcome) {
             (Finished::File(file), Ok(stamp)) => {
@@ -592,18 +583,5 @@ impl Tree {
         }
         self.ledger.failed(path, size, why);
         Ok(())
-    }
-}
-
-/// The block in a segment, or the part of one.
-fn payload(batch: &Batch, index: u8, part: Part, block_len: usize) -> Result<&[u8], DiskError> {
-    let segment = batch.segment(usize::from(index));
-    let end = segment.len().saturating_sub(TAG_LEN);
-    let len = part.range(block_len).len();
-    match segment.get(HEADER_LEN + BLOCK_ADDR_LEN..end) {
-        Some(bytes) if len > 0 && bytes.len() == part_len(block_len, part.count()) => {
-            Ok(&bytes[..len])
-        }
-        other => Err(DiskError::BlockLength(other.map_or(0, <[u8]>::len))),
     }
 }
