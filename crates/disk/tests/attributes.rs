@@ -505,7 +505,7 @@ fn everything(link: Option<u32>) -> Entry {
         value: value.into(),
     };
     Entry::Extra(Box::new(Extra {
-        owner: Some(Owner { uid: 0, gid: 77 }),
+        owner: Some(Owner { uid: 1234, gid: 77 }),
         link: link.map(LinkNo),
         xattrs: vec![
             xattr("security.capability", &capability()),
