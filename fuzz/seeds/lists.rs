@@ -1,7 +1,8 @@
 //! Lists of files, honest and not.
 
 use haul_manifest::{
-    ChangeKind, DirId, Entry, Extent, FileNo, Layout, ListWriter, Meta, Name, SkipKind, Timestamp,
+    ChangeKind, DirId, Entry, Extent, Extra, FileNo, Layout, LinkNo, ListWriter, Meta, Name, Owner,
+    SkipKind, Timestamp, Xattr,
 };
 
 use super::{Seeds, hostile, valid};
@@ -38,6 +39,32 @@ fn file(parent: u32, called: &[u8], size: u64, layout: Layout) -> Entry {
         size,
         layout,
         digest: Some([0xd1; 32]),
+    }
+}
+
+fn extra(link: Option<u32>) -> Entry {
+    let xattr = |name: &[u8], value: &[u8]| Xattr {
+        name: name.into(),
+        value: value.into(),
+    };
+    Entry::Extra(Box::new(Extra {
+        owner: Some(Owner {
+            uid: 0,
+            gid: u32::MAX - 1,
+        }),
+        link: link.map(LinkNo),
+        xattrs: vec![
+            xattr(b"security.capability", &[1; 20]),
+            xattr(b"user.\xff", b""),
+        ],
+    }))
+}
+
+fn hard_link(called: &[u8], to: u32) -> Entry {
+    Entry::HardLink {
+        parent: DirId(0),
+        name: name(called),
+        to: LinkNo(to),
     }
 }
 
@@ -123,6 +150,15 @@ pub fn list_entries() -> Seeds {
         })
         .collect();
     let comb = file(0, b"comb", 600, Layout::Sparse(comb));
+    let empty = |called| file(0, called, 0, Layout::Dense);
+    let linked = vec![
+        extra(None),
+        dir(0, b"d"),
+        extra(Some(0)),
+        empty(b"a"),
+        hard_link(b"b", 0),
+        end(0, 1, 5),
+    ];
     let too_deep: Vec<_> = (0..129).map(|level| dir(level, b"d")).collect();
     let large = file(0, b"x", i64::MAX as u64, Layout::Dense);
     let named = |name: &[u8]| raw(&[&[5, 0, name.len() as u8][..], name, &[0]].concat());
@@ -145,6 +181,24 @@ pub fn list_entries() -> Seeds {
         ),
         valid("deep", list(&[deep, vec![end(0, 0, 128)]].concat())),
         valid("comb", list(&[comb, end(300, 1, 1)])),
+        valid("linked", list(&linked)),
+        hostile("extra-of-nothing", list(&[extra(None), end(0, 0, 1)])),
+        hostile("extra-twice", list(&[extra(None), extra(None)])),
+        hostile("linked-dir", list(&[extra(Some(0)), dir(0, b"d")])),
+        hostile("link-ahead", list(&[hard_link(b"b", 0)])),
+        hostile(
+            "owner-minus-one",
+            raw(&[8, 1, 0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0, 0]),
+        ),
+        hostile("xattr-name-empty", raw(&[8, 0, 0, 1, 0, 0])),
+        hostile(
+            "xattrs-unsorted",
+            raw(&[8, 0, 0, 2, 1, b'b', 0, 1, b'a', 0]),
+        ),
+        hostile(
+            "xattrs-many",
+            raw(&[8, 0, 0, 0xff, 0xff, 0xff, 0x7f, 1, b'b', 0]),
+        ),
         hostile("no-end", list(&tree())),
         hostile("after-end", list(&[end(0, 0, 0), dir(0, b"a")])),
         hostile("totals", list(&[dir(0, b"a"), end(1, 0, 1)])),

@@ -5,7 +5,7 @@ use haul_wire::control::{
     Accepted, After, Cause, ClientHello, Confirm, Direction, ErrorCode, Fault, Features, FileFault,
     Fsync, Had, HelloLimits, InForce, Measure, Message, Nonce, Overwrite, Placing, Preserve, Rate,
     Remembered, Request, Resume, Selection, ServerHello, Spoken, Status, Symlinks, Taking, Text,
-    UdpEndpoint, Verdict, Verify, Wish, frame,
+    UdpEndpoint, Unkept, Verdict, Verify, Wish, frame,
 };
 use serde_bytes::ByteBuf;
 
@@ -130,6 +130,12 @@ fn verdict() -> Message {
         corrupt: 1,
         failed: 9,
         failures: vec![failure; 3],
+        unkept: vec![Unkept {
+            kind: Text::new("owner"),
+            count: 12,
+            path: ByteBuf::from(*b"a/\xff"),
+            why: Text::new("not permitted\n"),
+        }],
     })
 }
 

@@ -8,6 +8,7 @@ use haul_wire::{SuiteId, UnknownSuite};
 
 use crate::{
     amount::{Extent, Ports},
+    keep::KeepArgs,
     select::{self, Rule},
     version,
 };
@@ -35,6 +36,8 @@ pub(crate) struct Args {
     pub(crate) transfer: TransferArgs,
     #[command(flatten, next_help_heading = "Proof")]
     pub(crate) proof: ProofArgs,
+    #[command(flatten, next_help_heading = "Attributes")]
+    pub(crate) keep: KeepArgs,
     #[command(flatten, next_help_heading = "Measuring")]
     pub(crate) measuring: MeasuringArgs,
     #[command(flatten, next_help_heading = "Rate")]
@@ -50,9 +53,6 @@ pub(crate) struct Args {
 /// What to do with the files, and how UDP gets through.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TransferArgs {
-    /// Preserve modification and access times and permissions
-    #[arg(short = 'p', long)]
-    pub(crate) preserve: bool,
     /// What need not be sent because it is there: 0, nothing; 1, files of the same size and time, and
     /// what a run that was cut off got; 2, and of the same samples; 3, and of the same digest
     #[arg(short = 'k', long, value_name = "LEVEL", default_value = "1",
@@ -317,6 +317,9 @@ pub(crate) struct RemoteArgs {
     /// Agree to none-cmac, which does not encrypt, if the initiator asks for it
     #[arg(long)]
     pub(crate) allow_none: bool,
+    /// Let uploads that ask for it set owners, set-user-id bits, capabilities and the like
+    #[arg(long)]
+    pub(crate) allow_privileged: bool,
 }
 
 /// `--policy`.
@@ -411,7 +414,7 @@ mod tests {
     fn options_may_stand_anywhere() {
         let args = parse(&["-pd", "a", "-l", "300M", "b", "h:c", "-vv"]).unwrap();
         assert_eq!(args.places, ["a", "b", "h:c"]);
-        assert!(args.transfer.preserve && args.transfer.create_dir);
+        assert!(args.keep.preserve && args.transfer.create_dir);
         assert_eq!(args.rate.rate, Some(Bps(300_000_000)));
         assert_eq!(args.output.verbose, 2);
         assert_eq!(

@@ -12,7 +12,7 @@ use std::{
 use haul_ssh::{Family, Target};
 use haul_transfer::{
     DigestOptions, Direction, ErrorCode, Fsync, JobOptions, Limits, Overwrite, Placing, Policy,
-    Preserve, Proofs, Resume, SuiteId, Taking, escaped,
+    Proofs, Resume, SuiteId, Taking, escaped,
 };
 use haul_wire::control::PREAMBLE;
 
@@ -117,6 +117,9 @@ pub(crate) enum JobError {
     /// `--host-key` that is not a fingerprint.
     #[error("--host-key \"{0}\" is not a fingerprint; ssh-keygen -lf shows it as SHA256:…")]
     Fingerprint(String),
+    /// `--privileged` or `--strict-attrs` alone.
+    #[error("--privileged and --strict-attrs are of attributes to keep; say which, with -a or -p")]
+    NothingKept,
     /// The list of sources is not there.
     #[error("cannot read the list of sources {path}: {source}")]
     List {
@@ -161,7 +164,7 @@ impl Job {
         };
         let target = with_port(route.target, args.ssh.port)?;
         let options = job_options(args)?;
-        let remote_command = remote_command(args, &options)?;
+        let remote_command = remote_command(args, route.direction, &options)?;
         Ok(Self {
             target,
             login: login(&args.ssh, &args.security)?,
@@ -343,9 +346,7 @@ fn job_options(args: &Args) -> Result<JobOptions, JobError> {
     };
     options.placing = placing(&args.transfer);
     options.proofs = proofs(&args.proof);
-    if args.transfer.preserve {
-        options.preserve = Preserve::USUAL;
-    }
+    options.preserve = args.keep.resolve().ok_or(JobError::NothingKept)?;
     options.resume = match args.transfer.resume {
         0 => Resume::Never,
         1 => Resume::Attributes,
@@ -440,7 +441,11 @@ fn offered_suites(args: &SecurityArgs, aes_in_hardware: bool) -> Option<Vec<Suit
 }
 
 /// The command line of the other end. Every word but the program's path is ours and plain.
-fn remote_command(args: &Args, options: &JobOptions) -> Result<String, JobError> {
+fn remote_command(
+    args: &Args,
+    direction: Direction,
+    options: &JobOptions,
+) -> Result<String, JobError> {
     let program = &args.ssh.remote_haul;
     if program.is_empty() || program.contains(char::is_control) {
         return Err(JobError::RemoteHaul(escaped(program.as_bytes())));
@@ -457,6 +462,9 @@ fn remote_command(args: &Args, options: &JobOptions) -> Result<String, JobError>
     }
     if options.suites.contains(&SuiteId::NoneCmac) {
         command.push_str(" --allow-none");
+    }
+    if direction == Direction::Upload && options.preserve.privileged {
+        command.push_str(" --allow-privileged");
     }
     Ok(command)
 }

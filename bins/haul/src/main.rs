@@ -24,6 +24,7 @@ mod events;
 mod failure;
 mod human;
 mod job;
+mod keep;
 mod keys;
 mod line;
 mod memory;

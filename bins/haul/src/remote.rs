@@ -66,6 +66,7 @@ pub(crate) fn run(words: &[OsString]) -> Result<(), Failure> {
 fn setup(args: &RemoteArgs, home: PathBuf, connection: Option<Connection>) -> RespondSetup {
     let mut setup = RespondSetup::new(home);
     setup.allow_none = args.allow_none;
+    setup.allow_privileged = args.allow_privileged;
     setup.allow_measure = !args.no_measure;
     setup.udp_ports = args.udp_ports.0.clone();
     setup.any_source = args.any_source;
@@ -144,7 +145,7 @@ mod tests {
         assert_eq!(six.bind, Some(Ipv6Addr::UNSPECIFIED.into()));
         assert_eq!(six.ssh_peer, Some(Ipv6Addr::LOCALHOST.into()));
         assert_eq!(six.udp_ports, 5000..=5000);
-        assert!(!six.allow_none && !six.any_source);
+        assert!(!six.allow_none && !six.any_source && !six.allow_privileged);
         let usual = RemoteArgs::try_parse_from(["x", "--proto", "1"]).unwrap();
         assert_eq!(
             setup(&usual, PathBuf::from("/"), connection).udp_ports,

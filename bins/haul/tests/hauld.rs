@@ -203,6 +203,19 @@ fn one_way_servers_refuse_the_other_way() {
 }
 
 #[test]
+fn what_gives_power_takes_the_servers_leave() {
+    for (options, status) in [(&[][..], 17), (&["--allow-privileged"], 0)] {
+        let hauld = Hauld::start(options);
+        fs::write(hauld.path("here/file"), "x").unwrap();
+        let run = hauld.haul(&["-a", "--privileged", "file", "a@127.0.0.1:"]);
+        expect(status, &run);
+        let told = String::from_utf8_lossy(&run.stderr).contains("--allow-privileged");
+        assert_eq!(told, status != 0);
+        expect(0, &hauld.haul(&["-a", "file", "a@127.0.0.1:"]));
+    }
+}
+
+#[test]
 fn a_stopped_server_ends_its_sessions_in_order() {
     let mut hauld = Hauld::start(&[]);
     fs::write(hauld.path("here/file"), vec![7; 40_000_000]).unwrap();

@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "sshd/attributes.rs"]
+mod attributes;
 #[path = "sshd/capture.rs"]
 mod capture;
 #[path = "sshd/detour.rs"]

@@ -57,6 +57,11 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) allow_none: bool,
 
+    /// Let uploads that ask for it (haul --privileged) set owners, set-user-id bits, capabilities and
+    /// the like
+    #[arg(long)]
+    pub(crate) allow_privileged: bool,
+
     /// Refuse downloads
     #[arg(long, conflicts_with = "download_only")]
     pub(crate) upload_only: bool,

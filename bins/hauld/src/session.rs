@@ -70,6 +70,7 @@ impl Session {
         let mut setup = RespondSetup::new(root.clone());
         setup.jail = Some(root.clone());
         setup.allow_none = args.allow_none;
+        setup.allow_privileged = args.allow_privileged;
         setup.allow_upload = !args.download_only;
         setup.allow_download = !args.upload_only;
         setup.allow_measure = !args.no_measure;

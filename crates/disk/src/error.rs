@@ -4,6 +4,8 @@ use haul_manifest::{ChangeKind, ListError, Shown, SkipKind};
 use haul_wire::BlockAddr;
 use rustix::io::Errno;
 
+use crate::unkept::{Attribute, KeepError};
+
 /// Why a transfer cannot start or go on. Failures of single files are [`FileFailure`]s instead.
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
@@ -142,6 +144,12 @@ pub enum FailureKind {
     /// It does not come to what the sender read.
     #[error("what was written is not what was read at the other end")]
     Corrupt,
+    /// It is another name of a file whose first name does not stand there.
+    #[error("it is another name of a file that did not arrive")]
+    FirstNameFailed,
+    /// An attribute that must be kept cannot be.
+    #[error("cannot keep its {0}: {1}")]
+    Attribute(Attribute, KeepError),
     /// The sender found it changed, gone or unreadable after listing it.
     #[error("{}", change(.0))]
     Changed(ChangeKind),
@@ -164,6 +172,7 @@ fn skip(kind: &SkipKind) -> &'static str {
         SkipKind::Unreadable => "no permission to read it",
         SkipKind::TooDeep => "path too deep or too long",
         SkipKind::Vanished => "disappeared during the scan",
+        SkipKind::Attributes => "its attributes, which must be kept, could not be read",
     }
 }
 

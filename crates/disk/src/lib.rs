@@ -26,6 +26,8 @@ mod pattern;
 mod root;
 mod source;
 mod supply;
+mod unkept;
+mod xattr;
 
 pub use digest::{DigestOptions, Digests};
 pub use error::{DiskError, FailureKind, FileFailure};
@@ -38,6 +40,7 @@ pub use outgoing::{
 pub use root::Root;
 pub use source::expand_source;
 pub use supply::{Sink, Supply};
+pub use unkept::{Attribute, KeepError, Unkept};
 
 /// How far content may run ahead of the part of the list that has been delivered. The receiver
 /// keeps what it cannot place yet in memory.

@@ -4,7 +4,8 @@ use haul_batch::Batch;
 use haul_wire::{BlockAddr, BlockNo, Stream};
 
 use crate::{
-    Available, DiskError, FileEvent, FileFailure, Had, Incoming, Outgoing, Placed, Received, Totals,
+    Available, DiskError, FileEvent, FileFailure, Had, Incoming, Outgoing, Placed, Received,
+    Totals, Unkept,
 };
 
 /// Where a sending line takes its blocks from; shared by its threads.
@@ -36,6 +37,11 @@ pub trait Supply: Send + Sync + fmt::Debug {
     /// What a file came to, if each is to be told of.
     fn poll_event(&self) -> Option<FileEvent> {
         None
+    }
+
+    /// What of the files that are sent could not be read beside their contents, each kind once.
+    fn unkept(&self) -> Vec<Unkept> {
+        Vec::new()
     }
 
     /// Ends the scan early.
@@ -92,6 +98,10 @@ impl Supply for Outgoing {
 
     fn poll_event(&self) -> Option<FileEvent> {
         self.poll_event()
+    }
+
+    fn unkept(&self) -> Vec<Unkept> {
+        self.unkept()
     }
 
     fn stop(&self) {

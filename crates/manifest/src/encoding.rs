@@ -12,8 +12,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ChangeKind, Digest, DirId, Entry, Extent, FileNo, Layout, ListError, MAX_ENTRY_LEN,
-    MAX_EXTENTS, MAX_TARGET_LEN, Meta, Name, SkipKind, Timestamp,
+    ChangeKind, Digest, DirId, Entry, Extent, FileNo, Layout, LinkNo, ListError, MAX_ENTRY_LEN,
+    MAX_EXTENTS, MAX_TARGET_LEN, Meta, Name, SkipKind, Timestamp, extra::Raw,
 };
 
 /// What is on the wire: names are bytes not yet checked.
@@ -63,6 +63,13 @@ enum Frame<'a> {
         content_bytes: u64,
         files: u64,
         entries: u64,
+    },
+    Extra(#[serde(borrow)] Raw<'a>),
+    HardLink {
+        parent: DirId,
+        #[serde(borrow, with = "serde_bytes")]
+        name: &'a [u8],
+        to: LinkNo,
     },
 }
 
@@ -138,6 +145,12 @@ impl<'a> Frame<'a> {
                 files: *files,
                 entries: *entries,
             },
+            Entry::Extra(extra) => Self::Extra(Raw::of(extra)),
+            Entry::HardLink { parent, name, to } => Self::HardLink {
+                parent: *parent,
+                name: name.as_bytes(),
+                to: *to,
+            },
         }
     }
 
@@ -191,6 +204,12 @@ impl<'a> Frame<'a> {
                 content_bytes,
                 files,
                 entries,
+            },
+            Self::Extra(raw) => Entry::Extra(Box::new(raw.check()?)),
+            Self::HardLink { parent, name, to } => Entry::HardLink {
+                parent,
+                name: Name::new(name)?,
+                to,
             },
         })
     }

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{ListError, Name};
+use crate::{Extra, LinkNo, ListError, Name};
 
 /// Number of a directory: 0 is the destination itself, listed ones count from 1 in list order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -80,6 +80,8 @@ pub enum SkipKind {
     TooDeep,
     /// It disappeared while the scan was looking at it.
     Vanished,
+    /// Attributes that must be kept could not be read.
+    Attributes,
 }
 
 /// One element of the list.
@@ -158,6 +160,17 @@ pub enum Entry {
         files: u64,
         /// How many entries there were before this one.
         entries: u64,
+    },
+    /// What the directory, file or symbolic link that is listed next has beside its [`Meta`].
+    Extra(Box<Extra>),
+    /// A further name of a file or symbolic link that was listed before.
+    HardLink {
+        /// The directory it is in.
+        parent: DirId,
+        /// Its name there.
+        name: Name,
+        /// Which one.
+        to: LinkNo,
     },
 }
 

@@ -51,6 +51,12 @@ pub enum ListError {
     /// Nanoseconds of a second and more.
     #[error("bad time stamp")]
     Timestamp,
+    /// Attributes that no file has, in excess, or of nothing that has such.
+    #[error("bad attributes in the list")]
+    Extra,
+    /// A further name of a file that was not listed, or one too many.
+    #[error("bad hard link in the list")]
+    HardLink,
     /// A change of a file or block that was not listed.
     #[error("change of a file that was not listed")]
     UnknownFile,

@@ -14,6 +14,7 @@ mod content;
 mod encoding;
 mod entry;
 mod error;
+mod extra;
 mod name;
 mod range_set;
 mod reader;
@@ -24,6 +25,10 @@ pub use entry::{
     ChangeKind, Digest, DirId, Entry, Extent, FileNo, Layout, Meta, SkipKind, Timestamp,
 };
 pub use error::{ListError, NameError};
+pub use extra::{
+    Extra, LinkNo, MAX_LINKS, MAX_XATTR_NAME_LEN, MAX_XATTR_VALUE_LEN, MAX_XATTRS, MAX_XATTRS_LEN,
+    Owner, Xattr,
+};
 pub use name::{Name, Shown};
 pub use range_set::RangeSet;
 pub use reader::ListReader;

@@ -1,7 +1,8 @@
 use std::collections::HashSet;
 
 use crate::{
-    DirId, Entry, FileNo, ListError, MAX_DEPTH, MAX_DIRS, MAX_PATH_LEN, Name, encoding::decode,
+    DirId, Entry, Extra, FileNo, LinkNo, ListError, MAX_DEPTH, MAX_DIRS, MAX_LINKS, MAX_PATH_LEN,
+    Name, encoding::decode,
 };
 
 /// Blocks to entries, for the receiver: every entry that comes out fits the ones before it.
@@ -18,6 +19,11 @@ pub struct ListReader {
     files: u64,
     files_with_content: u64,
     content_bytes: u64,
+    /// Attributes have been read, and not yet what has them; whether it has further names.
+    extra: Option<bool>,
+    /// Files that have several names, and further names.
+    linked: u32,
+    links: u32,
     ended: bool,
 }
 
@@ -38,6 +44,9 @@ impl ListReader {
             files: 0,
             files_with_content: 0,
             content_bytes: 0,
+            extra: None,
+            linked: 0,
+            links: 0,
             ended: false,
         }
     }
@@ -82,6 +91,7 @@ impl ListReader {
         if self.ended && !trailer {
             return Err(ListError::AfterEnd);
         }
+        self.check_extra(entry)?;
         match entry {
             Entry::Dir { parent, name, .. } => self.tree.add_dir(*parent, name)?,
             Entry::File {
@@ -120,8 +130,42 @@ impl ListReader {
                 }
                 self.ended = true;
             }
+            Entry::Extra(extra) => self.add_extra(extra)?,
+            Entry::HardLink { parent, name, to } => {
+                self.tree.check(*parent, name)?;
+                self.add_link(*to)?;
+            }
         }
         self.entries += 1;
+        Ok(())
+    }
+
+    /// Attributes belong to what comes next, and further names only to what is no directory.
+    fn check_extra(&mut self, entry: &Entry) -> Result<(), ListError> {
+        let fits = match (self.extra.take(), entry) {
+            (None, _) | (Some(_), Entry::File { .. } | Entry::Symlink { .. }) => true,
+            (Some(is_linked), Entry::Dir { .. }) => !is_linked,
+            (Some(_), _) => false,
+        };
+        if fits { Ok(()) } else { Err(ListError::Extra) }
+    }
+
+    fn add_extra(&mut self, extra: &Extra) -> Result<(), ListError> {
+        if let Some(LinkNo(number)) = extra.link {
+            if number != self.linked || number >= MAX_LINKS {
+                return Err(ListError::HardLink);
+            }
+            self.linked += 1;
+        }
+        self.extra = Some(extra.link.is_some());
+        Ok(())
+    }
+
+    fn add_link(&mut self, LinkNo(to): LinkNo) -> Result<(), ListError> {
+        if to >= self.linked || self.links >= MAX_LINKS {
+            return Err(ListError::HardLink);
+        }
+        self.links += 1;
         Ok(())
     }
 

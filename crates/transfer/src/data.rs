@@ -7,6 +7,7 @@ mod meter;
 mod receiving;
 mod seated;
 mod sending;
+mod unkept;
 
 use std::{sync::Arc, time::Duration};
 
@@ -285,6 +286,13 @@ impl<'a> Session<'a> {
         self.control.send(&Message::Warning(Text::new(&text)))?;
         self.warn(text, false);
         Ok(())
+    }
+
+    /// Tells the user what the receiver could not keep.
+    fn warn_of_unkept(&self, verdict: &Verdict, remote: bool) {
+        for unkept in &verdict.unkept {
+            self.warn(unkept::told(unkept, "kept"), remote);
+        }
     }
 
     fn snapshot(&self) -> Snapshot {

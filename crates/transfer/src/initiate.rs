@@ -429,6 +429,7 @@ impl Initiator {
             times: options.preserve.times || options.is_judged(),
             compare: options.resume,
             proofs: options.proofs,
+            preserve: options.preserve,
         }
     }
 

@@ -152,6 +152,8 @@ pub struct RespondSetup {
     pub allow_download: bool,
     /// Whether data may be moved from memory to memory, to measure the path. Default: yes.
     pub allow_measure: bool,
+    /// Whether what arrives may get [what gives power](Preserve::privileged). Default: no.
+    pub allow_privileged: bool,
     /// Ceiling of the sending rate in bits per second, whatever is asked for. Default: none.
     pub rate_max_bps: Option<u64>,
     /// Where uploads share a cap with other sessions. Default: nowhere.
@@ -185,6 +187,7 @@ impl RespondSetup {
             allow_upload: true,
             allow_download: true,
             allow_measure: true,
+            allow_privileged: false,
             rate_max_bps: None,
             upload_seats: None,
             download_seats: None,

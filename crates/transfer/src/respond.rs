@@ -202,6 +202,7 @@ impl Responder {
             allow_upload,
             allow_download,
             allow_measure,
+            allow_privileged,
             ..
         } = self.setup;
         match request.direction {
@@ -213,6 +214,11 @@ impl Responder {
             }
             _ if request.measure.is_some() && !allow_measure => {
                 return Err(TransferError::NotPermitted("measurements"));
+            }
+            Direction::Upload if request.preserve.privileged && !allow_privileged => {
+                return Err(TransferError::NotPermitted(
+                    "privileged attributes, without --allow-privileged at the server",
+                ));
             }
             Direction::Download if request.sources.is_empty() && request.measure.is_none() => {
                 return Err(TransferError::Usage("nothing to transfer"));
@@ -332,6 +338,7 @@ fn scan(request: &Request) -> ScanOptions {
         times: request.preserve.times || request.is_judged(),
         compare: request.resume,
         proofs: proofs(request),
+        preserve: request.preserve,
     }
 }
 

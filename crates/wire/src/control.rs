@@ -25,6 +25,7 @@ mod code;
 mod frame;
 mod hello;
 mod text;
+mod unkept;
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -35,6 +36,7 @@ pub use hello::{
     ClientHello, Features, HelloLimits, Nonce, ServerHello, Spoken, UDP_ENDPOINTS_MAX, UdpEndpoint,
 };
 pub use text::{TEXT_LEN_MAX, Text, escaped};
+pub use unkept::{UNKEPT_MAX, Unkept};
 
 use crate::WireError;
 
@@ -512,6 +514,9 @@ pub struct Verdict {
     /// The first of them.
     #[serde(deserialize_with = "bounded::list::<_, _, FAILURES_MAX>")]
     pub failures: Vec<FileFault>,
+    /// What could not be kept of files that did not fail, each kind once.
+    #[serde(deserialize_with = "bounded::list::<_, _, UNKEPT_MAX>")]
+    pub unkept: Vec<Unkept>,
 }
 
 /// One name that failed.
@@ -636,7 +641,9 @@ impl Request {
 impl Verdict {
     fn check(&self) -> Result<(), WireError> {
         let consistent = self.failed >= self.failures.len() as u64 && (self.failed == 0) == self.ok;
-        let short = self.failures.iter().all(|f| f.path.len() <= PATH_LEN_MAX);
+        let failures = self.failures.iter().map(|f| &f.path);
+        let mut paths = failures.chain(self.unkept.iter().map(|unkept| &unkept.path));
+        let short = paths.all(|path| path.len() <= PATH_LEN_MAX);
         if consistent && short {
             Ok(())
         } else {

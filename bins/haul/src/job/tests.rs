@@ -174,6 +174,15 @@ fn the_remote_command_is_plain_or_quoted() {
         .remote_command,
         "'/o p/h' --remote --proto 1 --udp-ports 5000-5000 --any-source --allow-none"
     );
+    let kept = |places: &[&str]| job(&[&["-a", "--privileged"], places].concat()).remote_command;
+    let leave = "haul --remote --proto 1 --allow-privileged";
+    assert_eq!(kept(&["Cargo.toml", "h:"]), leave);
+    // What lands here is this side's own business.
+    assert_eq!(kept(&["h:a", "."]), "haul --remote --proto 1");
+    assert!(matches!(
+        resolve(&["--privileged", "h:a", "."]),
+        Err(JobError::NothingKept)
+    ));
     for odd in ["", "a\nb"] {
         assert!(matches!(
             resolve(&["-S", odd, "h:a", "."]),

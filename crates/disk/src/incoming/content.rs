@@ -2,8 +2,9 @@
 
 use std::{cmp::Reverse, io::IoSlice, ops::Range};
 
-use haul_batch::MAX_SEGMENTS;
+use haul_batch::{Batch, MAX_SEGMENTS};
 use haul_manifest::{ChangeKind, Piece};
+use haul_wire::{BLOCK_ADDR_LEN, HEADER_LEN, Part, TAG_LEN, part_len};
 use smallvec::SmallVec;
 
 use super::{Incoming, waiting::Held};
@@ -223,5 +224,23 @@ fn gather<'a>(run: &[Fragment<'a>], range: Range<u64>, slices: &mut Slices<'a>) 
         let from = start.saturating_sub(base);
         let to = (end - base).min(fragment.bytes.len());
         slices.push(IoSlice::new(&fragment.bytes[from..to]));
+    }
+}
+
+/// The block in a segment, or the part of one.
+pub(super) fn payload(
+    batch: &Batch,
+    index: u8,
+    part: Part,
+    block_len: usize,
+) -> Result<&[u8], DiskError> {
+    let segment = batch.segment(usize::from(index));
+    let end = segment.len().saturating_sub(TAG_LEN);
+    let len = part.range(block_len).len();
+    match segment.get(HEADER_LEN + BLOCK_ADDR_LEN..end) {
+        Some(bytes) if len > 0 && bytes.len() == part_len(block_len, part.count()) => {
+            Ok(&bytes[..len])
+        }
+        other => Err(DiskError::BlockLength(other.map_or(0, <[u8]>::len))),
     }
 }

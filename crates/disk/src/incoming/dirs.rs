@@ -3,15 +3,16 @@ use std::{
     sync::Arc,
 };
 
-use haul_manifest::{DirId, Meta, Name};
+use haul_manifest::{DirId, Extra, Meta, Name};
 use rustix::{
-    fs::{Mode, OFlags, fchmod, futimens, mkdirat, openat},
+    fs::{Mode, OFlags, fstat, mkdirat, openat},
     io::Errno,
 };
 
 use super::{
-    attributes::Attributes,
+    attributes::{Attributes, Miss, Subject},
     journal::is_reserved,
+    ledger::Ledger,
     partial::{HASH_EMPTY, hash_on},
 };
 use crate::{FailureKind, Root, error::is_descriptor_shortage, lru::Lru};
@@ -34,7 +35,7 @@ struct Node {
     parent: DirId,
     name: Name,
     /// What is left to be applied when everything is in it.
-    last: Option<Box<Meta>>,
+    last: Option<Box<(Meta, Option<Box<Extra>>)>>,
     failed: bool,
     is_new: bool,
     /// A number for its path below the destination.
@@ -57,6 +58,7 @@ impl Dirs {
         parent: DirId,
         name: &Name,
         meta: &Meta,
+        extra: Option<Box<Extra>>,
         attributes: &Attributes,
     ) -> Result<(), FailureKind> {
         let mode = attributes.mode_while_filling(meta);
@@ -69,7 +71,7 @@ impl Dirs {
         self.nodes.push(Node {
             parent,
             name: name.clone(),
-            last: last.then(|| Box::new(*meta)),
+            last: last.then(|| Box::new((*meta, extra))),
             failed: made.is_err(),
             is_new: made == Ok(true),
             path: self.path_number(parent, name.as_bytes()),
@@ -164,22 +166,23 @@ impl Dirs {
         self.open.clear();
     }
 
-    /// Gives directories the modes and times they shall have, the deepest first, so that none loses
-    /// a permission or gets a new time before all in it is done. Calls `failed` for each that
-    /// cannot be given them.
-    pub(super) fn finish(
-        &mut self,
-        attributes: &Attributes,
-        failed: &mut dyn FnMut(Vec<u8>, FailureKind),
-    ) {
+    /// Gives directories the attributes they shall have, the deepest first, so that none loses
+    /// a permission or gets a new time before all in it is done.
+    pub(super) fn finish(&mut self, attributes: &Attributes, ledger: &mut Ledger) {
         for index in (0..self.nodes.len()).rev() {
-            let Some(meta) = self.nodes[index].last.take() else {
+            let Some(last) = self.nodes[index].last.take() else {
                 continue;
             };
             let id = DirId(index as u32 + 1);
-            if let Err(why) = self.apply(id, &meta, attributes) {
-                let node = &self.nodes[index];
-                failed(self.path(node.parent, node.name.as_bytes()), why);
+            let mut misses = Vec::new();
+            let applied = self.apply(id, &last, attributes, &mut misses);
+            let node = &self.nodes[index];
+            let path = || self.path(node.parent, node.name.as_bytes());
+            for miss in misses {
+                ledger.missed(miss, path);
+            }
+            if let Err(why) = applied {
+                ledger.failed(path(), 0, why);
             }
         }
     }
@@ -187,17 +190,20 @@ impl Dirs {
     fn apply(
         &mut self,
         id: DirId,
-        meta: &Meta,
+        (meta, extra): &(Meta, Option<Box<Extra>>),
         attributes: &Attributes,
+        misses: &mut Vec<Miss>,
     ) -> Result<(), FailureKind> {
         let dir = self.open(id)?;
         // The held descriptor only names the directory; changing it takes one that is open.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = openat(&*dir, ".", flags, Mode::empty())?;
-        fchmod(&dir, Mode::from_raw_mode(attributes.mode(meta)))?;
-        if let Some(times) = attributes.times(meta) {
-            futimens(&dir, &times)?;
-        }
-        Ok(())
+        let subject = Subject {
+            meta,
+            extra: extra.as_deref(),
+            now: &fstat(&dir)?,
+            is_new: self.is_new(id),
+        };
+        attributes.apply(&dir, &subject, misses)
     }
 }

@@ -45,11 +45,15 @@ impl Discard {
                 Entry::File { .. } | Entry::End { .. } => {}
                 Entry::Dir { name, .. }
                 | Entry::Symlink { name, .. }
-                | Entry::Skipped { name, .. } => {
+                | Entry::Skipped { name, .. }
+                | Entry::HardLink { name, .. } => {
                     let name = name.as_bytes().to_vec();
                     return Err(DiskError::Unexpected { name });
                 }
-                Entry::Changed { .. } | Entry::Torn { .. } | Entry::Digest { .. } => {
+                Entry::Changed { .. }
+                | Entry::Torn { .. }
+                | Entry::Digest { .. }
+                | Entry::Extra(_) => {
                     return Err(DiskError::BlockBeyondEnd);
                 }
             }

@@ -5,7 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use haul_manifest::{ChangeKind, Digest, DirId, FileNo, Meta, Name, Piece, RangeSet, Timestamp};
+use haul_manifest::{
+    ChangeKind, Digest, DirId, Extra, FileNo, Meta, Name, Piece, RangeSet, Timestamp,
+};
 use haul_wire::control::{Overwrite, Resume};
 use rustix::{
     fs::{AtFlags, FileType, Stat, fstat, statat},
@@ -16,11 +18,10 @@ use super::{
     Tree,
     finishing::{Finished, Finishing, Job, What},
     journal::{self, Claim, Journal, Source},
-    links::Link,
     nameless,
     partial::{self, Partial},
     proof::{Evidence, Proof},
-    published::{Stamp, modified},
+    published::{Identity, Stamp, modified},
 };
 use crate::{Digests, DiskError, FailureKind, digest, error::is_descriptor_shortage, lru::Lru};
 
@@ -40,6 +41,7 @@ pub(super) struct Listed {
     pub(super) parent: DirId,
     pub(super) name: Name,
     pub(super) meta: Meta,
+    pub(super) extra: Option<Box<Extra>>,
     pub(super) size: u64,
     /// A number for its path below the destination.
     pub(super) path: u64,
@@ -216,12 +218,18 @@ impl Files {
         self.journal.as_mut()?.take_claim(listed.path)
     }
 
-    /// Whether what has a link's name is to stay.
-    pub(super) fn keeps(&self, tree: &mut Tree, link: &Link) -> bool {
+    /// Whether what has a link's name is to stay, unless it is this file.
+    pub(super) fn keeps(
+        &self,
+        tree: &mut Tree,
+        (parent, name): (DirId, &Name),
+        meta: &Meta,
+        file: Option<Identity>,
+    ) -> bool {
         self.overwrite.keeps()
-            && tree.dirs.open(link.parent).is_ok_and(|dir| {
-                statat(&*dir, link.name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW)
-                    .is_ok_and(|stat| self.stays(&link.meta, &stat))
+            && tree.dirs.open(parent).is_ok_and(|dir| {
+                statat(&*dir, name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW)
+                    .is_ok_and(|stat| Some(Identity::of(&stat)) != file && self.stays(meta, &stat))
             })
     }
 
@@ -472,7 +480,7 @@ impl Files {
         if is_all && matches!(unfinished.stage, Stage::Listed) {
             let listed = &unfinished.listed;
             let dir = tree.dirs.open(listed.parent)?;
-            let mode = tree.attributes.mode(&listed.meta);
+            let mode = tree.attributes.mode_when_made(&listed.meta);
             if let Some(fd) = self.nameless.create(&dir, mode)? {
                 if !tree.dirs.is_new(listed.parent) {
                     partial::clear(&dir, &listed.name)?;

@@ -12,14 +12,16 @@ use std::{
     thread::JoinHandle,
 };
 
+use haul_manifest::{DirId, LinkNo, Name};
 use rustix::{
     fs::{Mode, OFlags, Stat, fstat, fsync, openat},
     io::Errno,
 };
 
 use super::{
-    attributes::Attributes,
+    attributes::{Attributes, Miss, Subject},
     files::Listed,
+    hardlinks::HardLink,
     links::Link,
     nameless,
     partial::Partial,
@@ -49,6 +51,8 @@ pub(super) enum What {
     There(Listed, Stat),
     /// A symbolic link.
     Link(Link),
+    /// A further name of a file that is finished.
+    HardLink(HardLink),
 }
 
 impl What {
@@ -59,6 +63,7 @@ impl What {
             }
             Self::There(listed, _) => Finished::There(listed),
             Self::Link(link) => Finished::Link(link),
+            Self::HardLink(link) => Finished::HardLink(link),
         }
     }
 }
@@ -71,6 +76,8 @@ pub(super) struct Done {
     pub(super) outcome: Result<Option<Stamp>, FailureKind>,
     /// What it comes to, where that had to be looked at here.
     pub(super) digests: Option<Result<Digests, Errno>>,
+    /// What it could not be given, though it is there.
+    pub(super) misses: Vec<Miss>,
 }
 
 #[derive(Debug)]
@@ -78,6 +85,27 @@ pub(super) enum Finished {
     File(Listed),
     There(Listed),
     Link(Link),
+    HardLink(HardLink),
+}
+
+impl Finished {
+    /// Its number, if it has further names.
+    pub(super) fn link(&self) -> Option<LinkNo> {
+        match self {
+            Self::File(file) | Self::There(file) => file.extra.as_ref()?.link,
+            Self::Link(link) => link.extra.as_ref()?.link,
+            Self::HardLink(_) => None,
+        }
+    }
+
+    /// Where it is.
+    pub(super) fn place(&self) -> (DirId, &Name) {
+        match self {
+            Self::File(file) | Self::There(file) => (file.parent, &file.name),
+            Self::Link(link) => (link.parent, &link.name),
+            Self::HardLink(link) => (link.parent, &link.name),
+        }
+    }
 }
 
 /// The finishing thread. Dropping this waits until it has done all it was given.
@@ -107,6 +135,7 @@ impl Finishing {
                     syncs,
                     proofs,
                     published: Published::default(),
+                    misses: Vec::new(),
                 };
                 for jobs in jobs_in {
                     let done: Vec<Done> =
@@ -207,26 +236,30 @@ struct Finisher {
     syncs: bool,
     proofs: Proofs,
     published: Published,
+    /// What the one that is being finished cannot be given.
+    misses: Vec<Miss>,
 }
 
 impl Finisher {
-    fn finish(&mut self, Job { dir, what }: Job) -> Done {
+    fn finish(&mut self, Job { dir, mut what }: Job) -> Done {
         let digests = self.digests(&dir, &what);
-        let outcome = match &what {
+        let outcome = match &mut what {
             What::Partial(listed, partial, fd) => self.publish(&dir, listed, partial, fd),
             What::Nameless(listed, fd) => self.link(&dir, listed, fd),
             What::Hollow(listed) => self.create_hollow(&dir, listed),
             What::There(listed, stat) => self.keep(&dir, listed, stat),
             What::Link(link) => {
-                let made = link.create(&dir, &self.attributes, &mut self.published);
-                made.map(|()| None)
+                let (published, misses) = (&mut self.published, &mut self.misses);
+                let made = link.create(&dir, &self.attributes, published, misses);
+                made.map(Some)
             }
+            What::HardLink(link) => link.create(&dir, &self.published).map(|()| None),
         };
-        let what = what.into_finished();
         Done {
-            what,
+            what: what.into_finished(),
             outcome,
             digests,
+            misses: take(&mut self.misses),
         }
     }
 
@@ -255,14 +288,14 @@ impl Finisher {
         dir: &OwnedFd,
         listed: &Listed,
     ) -> Result<Option<Stamp>, FailureKind> {
-        if listed.size == 0 {
+        if listed.size == 0 && !self.attributes.is_strict() {
             // Nothing can be seen half written of an empty file: no detour by a partial name.
             let flags =
                 OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let mode = Mode::from_raw_mode(self.attributes.mode(&listed.meta));
+            let mode = Mode::from_raw_mode(self.attributes.mode_when_made(&listed.meta));
             match openat(dir, listed.name.as_bytes(), flags, mode) {
                 Ok(fd) => {
-                    let stamp = self.apply(&fd, listed, &fstat(&fd)?)?;
+                    let stamp = self.apply(&fd, listed, &fstat(&fd)?, true)?;
                     self.published.insert(stamp.file);
                     return Ok(Some(stamp));
                 }
@@ -286,8 +319,9 @@ impl Finisher {
         partial: &Partial,
         fd: &OwnedFd,
     ) -> Result<Option<Stamp>, FailureKind> {
-        let stamp = fstat(fd).and_then(|stat| self.apply(fd, listed, &stat));
-        let done = stamp.map_err(FailureKind::from).and_then(|stamp| {
+        let stat = fstat(fd).map_err(FailureKind::from);
+        let stamp = stat.and_then(|stat| self.apply(fd, listed, &stat, true));
+        let done = stamp.and_then(|stamp| {
             partial.publish(dir, &listed.name, &mut self.published)?;
             Ok(Some(stamp))
         });
@@ -305,7 +339,7 @@ impl Finisher {
         listed: &Listed,
         fd: &OwnedFd,
     ) -> Result<Option<Stamp>, FailureKind> {
-        let stamp = self.apply(fd, listed, &fstat(fd)?)?;
+        let stamp = self.apply(fd, listed, &fstat(fd)?, true)?;
         match nameless::link(fd, dir, listed.name.as_bytes()) {
             Ok(()) => self.published.insert(stamp.file),
             Err(Errno::EXIST) => {
@@ -330,22 +364,35 @@ impl Finisher {
         found: &Stat,
     ) -> Result<Option<Stamp>, FailureKind> {
         let mut stamp = Stamp::of(found);
-        if self.attributes.would_change(&listed.meta, found) {
+        let extra = listed.extra.as_deref();
+        if self.attributes.would_change(&listed.meta, extra, found) {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let fd = openat(dir, listed.name.as_bytes(), flags, Mode::empty())?;
             let stat = fstat(&fd)?;
             if Stamp::of(&stat) != stamp {
                 return Err(FailureKind::Busy);
             }
-            stamp = self.apply(&fd, listed, &stat)?;
+            stamp = self.apply(&fd, listed, &stat, false)?;
         }
         self.published.insert(stamp.file);
         Ok(Some(stamp))
     }
 
     /// Gives something its attributes, and has it written back if that was asked for; how it is then.
-    fn apply(&self, fd: &OwnedFd, listed: &Listed, now: &Stat) -> Result<Stamp, Errno> {
-        self.attributes.apply(fd, &listed.meta, now.st_mode)?;
+    fn apply(
+        &mut self,
+        fd: &OwnedFd,
+        listed: &Listed,
+        now: &Stat,
+        is_new: bool,
+    ) -> Result<Stamp, FailureKind> {
+        let subject = Subject {
+            meta: &listed.meta,
+            extra: listed.extra.as_deref(),
+            now,
+            is_new,
+        };
+        self.attributes.apply(fd, &subject, &mut self.misses)?;
         if self.syncs {
             fsync(fd)?;
         }

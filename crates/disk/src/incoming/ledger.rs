@@ -2,7 +2,10 @@ use std::collections::VecDeque;
 
 use haul_manifest::Shown;
 
-use crate::{Digests, FAILURES_KEPT, FailureKind, FileFailure};
+use crate::{
+    Digests, FAILURES_KEPT, FailureKind, FileFailure, Unkept,
+    unkept::{Attribute, KeepError, Tally},
+};
 
 /// What has been received.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub struct Received {
     pub corrupt: u64,
     /// The first [`FAILURES_KEPT`] of them, and of what was left out.
     pub failed: Vec<FileFailure>,
+    /// What could not be kept beside contents, each kind once.
+    pub unkept: Vec<Unkept>,
 }
 
 /// Something to tell about one file.
@@ -58,6 +63,7 @@ impl std::fmt::Display for FileEvent {
 pub(super) struct Ledger {
     pub(super) received: Received,
     events: Option<VecDeque<FileEvent>>,
+    unkept: Tally,
 }
 
 impl Ledger {
@@ -65,6 +71,20 @@ impl Ledger {
         Self {
             received: Received::default(),
             events: file_events.then(VecDeque::new),
+            unkept: Tally::default(),
+        }
+    }
+
+    /// Something is there without this.
+    pub(super) fn missed(&mut self, miss: (Attribute, KeepError), path: impl FnOnce() -> Vec<u8>) {
+        self.unkept.note(miss, path);
+    }
+
+    /// The account, now that it is complete.
+    pub(super) fn close(self) -> Received {
+        Received {
+            unkept: self.unkept.into_all(),
+            ..self.received
         }
     }
 

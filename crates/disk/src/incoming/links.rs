@@ -1,15 +1,15 @@
 use std::os::fd::OwnedFd;
 
-use haul_manifest::{DirId, Meta, Name};
+use haul_manifest::{DirId, Extra, Meta, Name};
 use rustix::{
-    fs::{AtFlags, renameat, statat, symlinkat, unlinkat, utimensat},
+    fs::{AtFlags, renameat, statat, symlinkat, unlinkat},
     io::Errno,
 };
 
 use super::{
-    attributes::Attributes,
+    attributes::{Attributes, Miss, Subject},
     partial::partial_name,
-    published::{Identity, Published},
+    published::{Published, Stamp},
 };
 use crate::FailureKind;
 
@@ -19,6 +19,7 @@ pub(super) struct Link {
     pub(super) parent: DirId,
     pub(super) name: Name,
     pub(super) meta: Meta,
+    pub(super) extra: Option<Box<Extra>>,
     pub(super) target: Box<[u8]>,
 }
 
@@ -29,30 +30,68 @@ impl Link {
         dir: &OwnedFd,
         attributes: &Attributes,
         published: &mut Published,
-    ) -> Result<(), FailureKind> {
+        misses: &mut Vec<Miss>,
+    ) -> Result<Stamp, FailureKind> {
         let name = self.name.as_bytes();
-        match symlinkat(&*self.target, dir, name) {
-            Ok(()) => {}
-            Err(Errno::EXIST) => self.replace(dir, published)?,
+        let made = if attributes.is_strict() {
+            // Not seen before it has all it shall have.
+            Err(Errno::EXIST)
+        } else {
+            symlinkat(&*self.target, dir, name)
+        };
+        let stamp = match made {
+            Ok(()) => self.dress(dir, name, attributes, misses)?,
+            Err(Errno::EXIST) => self.replace(dir, attributes, published, misses)?,
             Err(errno) => return Err(errno.into()),
-        }
-        if let Some(times) = attributes.times(&self.meta) {
-            utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)?;
-        }
-        let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        published.insert(Identity::of(&stat));
-        Ok(())
+        };
+        published.insert(stamp.file);
+        Ok(stamp)
     }
 
-    fn replace(&self, dir: &OwnedFd, published: &Published) -> Result<(), FailureKind> {
+    fn replace(
+        &self,
+        dir: &OwnedFd,
+        attributes: &Attributes,
+        published: &Published,
+        misses: &mut Vec<Miss>,
+    ) -> Result<Stamp, FailureKind> {
         let name = self.name.as_bytes();
         published.check_replaceable(dir, name)?;
         let partial = partial_name(name, 0);
         symlinkat(&*self.target, dir, &*partial)?;
-        renameat(dir, &*partial, dir, name).map_err(|errno| {
-            // The rename's failure is what counts.
+        let done = self
+            .dress(dir, &partial, attributes, misses)
+            .and_then(|stamp| {
+                renameat(dir, &*partial, dir, name)?;
+                Ok(stamp)
+            });
+        if done.is_err() {
+            // The first failure is what counts.
             let _ = unlinkat(dir, &*partial, AtFlags::empty());
-            errno.into()
-        })
+        }
+        done
+    }
+
+    /// Gives the link its attributes; how it is then.
+    fn dress(
+        &self,
+        dir: &OwnedFd,
+        name: &[u8],
+        attributes: &Attributes,
+        misses: &mut Vec<Miss>,
+    ) -> Result<Stamp, FailureKind> {
+        let now = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let subject = Subject {
+            meta: &self.meta,
+            extra: self.extra.as_deref(),
+            now: &now,
+            is_new: true,
+        };
+        attributes.apply_to_link(dir, name, &subject, misses)?;
+        if self.extra.as_ref().is_none_or(|extra| extra.link.is_none()) {
+            return Ok(Stamp::of(&now));
+        }
+        // Its further names are made of what it is now.
+        Ok(Stamp::of(&statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?))
     }
 }

@@ -15,6 +15,7 @@ mod dirs;
 mod discard;
 mod files;
 mod finishing;
+mod hardlinks;
 mod inflow;
 mod journal;
 mod ledger;
@@ -31,10 +32,11 @@ use std::{path::PathBuf, sync::Arc};
 
 use haul_batch::Batch;
 use haul_manifest::{
-    ContentMap, DirId, Entry, FileNo, Layout, ListError, Meta, Name, RangeSet, SkipKind, TORN, VOID,
+    ContentMap, DirId, Entry, Extra, FileNo, Layout, ListError, Meta, Name, RangeSet, SkipKind,
+    TORN, VOID,
 };
 use haul_wire::control::{Fsync, Resume};
-use haul_wire::{BLOCK_ADDR_LEN, BlockAddr, HEADER_LEN, Part, Stream, TAG_LEN, part_len};
+use haul_wire::{BlockAddr, Stream};
 use rustix::{
     fs::{Mode, OFlags, openat, syncfs},
     io::Errno,
@@ -42,10 +44,11 @@ use rustix::{
 
 use self::{
     attributes::Attributes,
-    content::{Fragment, Fragments},
+    content::{Fragment, Fragments, payload},
     dirs::Dirs,
     files::{Files, Found, Listed},
     finishing::{Done, Finished, Finishing, Job, What},
+    hardlinks::{HardLink, HardLinks},
     inflow::Inflow,
     journal::{Journal, is_reserved},
     ledger::Ledger,
@@ -94,6 +97,9 @@ pub struct Incoming {
     tree: Tree,
     files: Files,
     links: Vec<Link>,
+    hard_links: HardLinks,
+    /// What the next entry has beside what it says itself.
+    extra: Option<Box<Extra>>,
     inflow: Inflow,
     map: ContentMap,
     next_file: u64,
@@ -140,7 +146,7 @@ impl Incoming {
         let dirs = Dirs::new(root).map_err(|errno| failed(errno.into()))?;
         let journal = Journal::open(Arc::clone(dirs.top()), options.resume != Resume::Never);
         let (syncs, proofs) = (options.placing.fsync == Fsync::Each, options.proofs);
-        let finishing = Finishing::start(attributes, syncs, proofs).map_err(failed)?;
+        let finishing = Finishing::start(attributes.clone(), syncs, proofs).map_err(failed)?;
         let proof = proofs.wanted.then(|| Proof::start(proofs));
         let proof = proof.transpose().map_err(failed)?;
         let overwrite = options.placing.overwrite;
@@ -156,6 +162,8 @@ impl Incoming {
             },
             files,
             links: Vec::new(),
+            hard_links: HardLinks::default(),
+            extra: None,
             inflow: Inflow::default(),
             map: ContentMap::new(),
             next_file: 0,
@@ -240,7 +248,8 @@ impl Incoming {
         self.tree.ledger.poll_event()
     }
 
-    /// Makes the symbolic links, then gives the directories their modes and times. To be called
+    /// Makes the symbolic links, then the hard links, then gives the directories their attributes. To
+    /// be called
     /// once [complete](Self::is_complete); files that are not whole keep their partial names.
     ///
     /// # Errors
@@ -249,19 +258,20 @@ impl Incoming {
         self.make_links()?;
         self.files.finishing.wait();
         self.settle_finished()?;
+        self.make_hard_links()?;
         let Tree {
             dirs,
             ledger,
             attributes,
         } = &mut self.tree;
-        dirs.finish(attributes, &mut |path, why| ledger.failed(path, 0, why));
+        dirs.finish(attributes, ledger);
         if self.fsync != Fsync::Never {
             self.sync()?;
         }
         if self.tree.ledger.received.failed_count == 0 {
             self.files.end_journal();
         }
-        Ok(self.tree.ledger.received)
+        Ok(self.tree.ledger.close())
     }
 
     /// Has everything of the destination's file system written back, names included.
@@ -306,7 +316,8 @@ impl Incoming {
         match entry {
             Entry::Dir { parent, name, meta } => {
                 let name = self.local_name(parent, name, true)?;
-                self.make_dir(parent, &name, &meta)
+                let extra = self.extra.take();
+                self.make_dir(parent, &name, &meta, extra)
             }
             Entry::File {
                 parent,
@@ -319,6 +330,7 @@ impl Incoming {
                 let name = self.local_name(parent, name, false)?;
                 let path = self.tree.dirs.path_number(parent, name.as_bytes());
                 let listed = Listed {
+                    extra: self.take_extra(parent, &name, &meta),
                     name,
                     parent,
                     meta,
@@ -337,6 +349,7 @@ impl Incoming {
                 target,
             } => {
                 let name = self.local_name(parent, name, false)?;
+                let extra = self.take_extra(parent, &name, &meta);
                 if is_reserved(parent, &name) {
                     return self.tree.failed(parent, &name, 0, FailureKind::Reserved);
                 }
@@ -344,6 +357,7 @@ impl Incoming {
                     parent,
                     name,
                     meta,
+                    extra,
                     target,
                 });
                 if self.links.len() >= LINKS_KEPT {
@@ -354,6 +368,14 @@ impl Incoming {
             Entry::Changed { file, why } => self.files.spoil(&mut self.tree, file, why),
             Entry::Torn { block } => self.announce_torn(block),
             Entry::Digest { file, digest } => self.files.tell(&mut self.tree, file, digest),
+            Entry::Extra(extra) => {
+                self.extra = self.tree.attributes.admitted(extra);
+                Ok(())
+            }
+            Entry::HardLink { parent, name, to } => {
+                let name = self.local_name(parent, name, false)?;
+                self.expect_hard_link(parent, name, to)
+            }
             Entry::Skipped { parent, name, why } => {
                 let path = self.tree.dirs.path(parent, name.as_bytes());
                 let ledger = &mut self.tree.ledger;
@@ -393,11 +415,17 @@ impl Incoming {
         Ok(rename.clone())
     }
 
-    fn make_dir(&mut self, parent: DirId, name: &Name, meta: &Meta) -> Result<(), DiskError> {
+    fn make_dir(
+        &mut self,
+        parent: DirId,
+        name: &Name,
+        meta: &Meta,
+        extra: Option<Box<Extra>>,
+    ) -> Result<(), DiskError> {
         let Tree {
             dirs, attributes, ..
         } = &mut self.tree;
-        match dirs.create(parent, name, meta, attributes) {
+        match dirs.create(parent, name, meta, extra, attributes) {
             Ok(()) => self.tree.ledger.received.dirs += 1,
             Err(why) => self.tree.failed(parent, name, 0, why)?,
         }
@@ -457,7 +485,8 @@ impl Incoming {
 
     fn make_links(&mut self) -> Result<(), DiskError> {
         for link in std::mem::take(&mut self.links) {
-            if self.files.keeps(&mut self.tree, &link) {
+            let place = (link.parent, &link.name);
+            if self.files.keeps(&mut self.tree, place, &link.meta, None) {
                 self.note_kept()?;
                 continue;
             }
@@ -482,6 +511,7 @@ impl Incoming {
                 what: what.into_finished(),
                 outcome: Err(why),
                 digests: None,
+                misses: Vec::new(),
             }),
         }
     }
@@ -500,7 +530,19 @@ impl Incoming {
             what,
             outcome,
             digests,
+            misses,
         } = done;
+        for miss in misses {
+            let (parent, name) = what.place();
+            let dirs = &self.tree.dirs;
+            let path = || dirs.path(parent, name.as_bytes());
+            self.tree.ledger.missed(miss, path);
+        }
+        if let Ok(Some(stamp)) = outcome
+            && let Some(number) = what.link()
+        {
+            self.hard_links.stands(number, stamp);
+        }
         match (what, outcome) {
             (Finished::File(file), Ok(Some(stamp)))
                 if self.files.proof.is_some() && file.proved.is_none() && file.file.is_some() =>
@@ -522,12 +564,18 @@ impl Incoming {
                 received.there_bytes += file.size;
             }
             (Finished::Link(_), Ok(_)) => self.tree.ledger.received.symlinks += 1,
+            (Finished::HardLink(link), Ok(_)) => {
+                let (dirs, ledger) = (&self.tree.dirs, &mut self.tree.ledger);
+                ledger.finished(0, None, || dirs.path(link.parent, link.name.as_bytes()));
+                ledger.received.there_files += u64::from(link.was_there);
+            }
             (Finished::File(file) | Finished::There(file), Err(why)) => {
                 self.files.unnamed(&file);
                 self.tree.file_failed(&file, why)?;
             }
-            (Finished::Link(link), Err(why)) => {
-                self.tree.failed(link.parent, &link.name, 0, why)?;
+            (Finished::Link(Link { parent, name, .. }), Err(why))
+            | (Finished::HardLink(HardLink { parent, name, .. }), Err(why)) => {
+                self.tree.failed(parent, &name, 0, why)?;
             }
         }
         Ok(())
@@ -572,17 +620,4 @@ impl Tree {
 /// What was read, if it could be.
 fn known(digests: Option<Result<Digests, Errno>>) -> Option<Digests> {
     digests.and_then(Result::ok)
-}
-
-/// The block in a segment, or the part of one.
-fn payload(batch: &Batch, index: u8, part: Part, block_len: usize) -> Result<&[u8], DiskError> {
-    let segment = batch.segment(usize::from(index));
-    let end = segment.len().saturating_sub(TAG_LEN);
-    let len = part.range(block_len).len();
-    match segment.get(HEADER_LEN + BLOCK_ADDR_LEN..end) {
-        Some(bytes) if len > 0 && bytes.len() == part_len(block_len, part.count()) => {
-            Ok(&bytes[..len])
-        }
-        other => Err(DiskError::BlockLength(other.map_or(0, <[u8]>::len))),
-    }
 }

@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use haul_manifest::{ContentMap, Entry, FileNo, Layout, ListError, ListWriter, TORN};
+use haul_manifest::{ContentMap, Entry, Extra, FileNo, Layout, ListError, ListWriter, TORN};
 
 use super::Available;
 use crate::CONTENT_AHEAD_BYTES;
@@ -20,6 +20,8 @@ pub(super) struct Listing {
     delivered: u64,
     /// The content's blocks below this have been delivered.
     content_delivered: u64,
+    /// What the next entry has beside what it says itself.
+    extra: Option<Box<Extra>>,
     entries: u64,
     files: u64,
     next_file: u64,
@@ -45,6 +47,7 @@ impl Listing {
             described: 0,
             delivered: 0,
             content_delivered: 0,
+            extra: None,
             entries: 0,
             files: 0,
             next_file: 0,
@@ -62,8 +65,20 @@ impl Listing {
         self.is_proved
     }
 
+    /// The entry that is pushed next has this.
+    pub(super) fn set_extra(&mut self, extra: Option<Box<Extra>>) {
+        self.extra = extra;
+    }
+
     /// Lists an entry that is not a file.
     pub(super) fn push(&mut self, entry: &Entry) {
+        if let Some(extra) = self.extra.take() {
+            self.append(&Entry::Extra(extra));
+        }
+        self.append(entry);
+    }
+
+    fn append(&mut self, entry: &Entry) {
         let block = self.writer.push(entry);
         self.entries += 1;
         let content = self.map.end();
@@ -86,6 +101,7 @@ impl Listing {
         let content = layout.content_len(size)?;
         let end = self.map.end().checked_add(content);
         if end.is_none_or(|end| end.div_ceil(self.block_len) > TORN) {
+            self.extra = None;
             return Err(ListError::Overflow);
         }
         let file = (content > 0).then_some(FileNo(self.next_file));

@@ -8,6 +8,7 @@
 //! ```
 
 mod damage;
+mod extras;
 mod files;
 mod fill;
 mod holes;
@@ -25,7 +26,7 @@ use std::{
 };
 
 use haul_manifest::FileNo;
-use haul_wire::{BlockNo, Stream};
+use haul_wire::{BlockNo, Stream, control::Preserve};
 
 use self::{
     damage::Damage, files::Files, listing::Listing, places::Places, proof::Proving, reader::Reader,
@@ -35,7 +36,10 @@ pub use self::{
     selection::{PatternError, Selection},
     synthetic::{Synthetic, Until},
 };
-use crate::{DiskError, FAILURES_KEPT, FailureKind, FileEvent, FileFailure, Resume, source};
+use crate::{
+    DiskError, FAILURES_KEPT, FailureKind, FileEvent, FileFailure, Resume, Unkept, source,
+    unkept::Tally,
+};
 
 /// Most bytes of list that the scan runs ahead of delivery.
 const LIST_AHEAD_BYTES: usize = 16 << 20;
@@ -55,6 +59,8 @@ pub struct ScanOptions {
     pub compare: Resume,
     /// Whether it is listed what files came to that were sent.
     pub proofs: Proofs,
+    /// What else is listed. Costs system calls for each entry where it is more than permissions.
+    pub preserve: Preserve,
 }
 
 /// How much may be sent. Every field only grows: of two, the larger of each is the newer.
@@ -118,6 +124,7 @@ struct State {
     proving: Proving,
     totals: Totals,
     failures: Vec<FileFailure>,
+    unkept: Tally,
     stopped: bool,
 }
 
@@ -157,6 +164,7 @@ impl Outgoing {
                 proving: Proving::default(),
                 totals: Totals::default(),
                 failures: Vec::new(),
+                unkept: Tally::default(),
                 stopped: false,
             }),
             proofs: options.proofs,
@@ -215,6 +223,11 @@ impl Outgoing {
     /// The first [`FAILURES_KEPT`] files that cannot be sent, and special files that are not.
     pub fn failures(&self) -> Vec<FileFailure> {
         self.lock().failures.clone()
+    }
+
+    /// What of the files that are sent could not be read, each kind once.
+    pub fn unkept(&self) -> Vec<Unkept> {
+        self.lock().unkept.all().to_vec()
     }
 
     /// Ends the scan early.

@@ -1,10 +1,12 @@
 //! Walks the sources and lists what it finds, parents before children, never much ahead of what has
 //! been delivered.
 
+mod dress;
+
 use std::{collections::HashMap, ffi::CStr, os::unix::ffi::OsStrExt as _, path::Path};
 
 use haul_manifest::{
-    Digest, DirId, Entry, Layout, MAX_DEPTH, MAX_DIRS, MAX_PATH_LEN, Meta, Name, SkipKind,
+    Digest, DirId, Entry, Extra, Layout, MAX_DEPTH, MAX_DIRS, MAX_PATH_LEN, Meta, Name, SkipKind,
     Timestamp,
 };
 use rustix::{
@@ -17,10 +19,13 @@ use rustix::{
 };
 
 use super::{
-    Available, EXTENTS_AHEAD, LIST_AHEAD_BYTES, Outgoing, Totals, files::Stamp, holes,
+    Available, EXTENTS_AHEAD, LIST_AHEAD_BYTES, Outgoing, Totals,
+    extras::{Extras, Where},
+    files::Stamp,
+    holes,
     places::Place,
 };
-use crate::{DiskError, FailureKind, digest, source::Landed};
+use crate::{DiskError, FailureKind, digest, source::Landed, unkept::Attribute};
 
 /// Entries between two announcements.
 const STEP: u32 = 64;
@@ -59,6 +64,7 @@ impl Outgoing {
             steps: 0,
             dirs: 0,
             merged: (self.sources.len() > 1).then(HashMap::new),
+            extras: Extras::new(self.options.preserve),
         };
         for path in &self.sources {
             scan.source(path)?;
@@ -79,6 +85,7 @@ struct Scan<'a> {
     dirs: u32,
     /// With several sources: the directories listed so far, because two sources may share names.
     merged: Option<HashMap<(DirId, Name), DirId>>,
+    extras: Extras,
 }
 
 /// A directory being read.
@@ -102,6 +109,7 @@ struct Spot {
 struct Inside {
     layout: Layout,
     digest: Option<Digest>,
+    extra: Option<Box<Extra>>,
 }
 
 impl Default for Inside {
@@ -109,6 +117,7 @@ impl Default for Inside {
         Self {
             layout: Layout::Dense,
             digest: None,
+            extra: None,
         }
     }
 }
@@ -138,8 +147,11 @@ impl Scan<'_> {
         let landed = Landed::of(path.as_os_str().as_bytes());
         match (FileType::from_raw_mode(stat.st_mode), landed) {
             (FileType::RegularFile, Landed::Named(name)) => {
-                let inside = self.look_inside(CWD, path.as_os_str().as_bytes(), &stat);
-                self.file(top, name, b"", &stat, inside);
+                let whence = Where::Source(path);
+                if let Some((name, extra)) = self.dress(top, name, b"", whence, &stat) {
+                    let inside = self.look_inside(CWD, path.as_os_str().as_bytes(), &stat);
+                    self.file(top, (name, b""), &stat, Inside { extra, ..inside });
+                }
                 Ok(())
             }
             (FileType::Directory, landed) if self.out.options.recursive => {
@@ -147,7 +159,7 @@ impl Scan<'_> {
                 let dir = Dir::new(dir).map_err(failed)?;
                 let at = match landed {
                     Landed::Contents => Some(top),
-                    Landed::Named(name) => self.dir(top, name, &stat, place),
+                    Landed::Named(name) => self.dir(top, name, &stat, &dir, place),
                 };
                 if let Some(at) = at {
                     self.walk(Level::new(dir, at));
@@ -249,7 +261,7 @@ impl Scan<'_> {
         let mut state = self.out.lock();
         let place = state.places.add_child(at.place, found.name.as_bytes());
         drop(state);
-        let spot = self.dir(at, found.name, &found.stat, place)?;
+        let spot = self.dir(at, found.name, &found.stat, &dir, place)?;
         Some(Level::new(dir, spot))
     }
 
@@ -262,20 +274,31 @@ impl Scan<'_> {
             self.skip(at, found.name, unreadable(errno));
             return;
         }
-        let inside = self.look_inside(found.fd, found.raw.to_bytes(), &found.stat);
         let raw = found.raw.to_bytes();
-        self.file(at, found.name, raw, &found.stat, inside);
+        let whence = Where::File(found.fd, raw);
+        if let Some((name, extra)) = self.dress(at, found.name, raw, whence, &found.stat) {
+            let inside = self.look_inside(found.fd, raw, &found.stat);
+            self.file(at, (name, raw), &found.stat, Inside { extra, ..inside });
+        }
     }
 
     fn symlink(&mut self, at: Spot, found: Found<'_>) {
         match readlinkat(found.fd, found.raw, Vec::new()) {
             Ok(target) => {
+                let raw = found.raw.to_bytes();
+                let whence = Where::Link(found.fd, raw);
+                let Some((name, extra)) = self.dress(at, found.name, raw, whence, &found.stat)
+                else {
+                    return;
+                };
+                let extra = self.numbered(extra, &found.stat);
                 let mut state = self.out.lock();
                 state.totals.symlinks += 1;
+                state.listing.set_extra(extra);
                 state.listing.push(&Entry::Symlink {
                     parent: at.id,
                     meta: self.meta(&found.stat),
-                    name: found.name,
+                    name,
                     target: target.to_bytes().into(),
                 });
             }
@@ -305,15 +328,25 @@ impl Scan<'_> {
         } else {
             Layout::Dense
         };
-        Inside { layout, digest }
+        Inside {
+            layout,
+            digest,
+            extra: None,
+        }
     }
 
-    fn file(&mut self, at: Spot, name: Name, local: &[u8], stat: &Stat, inside: Inside) {
+    fn file(&mut self, at: Spot, (name, local): (Name, &[u8]), stat: &Stat, inside: Inside) {
         let size = size(stat);
-        let Inside { layout, digest } = inside;
+        let Inside {
+            layout,
+            digest,
+            extra,
+        } = inside;
         let proofs = self.out.proofs;
         let is_hollow = layout.extents(size).next().is_none();
         let hollow = (proofs.all && is_hollow).then(|| digest::of_zeros(proofs.digests, size));
+        let extra = self.numbered(extra, stat);
+        let is_numbered = extra.as_ref().is_some_and(|extra| extra.link.is_some());
         let mut state = self.out.lock();
         let entry = Entry::File {
             parent: at.id,
@@ -324,6 +357,7 @@ impl Scan<'_> {
             digest,
         };
         let content = state.listing.map().end();
+        state.listing.set_extra(extra);
         match state.listing.push_file(&entry, size, &layout) {
             Ok(file) => {
                 if let Some(file) = file {
@@ -339,6 +373,9 @@ impl Scan<'_> {
                 state.totals.content_bytes = state.listing.map().end();
             }
             Err(_) => {
+                if is_numbered {
+                    self.extras.forget(stat);
+                }
                 let path = state.places.path(at.place, local);
                 state.fail(path, FailureKind::Os(Errno::OVERFLOW));
             }
@@ -346,7 +383,7 @@ impl Scan<'_> {
     }
 
     /// Lists a directory, unless another source has listed it.
-    fn dir(&mut self, at: Spot, name: Name, stat: &Stat, place: Place) -> Option<Spot> {
+    fn dir(&mut self, at: Spot, name: Name, stat: &Stat, open: &Dir, place: Place) -> Option<Spot> {
         let separator = usize::from(at.levels > 0);
         let spot = |id| Spot {
             id,
@@ -363,13 +400,25 @@ impl Scan<'_> {
         }
         self.dirs += 1;
         let spot = spot(DirId(self.dirs));
+        let (extra, misses) = match open.fd() {
+            Ok(fd) => self.extras.read(Where::Open(fd), stat),
+            Err(errno) => (None, vec![(Attribute::Xattrs, errno.into())]),
+        };
         let mut state = self.out.lock();
         state.totals.dirs += 1;
+        state.listing.set_extra(extra);
         state.listing.push(&Entry::Dir {
             parent: at.id,
-            name,
+            name: name.clone(),
             meta: self.meta(stat),
         });
+        drop(state);
+        if !misses.is_empty() && self.extras.is_strict() {
+            // What is in it goes all the same.
+            self.skip(at, name, SkipKind::Attributes);
+        } else {
+            self.note_misses(place, b"", misses);
+        }
         Some(spot)
     }
 

@@ -21,7 +21,7 @@ use haul_wire::{
 use serde_bytes::ByteBuf;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Account, Session, Setting, Wake, connect};
+use super::{Account, Session, Setting, Wake, connect, unkept};
 use crate::{Event, FileRecord, InForce, Phase, TransferError, control::Control};
 
 /// How long the sender may take to say that it has seen the verdict. The data is safe by then.
@@ -129,6 +129,7 @@ pub(super) async fn receive(
     receiving.note(&stopped.snapshot);
     let received = stopped.received.ok_or(TransferError::TaskFailed("write"))?;
     let verdict = verdict(&received);
+    receiving.session.warn_of_unkept(&verdict, false);
     let data_time = receiving.session.began.elapsed();
     let here = receiving.session.host.read(&stopped.snapshot);
     let control = &receiving.session.control;
@@ -284,5 +285,6 @@ fn verdict(received: &Received) -> Verdict {
         failed: received.failed_count,
         corrupt: received.corrupt,
         failures: failures.collect(),
+        unkept: unkept::to_wire(&received.unkept),
     }
 }

@@ -1,6 +1,6 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use super::{Account, Session, Setting, Wake, connect, meter};
+use super::{Account, Session, Setting, Wake, connect, meter, unkept};
 use crate::{
     Cause, Direction, Event, InForce, Limits, Misbehaviour, Phase, TransferError, UdpDirection,
     control::Control,
@@ -139,6 +139,8 @@ pub(super) async fn send(
     };
     sending.session.meter.note_verdict(&verdict);
     sending.warn_of_skipped()?;
+    sending.warn_of_unread()?;
+    sending.session.warn_of_unkept(&verdict, true);
     sending
         .session
         .control
@@ -351,6 +353,14 @@ impl Sending<'_> {
         if unnamed > 0 {
             self.session
                 .warn_both(format!("{unnamed} more special files were skipped"))?;
+        }
+        Ok(())
+    }
+
+    /// What could not be read beside contents is missed by whoever asked for it.
+    fn warn_of_unread(&self) -> Result<(), TransferError> {
+        for unread in &unkept::to_wire(&self.outgoing.unkept()) {
+            self.session.warn_both(unkept::told(unread, "read"))?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ const SCAN: ScanOptions = ScanOptions {
     times: false,
     compare: haul_disk::Resume::Never,
     proofs: haul_disk::Proofs::NONE,
+    preserve: haul_disk::Preserve::USUAL,
 };
 const ONE: Asked = Asked {
     count: 1,

@@ -29,6 +29,15 @@ fn wish() -> Wish {
     }
 }
 
+fn unkept(path_len: usize) -> Unkept {
+    Unkept {
+        kind: Text::new("owner"),
+        count: 12,
+        path: ByteBuf::from(vec![b'p'; path_len]),
+        why: Text::new("not permitted"),
+    }
+}
+
 fn request() -> Message {
     Message::Request(Request {
         direction: Direction::Download,
@@ -135,6 +144,7 @@ fn every_message() -> Vec<Message> {
                 path: ByteBuf::from(*b"a/b"),
                 why: Text::new("permission denied"),
             }],
+            unkept: vec![unkept(3)],
         }),
         Message::Done(Status::default()),
         Message::Error(Fault::new(ErrorCode::DiskFull, "no space left")),
@@ -247,6 +257,17 @@ fn requests_and_verdicts_are_checked() {
             ..request.clone()
         });
         assert!(Message::decode(&bad.encode().expect("small")).is_err());
+    }
+    for unkept in [
+        vec![unkept(PATH_LEN_MAX + 1)],
+        vec![unkept(1); UNKEPT_MAX + 1],
+    ] {
+        let verdict = Message::Verdict(Verdict {
+            ok: true,
+            unkept,
+            ..Verdict::default()
+        });
+        assert!(Message::decode(&verdict.encode().expect("small")).is_err());
     }
     for (ok, failed) in [(true, 1), (false, 0)] {
         let verdict = Message::Verdict(Verdict {
