@@ -135,6 +135,9 @@ pub(crate) enum OverwriteName {
     Never,
     /// Replaced if last modified before the source was
     Older,
+    /// Replaced if last modified before the source was and not the same, as --resume says
+    #[value(name = "diff+older")]
+    DiffOlder,
 }
 
 /// Measure instead of moving files.

@@ -366,6 +366,7 @@ fn placing(args: &TransferArgs) -> Placing {
             OverwriteName::Always => Overwrite::Always,
             OverwriteName::Never => Overwrite::Never,
             OverwriteName::Older => Overwrite::Older,
+            OverwriteName::DiffOlder => Overwrite::DiffOlder,
         },
         fsync: match args.fsync {
             FsyncName::Never => Fsync::Never,
