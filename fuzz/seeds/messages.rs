@@ -127,6 +127,7 @@ fn verdict() -> Message {
         there_files: 2,
         there_bytes: 1 << 39,
         kept: 5,
+        deleted: 6,
         failed: 9,
         failures: vec![failure; 3],
     })

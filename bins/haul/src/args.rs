@@ -64,6 +64,9 @@ pub(crate) struct TransferArgs {
     /// What becomes of files that are there
     #[arg(long, value_name = "WHEN", default_value = "diff")]
     pub(crate) overwrite: OverwriteName,
+    /// Remove at the destination what the source does not have (any more), once everything has arrived
+    #[arg(long, conflicts_with_all = ["exclude_older_than", "exclude_newer_than"])]
+    pub(crate) delete: bool,
     /// When what is received is on the disk, come what may
     #[arg(
         long,

@@ -155,6 +155,11 @@ enum Record<'a> {
         ok: bool,
         error: Option<&'a str>,
     },
+    Change {
+        act: &'static str,
+        path: String,
+        encoded: bool,
+    },
     Line {
         stages: Vec<Stage<'a>>,
         packet_bytes: usize,
@@ -191,6 +196,7 @@ enum Record<'a> {
         there_bytes: u64,
         there_files: u64,
         kept: u64,
+        deleted: u64,
         failed: u64,
         failures: Vec<NamedFailure<'a>>,
         seconds: f64,
@@ -290,6 +296,14 @@ impl<'a> Record<'a> {
             },
             Event::Progress(progress) => Self::progress(progress),
             Event::File(file) => Self::file(file),
+            Event::Change(change) => {
+                let (path, encoded) = name::reversible(&change.path);
+                Self::Change {
+                    act: change.act.name(),
+                    path,
+                    encoded,
+                }
+            }
             Event::Warning(warning) => Self::Warning {
                 text: &warning.text,
                 remote: warning.remote,
@@ -389,6 +403,7 @@ impl<'a> Record<'a> {
             there_bytes: summary.there_bytes,
             there_files: summary.there_files,
             kept: summary.kept,
+            deleted: summary.deleted,
             failed: summary.failed,
             failures,
             seconds: round(summary.seconds),

@@ -373,6 +373,7 @@ fn placing(args: &TransferArgs) -> Placing {
             FsyncName::End => Fsync::End,
             FsyncName::Each => Fsync::Each,
         },
+        delete: args.delete,
         ..Placing::default()
     }
 }

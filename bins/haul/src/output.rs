@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
-use haul_transfer::{Cause, Event, FailedFile, InForce, Summary, TransferError, Warning, escaped};
+use haul_transfer::{
+    Cause, Change, Event, FailedFile, InForce, Summary, TransferError, Warning, escaped,
+};
 
 use crate::{
     args::OutputArgs,
@@ -74,6 +76,10 @@ impl Output {
                 None => format!("{}, {}", escaped(&file.path), human::bytes(file.bytes)),
                 Some(why) => format!("{}: {why}", escaped(&file.path)),
             }),
+            Event::Change(change) if self.verbose >= 2 => {
+                let Change { act, path } = change;
+                self.note(&format!("{} {}", act.name(), escaped(path)));
+            }
             Event::Warning(Warning { text, remote }) => {
                 let whose = if *remote { "the other end: " } else { "" };
                 self.note(&format!("warning: {whose}{text}"));
@@ -84,7 +90,11 @@ impl Output {
                     trace.note(decision);
                 }
             }
-            Event::Session(_) | Event::Path(_) | Event::File(_) | Event::Line(_) => {}
+            Event::Session(_)
+            | Event::Path(_)
+            | Event::File(_)
+            | Event::Change(_)
+            | Event::Line(_) => {}
         }
     }
 

@@ -219,7 +219,11 @@ pub(crate) fn account(summary: &Summary) -> String {
             0 => String::new(),
             kept => format!(" ({} more kept as they are)", human::count(kept)),
         };
-        format!(", {}{kept}", human::files(summary.files))
+        let deleted = match summary.deleted {
+            0 => String::new(),
+            deleted => format!(" ({} deleted)", human::count(deleted)),
+        };
+        format!(", {}{kept}{deleted}", human::files(summary.files))
     };
     let bytes = human::bytes(summary.bytes);
     let there = match summary.there_bytes {

@@ -139,6 +139,9 @@ pub enum FailureKind {
     /// The sender found it changed, gone or unreadable after listing it.
     #[error("{}", change(.0))]
     Changed(ChangeKind),
+    /// The sender found more than it could list.
+    #[error("some of what is there could not be listed")]
+    Unlisted,
     /// The sender did not list it.
     #[error("{}", skip(.0))]
     Skipped(SkipKind),

@@ -39,6 +39,10 @@ pub struct Landing {
     pub(crate) rename: Option<Name>,
     /// It was written with a slash at the end: only a directory will do.
     pub(crate) dir_only: bool,
+    /// Among what comes are the contents of a directory whose place the destination takes,
+    pub(crate) contents: bool,
+    /// and things that come with their names.
+    pub(crate) named: bool,
     /// As resolved, for messages.
     pub(crate) path: PathBuf,
 }
@@ -66,11 +70,11 @@ impl Landing {
         };
         let found = fs::metadata(&path);
         if found.as_ref().is_ok_and(fs::Metadata::is_dir) {
-            return Self::inside(path);
+            return Self::inside(path, asked);
         }
         if create_dir {
             fs::create_dir_all(&path).map_err(failed)?;
-            return Self::inside(path);
+            return Self::inside(path, asked);
         }
         let slash = destination.ends_with(b"/");
         match found {
@@ -83,7 +87,7 @@ impl Landing {
                 }
                 if asked.contents {
                     fs::create_dir(&path).map_err(failed)?;
-                    return Self::inside(path);
+                    return Self::inside(path, asked);
                 }
             }
             Err(error) => return Err(failed(error)),
@@ -98,6 +102,8 @@ impl Landing {
         let landing = Self {
             rename: Some(name),
             dir_only: slash,
+            contents: false,
+            named: true,
             path: path.clone(),
         };
         Ok((Root::open(parent)?, landing))
@@ -108,11 +114,13 @@ impl Landing {
         self.rename.is_none()
     }
 
-    fn inside(path: PathBuf) -> Result<(Root, Self), DiskError> {
+    fn inside(path: PathBuf, asked: Asked) -> Result<(Root, Self), DiskError> {
         let root = Root::open(&path)?;
         let landing = Self {
             rename: None,
             dir_only: false,
+            contents: asked.contents,
+            named: !asked.contents || asked.count > 1,
             path,
         };
         Ok((root, landing))

@@ -63,6 +63,7 @@ enum Frame<'a> {
         content_bytes: u64,
         files: u64,
         entries: u64,
+        unlisted: u64,
     },
 }
 
@@ -133,10 +134,12 @@ impl<'a> Frame<'a> {
                 content_bytes,
                 files,
                 entries,
+                unlisted,
             } => Self::End {
                 content_bytes: *content_bytes,
                 files: *files,
                 entries: *entries,
+                unlisted: *unlisted,
             },
         }
     }
@@ -187,10 +190,12 @@ impl<'a> Frame<'a> {
                 content_bytes,
                 files,
                 entries,
+                unlisted,
             } => Entry::End {
                 content_bytes,
                 files,
                 entries,
+                unlisted,
             },
         })
     }

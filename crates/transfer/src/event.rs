@@ -2,7 +2,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use haul_engine::StageTimes;
 use haul_flow::{Decision, EcnState, Policy};
-use haul_wire::SuiteId;
+use haul_wire::{SuiteId, control::Change};
 
 use crate::{Direction, InForce};
 
@@ -21,6 +21,9 @@ pub enum Event {
     Progress(Progress),
     /// A file is finished or has failed; only when asked for.
     File(FileRecord),
+    /// What became of a name at the destination that is no file that arrived; only when asked for, and
+    /// where this end receives.
+    Change(Change),
     /// What the rate policy of this end decided, and why; only where this end sends.
     Decision(Decision),
     /// How this end's line ran, once it has stopped.
@@ -208,6 +211,8 @@ pub struct Summary {
     pub there_bytes: u64,
     /// Files and links not among those, in whose place another was left as it is.
     pub kept: u64,
+    /// Names that the sender does not have and that were removed, as was asked for.
+    pub deleted: u64,
     /// Names that failed.
     pub failed: u64,
     /// Seconds from the first hello to the verdict.

@@ -30,7 +30,7 @@ use crate::{
     },
     handshake::{ClientOffer, Greeted, greet},
     path::{self, Opened, OpenedPath, Origin, Stop},
-    place::{in_background, local_sources, selection},
+    place::{in_background, left_out, local_sources, selection},
     summary::{Terms, conclude},
 };
 
@@ -197,6 +197,7 @@ impl Initiator {
         receive.expected = Some(Expected::new(&specs));
         receive.resume = options.resume;
         receive.placing = options.placing.clone();
+        receive.left_out = left_out(&options.taking)?;
         receive.verify = options.verify;
         let destination = Destination::Files {
             root,

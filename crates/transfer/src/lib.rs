@@ -50,7 +50,7 @@ pub use haul_flow::{Decision, EcnState, Policy};
 pub use haul_udp::BUFFER_BYTES_WANTED;
 pub use haul_wire::{
     SuiteId,
-    control::{ErrorCode, escaped},
+    control::{Act, Change, ErrorCode, escaped},
 };
 pub use initiate::initiate;
 pub use job::{

@@ -6,7 +6,9 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use haul_disk::{Asked, DiskError, Landing, Outgoing, Root, ScanOptions, Selection, expand_source};
+use haul_disk::{
+    Asked, DiskError, Landing, LeftOut, Outgoing, Root, ScanOptions, Selection, expand_source,
+};
 use haul_wire::control;
 
 use crate::TransferError;
@@ -159,6 +161,18 @@ pub(crate) fn selection(wanted: &control::Selection) -> Result<Selection, Transf
         .map(|rule| String::from_utf8_lossy(rule))
         .collect();
     Ok(Selection::new(&lines, wanted.oldest, wanted.newest)?)
+}
+
+/// What the sender leaves out, as far as whoever removes what is not listed must know it.
+///
+/// # Errors
+/// [`TransferError::Pattern`] for a rule that is none.
+pub(crate) fn left_out(taking: &control::Taking) -> Result<LeftOut, TransferError> {
+    Ok(LeftOut {
+        selection: selection(&taking.selection)?,
+        symlinks: taking.symlinks,
+        anywhere: !taking.targets.is_empty(),
+    })
 }
 
 fn check_sources(sources: &[PathBuf], scan: ScanOptions) -> Result<(), TransferError> {

@@ -24,7 +24,7 @@ use crate::{
     },
     handshake::{Agreed, ServerPolicy, answer, hear},
     path::{self, Detoured, OpenedPath, Origin, Stop},
-    place::{Ground, in_background, selection},
+    place::{Ground, in_background, left_out, selection},
     summary::{Terms, conclude},
 };
 
@@ -310,6 +310,7 @@ fn destination(ground: &Ground, request: &Request) -> Result<Destination, Transf
     let mut options = ReceiveOptions::new(request.preserve);
     options.resume = request.resume;
     options.placing = request.placing.clone();
+    options.left_out = left_out(&request.taking)?;
     options.verify = request.verify;
     Ok(Destination::Files {
         root,

@@ -61,6 +61,7 @@ fn summarize(account: &Account, terms: &Terms) -> Summary {
         there_files: verdict.there_files,
         there_bytes: verdict.there_bytes,
         kept: verdict.kept,
+        deleted: verdict.deleted,
         failed: verdict.failed,
         seconds: terms.time.as_secs_f64(),
         data_seconds,

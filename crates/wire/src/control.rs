@@ -24,6 +24,7 @@ mod bounded;
 mod code;
 mod frame;
 mod hello;
+mod placing;
 mod text;
 
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,7 @@ pub use frame::{FRAME_HEADER_LEN, FRAME_LEN_MAX, PADDING, frame, frame_len};
 pub use hello::{
     ClientHello, Features, HelloLimits, Nonce, ServerHello, Spoken, UDP_ENDPOINTS_MAX, UdpEndpoint,
 };
+pub use placing::{Act, Change, Fsync, Overwrite, Placing};
 pub use text::{TEXT_LEN_MAX, Text, escaped};
 
 use crate::WireError;
@@ -213,61 +215,6 @@ pub enum After {
     Remove,
     /// It is moved into this directory.
     Move(ByteBuf),
-}
-
-/// What the receiver of data does with what is there and with what arrives.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Placing {
-    /// Create the destination directory when it is missing.
-    pub create_dir: bool,
-    /// What becomes of files that are there. With one that [keeps](Overwrite::keeps) them it is as with
-    /// `resume`: what is kept need not be sent.
-    pub overwrite: Overwrite,
-    /// When it is on the disk.
-    pub fsync: Fsync,
-    /// A file that is replaced is kept under its name and this.
-    pub backup_suffix: Option<ByteBuf>,
-    /// A file that is not whole has its final name and this.
-    pub partial_suffix: Option<ByteBuf>,
-    /// What the sender does not have is removed.
-    pub delete: bool,
-    /// Nothing is changed; what would be is told.
-    pub dry_run: bool,
-}
-
-/// What becomes of a file that is there under its final name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum Overwrite {
-    /// It is replaced.
-    Always,
-    /// It is replaced unless it is the same, as far as is looked.
-    #[default]
-    Diff,
-    /// It stays.
-    Never,
-    /// It is replaced if it was modified before the source was.
-    Older,
-    /// It is replaced if it was modified before the source was and is not the same.
-    DiffOlder,
-}
-
-impl Overwrite {
-    /// Whether it may stay although it is another.
-    pub fn keeps(self) -> bool {
-        matches!(self, Self::Never | Self::Older | Self::DiffOlder)
-    }
-}
-
-/// When what is received is on the disk, come what may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum Fsync {
-    /// When the system sees fit.
-    #[default]
-    Never,
-    /// When success is reported.
-    End,
-    /// Each file before it has its name, and everything when success is reported.
-    Each,
 }
 
 /// What of files is carried over beside their contents.
@@ -486,6 +433,8 @@ pub struct Verdict {
     pub there_bytes: u64,
     /// Files and links not among those, in whose place another was left as it is.
     pub kept: u64,
+    /// Names that the sender does not have and that were removed, as was asked for.
+    pub deleted: u64,
     /// How many names failed.
     pub failed: u64,
     /// The first of them.

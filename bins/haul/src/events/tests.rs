@@ -1,6 +1,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
-use haul_transfer::{Direction, EcnState, ErrorCode, Limits, PathFacts, Policy, SuiteId, Warning};
+use haul_transfer::{
+    Act, Change, Direction, EcnState, ErrorCode, Limits, PathFacts, Policy, SuiteId, Warning,
+};
 use serde_json::Value;
 
 use super::*;
@@ -28,6 +30,10 @@ pub(crate) fn one_of_each() -> Vec<Value> {
         path: b"run7/\xff.bam".to_vec(),
         bytes: 7,
         failure: None,
+    }));
+    json.event(&Event::Change(Change {
+        act: Act::Delete,
+        path: b"run6/\xff.bam".to_vec().into(),
     }));
     json.event(&Event::Warning(Warning {
         text: "the clock of the other end is odd".to_owned(),
@@ -105,6 +111,7 @@ pub(crate) fn summary() -> Summary {
         there_files: 0,
         there_bytes: 0,
         kept: 0,
+        deleted: 0,
         failed: 0,
         seconds: 14.21,
         data_seconds: 14.1,

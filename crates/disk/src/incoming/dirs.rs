@@ -86,6 +86,11 @@ impl Dirs {
         hash_on(hash_on(above, b"/"), name)
     }
 
+    /// How many directories have been listed.
+    pub(super) fn count(&self) -> u32 {
+        self.nodes.len() as u32
+    }
+
     /// The top directory.
     pub(super) fn top(&self) -> &Arc<OwnedFd> {
         &self.top

@@ -86,7 +86,7 @@ pub(super) enum Found {
     /// The same file, by all that is known.
     Whole(Stat),
     /// Another, that is not to be replaced.
-    Kept,
+    Kept(Stat),
     /// Some bytes of it, in a partial file.
     Part(Partial, OwnedFd, RangeSet),
 }
@@ -160,7 +160,7 @@ impl Files {
         let stat = statat(&*dir, listed.name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW).ok();
         match stat {
             Some(stat) if self.is_same(listed, &stat, claim.as_ref()) => return Found::Whole(stat),
-            Some(stat) if self.stays(&listed.meta, &stat) => return Found::Kept,
+            Some(stat) if self.stays(&listed.meta, &stat) => return Found::Kept(stat),
             _ => {}
         }
         let Some(Claim::Part(part)) = claim else {
@@ -184,13 +184,14 @@ impl Files {
         self.journal.as_mut()?.take_claim(listed.path)
     }
 
-    /// Whether what has a link's name is to stay.
-    pub(super) fn keeps(&self, tree: &mut Tree, link: &Link) -> bool {
-        self.overwrite.keeps()
-            && tree.dirs.open(link.parent).is_ok_and(|dir| {
-                statat(&*dir, link.name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW)
-                    .is_ok_and(|stat| self.stays(&link.meta, &stat))
-            })
+    /// What has a link's name, if it is to stay.
+    pub(super) fn keeps(&self, tree: &mut Tree, link: &Link) -> Option<Stat> {
+        if !self.overwrite.keeps() {
+            return None;
+        }
+        let dir = tree.dirs.open(link.parent).ok()?;
+        let found = statat(&*dir, link.name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW);
+        found.ok().filter(|stat| self.stays(&link.meta, stat))
     }
 
     /// Whether what is there stays, though it is another. What could not be replaced is not kept.

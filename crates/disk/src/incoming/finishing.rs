@@ -83,7 +83,7 @@ pub(super) enum Finished {
 pub(super) struct Finishing {
     jobs: Option<Sender<Vec<Job>>>,
     done: Receiver<Vec<Done>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<Published>>,
     /// Not handed over yet: waking the thread for each would cost as much as the work.
     gathered: Vec<Job>,
     outstanding: usize,
@@ -111,6 +111,7 @@ impl Finishing {
                     // Whoever has given up wants it done all the same.
                     let _ = done_out.send(done);
                 }
+                finisher.published
             })?;
         Ok(Self {
             jobs: Some(jobs),
@@ -169,7 +170,7 @@ impl Finishing {
     fn await_some(&mut self) {
         match self.done.recv() {
             Ok(done) => self.note(done),
-            Err(_) => self.join(),
+            Err(_) => drop(self.end()),
         }
     }
 
@@ -178,15 +179,15 @@ impl Finishing {
         self.untold.extend(done);
     }
 
-    /// A panic over there is one here.
-    fn join(&mut self) {
+    /// Ends the thread, which has done everything: what has been given names. A panic over there is one
+    /// here.
+    pub(super) fn end(&mut self) -> Published {
         self.jobs = None;
         self.outstanding = 0;
-        if let Some(thread) = self.thread.take()
-            && let Err(panic) = thread.join()
-            && !std::thread::panicking()
-        {
-            std::panic::resume_unwind(panic);
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(published)) => published,
+            Some(Err(panic)) if !std::thread::panicking() => std::panic::resume_unwind(panic),
+            _ => Published::default(),
         }
     }
 }
@@ -194,7 +195,7 @@ impl Finishing {
 impl Drop for Finishing {
     fn drop(&mut self) {
         self.hand_over();
-        self.join();
+        self.end();
     }
 }
 

@@ -95,10 +95,12 @@ enum Record {
 
 /// Whether an entry would stand where journals do: what a peer sends must never be taken for one.
 pub(super) fn is_reserved(parent: DirId, name: &Name) -> bool {
-    parent == DirId::DESTINATION
-        && (0..NAMES_MAX)
-            .map(self::name)
-            .any(|own| own == name.as_bytes())
+    parent == DirId::DESTINATION && is_journal(name.as_bytes())
+}
+
+/// Whether a name is one that journals have, in a directory where some run's things landed.
+pub(super) fn is_journal(name: &[u8]) -> bool {
+    (0..NAMES_MAX).map(self::name).any(|own| own == name)
 }
 
 #[derive(Debug)]

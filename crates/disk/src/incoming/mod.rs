@@ -23,6 +23,7 @@ mod options;
 mod partial;
 mod published;
 mod resume;
+mod sweep;
 mod waiting;
 
 use std::{path::PathBuf, sync::Arc};
@@ -31,9 +32,9 @@ use haul_batch::Batch;
 use haul_manifest::{
     ContentMap, DirId, Entry, FileNo, Layout, ListError, Meta, Name, RangeSet, SkipKind, TORN, VOID,
 };
-use haul_wire::control::{Fsync, Resume};
+use haul_wire::control::{Change, Fsync, Resume};
 use haul_wire::{BLOCK_ADDR_LEN, BlockAddr, HEADER_LEN, Part, Stream, TAG_LEN, part_len};
-use rustix::fs::{Mode, OFlags, openat, syncfs};
+use rustix::fs::{Mode, OFlags, Stat, openat, syncfs};
 
 use self::{
     attributes::Attributes,
@@ -45,6 +46,7 @@ use self::{
     journal::{Journal, is_reserved},
     ledger::Ledger,
     links::Link,
+    sweep::Sweep,
     waiting::Waiting,
 };
 pub use self::{
@@ -52,6 +54,7 @@ pub use self::{
     ledger::{FileEvent, Received},
     options::ReceiveOptions,
     resume::has_leftovers,
+    sweep::{LeftOut, Undeleted},
 };
 use crate::{DiskError, Expected, FailureKind, Landing, Root, WAITING_BYTES_MAX};
 
@@ -99,6 +102,9 @@ pub struct Incoming {
     /// Blocks of content of which has been told whether they are there, if anything of that is told.
     judged: Option<u64>,
     fsync: Fsync,
+    /// What is to be removed in the end, if anything is.
+    sweep: Option<Sweep>,
+    is_winding_up: bool,
     /// Block bytes taken care of in this call.
     written: u64,
 }
@@ -136,6 +142,7 @@ impl Incoming {
         let finishing = Finishing::start(attributes, options.placing.fsync == Fsync::Each);
         let finishing = finishing.map_err(failed)?;
         let files = Files::new(finishing, options.placing.overwrite, journal);
+        let sweep = Sweep::new(options.left_out, &landing, false);
         Ok(Self {
             block_len,
             landing,
@@ -155,6 +162,8 @@ impl Incoming {
             has_top: false,
             judged: None,
             fsync: options.placing.fsync,
+            sweep: options.placing.delete.then_some(sweep),
+            is_winding_up: false,
             written: 0,
         })
     }
@@ -229,15 +238,18 @@ impl Incoming {
         self.tree.ledger.poll_event()
     }
 
-    /// Makes the symbolic links, then gives the directories their modes and times. To be called
+    /// What became of a name that is no file that arrived, if events were asked for.
+    pub fn poll_change(&mut self) -> Option<Change> {
+        self.tree.ledger.poll_change()
+    }
+
+    /// [Winds up](Self::wind_up), then gives the directories their modes and times. To be called
     /// once [complete](Self::is_complete); files that are not whole keep their partial names.
     ///
     /// # Errors
     /// [`DiskError::Storage`] when the file system gives up.
     pub fn finish(mut self) -> Result<Received, DiskError> {
-        self.make_links()?;
-        self.files.finishing.wait();
-        self.settle_finished()?;
+        while self.wind_up()? {}
         let Tree {
             dirs,
             ledger,
@@ -323,6 +335,7 @@ impl Incoming {
                 target,
             } => {
                 let name = self.local_name(parent, name, false)?;
+                self.note_listed(parent, &name);
                 if is_reserved(parent, &name) {
                     return self.tree.failed(parent, &name, 0, FailureKind::Reserved);
                 }
@@ -341,6 +354,7 @@ impl Incoming {
             Entry::Torn { block } => self.announce_torn(block),
             Entry::Digest { .. } => Ok(()),
             Entry::Skipped { parent, name, why } => {
+                self.note_listed(parent, &name);
                 let path = self.tree.dirs.path(parent, name.as_bytes());
                 let ledger = &mut self.tree.ledger;
                 match why {
@@ -349,8 +363,9 @@ impl Incoming {
                 }
                 Ok(())
             }
-            Entry::End { .. } => {
+            Entry::End { unlisted, .. } => {
                 self.check_end()?;
+                self.tree.ledger.unlisted(unlisted);
                 self.pad_end();
                 Ok(())
             }
@@ -380,6 +395,7 @@ impl Incoming {
     }
 
     fn make_dir(&mut self, parent: DirId, name: &Name, meta: &Meta) -> Result<(), DiskError> {
+        self.note_listed(parent, name);
         let Tree {
             dirs, attributes, ..
         } = &mut self.tree;
@@ -392,6 +408,7 @@ impl Incoming {
 
     fn expect_file(&mut self, listed: Listed, layout: &Layout) -> Result<(), DiskError> {
         let content = layout.content_len(listed.size)?;
+        self.note_listed(listed.parent, &listed.name);
         let found = self.files.find(&mut self.tree, &listed);
         let reserved = is_reserved(listed.parent, &listed.name);
         if content == 0 {
@@ -402,7 +419,10 @@ impl Incoming {
                     .failed(parent, &listed.name, 0, FailureKind::Reserved);
             }
             let what = match found {
-                Found::Kept => return self.note_kept(),
+                Found::Kept(stat) => {
+                    self.note_kept(&stat);
+                    return Ok(());
+                }
                 Found::Whole(stat) => What::There(listed, stat),
                 _ => What::Hollow(listed),
             };
@@ -424,9 +444,10 @@ impl Incoming {
                 self.note_had(start..self.map.end());
                 self.finish_later(listed.parent, What::There(listed, stat))
             }
-            Found::Kept => {
+            Found::Kept(stat) => {
                 self.note_had(start..self.map.end());
-                self.note_kept()
+                self.note_kept(&stat);
+                Ok(())
             }
             Found::Part(partial, fd, written) => {
                 let had = self.note_part(start, layout.extents(listed.size), &written);
@@ -439,17 +460,12 @@ impl Incoming {
 
     fn make_links(&mut self) -> Result<(), DiskError> {
         for link in std::mem::take(&mut self.links) {
-            if self.files.keeps(&mut self.tree, &link) {
-                self.note_kept()?;
+            if let Some(stat) = self.files.keeps(&mut self.tree, &link) {
+                self.note_kept(&stat);
                 continue;
             }
             self.finish_later(link.parent, What::Link(link))?;
         }
-        Ok(())
-    }
-
-    fn note_kept(&mut self) -> Result<(), DiskError> {
-        self.tree.ledger.received.kept += 1;
         Ok(())
     }
 

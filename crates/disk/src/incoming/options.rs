@@ -3,6 +3,7 @@ use std::fs;
 use haul_wire::control::{Placing, Preserve, Resume};
 use rustix::{fs::Mode, process::umask};
 
+use super::LeftOut;
 use crate::Expected;
 
 /// How files are made.
@@ -17,6 +18,8 @@ pub struct ReceiveOptions {
     pub resume: Resume,
     /// What becomes of what is there, and of what arrives.
     pub placing: Placing,
+    /// What of its own the sender does not list; matters where what is not listed is removed.
+    pub left_out: LeftOut,
     /// Whether each file must have the digest that the sender says.
     pub verify: bool,
     /// What may arrive at the top, when it was this side that asked. `None`: anything.
@@ -33,6 +36,7 @@ impl ReceiveOptions {
             umask: process_umask(),
             resume: Resume::Never,
             placing: Placing::default(),
+            left_out: LeftOut::default(),
             verify: false,
             expected: None,
             file_events: false,

@@ -226,6 +226,15 @@ pub(super) fn partial_name(name: &[u8], attempt: u8) -> Vec<u8> {
     partial
 }
 
+/// Whether a name is one that partial files have.
+pub(super) fn is_partial(name: &[u8]) -> bool {
+    let name = match name {
+        [name @ .., b'.', b'1'..=b'9'] => name,
+        name => name,
+    };
+    name.starts_with(b".") && name.ends_with(SUFFIX)
+}
+
 /// The hash of nothing.
 pub(super) const HASH_EMPTY: u64 = 0xcbf2_9ce4_8422_2325;
 
@@ -245,6 +254,8 @@ mod tests {
     fn partial_names_fit_and_differ() {
         assert_eq!(partial_name(b"a", 0), b".a.haul-part");
         assert_eq!(partial_name(b"a", 1), b".a.haul-part.1");
+        assert!((0..NAMES_MAX).all(|attempt| is_partial(&partial_name(b"a", attempt))));
+        assert!(!is_partial(b"a.haul-part") && !is_partial(b".a.haul-part.x"));
         let mut long = vec![b'x'; 255];
         let first = partial_name(&long, 0);
         long[254] = b'y';

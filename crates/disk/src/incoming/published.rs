@@ -60,6 +60,10 @@ impl Published {
         self.0.insert(identity);
     }
 
+    pub(super) fn into_identities(self) -> HashSet<Identity> {
+        self.0
+    }
+
     /// Whether what has this name may be replaced: nothing, a regular file or a symbolic link that
     /// this transfer has not put there.
     pub(super) fn check_replaceable(&self, dir: &OwnedFd, name: &[u8]) -> Result<(), FailureKind> {

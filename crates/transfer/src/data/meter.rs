@@ -212,6 +212,7 @@ mod tests {
             there_files: 0,
             there_bytes: 0,
             kept: 0,
+            deleted: 0,
             failed: 1,
             failures: Vec::new(),
         };

@@ -104,6 +104,7 @@ pub(super) async fn receive(
             count.fetch_add(u64::from(file.outcome.is_ok()), Relaxed);
             file_events
         }
+        EngineEvent::Change(_) => file_events,
         _ => true,
     });
     let running = haul_engine::receive(ReceiveSetup {
@@ -126,6 +127,10 @@ pub(super) async fn receive(
     let stopped = stopped.ok_or(TransferError::TaskFailed("write"))?;
     receiving.note(&stopped.snapshot);
     let received = stopped.received.ok_or(TransferError::TaskFailed("write"))?;
+    if let Some(why) = received.undeleted {
+        let text = format!("nothing was deleted at the destination: {why}");
+        receiving.session.warn_both(text)?;
+    }
     let verdict = verdict(&received);
     let data_time = receiving.session.began.elapsed();
     let here = receiving.session.host.read(&stopped.snapshot);
@@ -172,6 +177,9 @@ impl Receiving<'_> {
                         bytes: file.size,
                         failure: file.outcome.err().map(|why| why.to_string()),
                     }));
+                }
+                Wake::Engine(EngineEvent::Change(change)) => {
+                    self.session.emit(Event::Change(change));
                 }
                 Wake::Limits(limits) => {
                     let wish = Message::Rate(limits.to_wire());
@@ -275,6 +283,7 @@ fn verdict(received: &Received) -> Verdict {
         there_files: received.there_files,
         there_bytes: received.there_bytes,
         kept: received.kept,
+        deleted: received.deleted,
         failed: received.failed_count,
         failures: failures.collect(),
     }

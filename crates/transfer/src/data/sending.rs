@@ -132,6 +132,7 @@ pub(super) async fn send(
     };
     sending.session.meter.note_verdict(&verdict);
     sending.warn_of_skipped()?;
+    sending.warn_of_unlisted()?;
     sending
         .session
         .control
@@ -224,7 +225,10 @@ impl Sending<'_> {
                     self.session.emit(Event::Decision(decision));
                 }
                 Wake::Engine(
-                    EngineEvent::Complete | EngineEvent::File(_) | EngineEvent::Had(_),
+                    EngineEvent::Complete
+                    | EngineEvent::File(_)
+                    | EngineEvent::Change(_)
+                    | EngineEvent::Had(_),
                 ) => {}
                 Wake::Tick => {
                     let snapshot = self.session.snapshot();
@@ -318,6 +322,20 @@ impl Sending<'_> {
         if unnamed > 0 {
             self.session
                 .warn_both(format!("{unnamed} more special files were skipped"))?;
+        }
+        Ok(())
+    }
+
+    /// What could not be listed the receiver only counts.
+    fn warn_of_unlisted(&self) -> Result<(), TransferError> {
+        let is_unlisted = |why| {
+            let too_deep = FailureKind::Skipped(SkipKind::TooDeep);
+            matches!(why, FailureKind::Os(_)) || why == too_deep
+        };
+        let failures = self.outgoing.failures();
+        let unlisted = failures.iter().filter(|file| is_unlisted(file.why));
+        for file in unlisted.take(WARNINGS_MAX) {
+            self.session.warn_both(file.to_string())?;
         }
         Ok(())
     }

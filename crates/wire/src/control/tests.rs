@@ -129,6 +129,7 @@ fn every_message() -> Vec<Message> {
             there_files: 1,
             there_bytes: 1 << 20,
             kept: 5,
+            deleted: 6,
             failed: 1,
             failures: vec![FileFault {
                 path: ByteBuf::from(*b"a/b"),
