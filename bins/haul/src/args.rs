@@ -67,6 +67,9 @@ pub(crate) struct TransferArgs {
     /// Remove at the destination what the source does not have (any more), once everything has arrived
     #[arg(long, conflicts_with_all = ["exclude_older_than", "exclude_newer_than"])]
     pub(crate) delete: bool,
+    /// Change nothing anywhere, only tell what would become of each name at the destination
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
     /// When what is received is on the disk, come what may
     #[arg(
         long,

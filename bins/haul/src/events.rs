@@ -159,6 +159,7 @@ enum Record<'a> {
         act: &'static str,
         path: String,
         encoded: bool,
+        done: bool,
     },
     Line {
         stages: Vec<Stage<'a>>,
@@ -190,6 +191,7 @@ enum Record<'a> {
     Summary {
         ok: bool,
         measurement: bool,
+        dry_run: bool,
         direction: &'static str,
         bytes: u64,
         files: u64,
@@ -302,6 +304,7 @@ impl<'a> Record<'a> {
                     act: change.act.name(),
                     path,
                     encoded,
+                    done: change.done,
                 }
             }
             Event::Warning(warning) => Self::Warning {
@@ -397,6 +400,7 @@ impl<'a> Record<'a> {
         Self::Summary {
             ok: summary.failed == 0,
             measurement: summary.is_measurement,
+            dry_run: summary.is_rehearsal,
             direction: direction(summary.direction),
             bytes: summary.bytes,
             files: summary.files,

@@ -174,7 +174,12 @@ impl Job {
                 measure: args.measuring.measure.map(|extent| extent.0),
                 options,
             },
-            retry_for: args.transfer.retry_for,
+            // Beginning anew would tell everything again.
+            retry_for: if args.transfer.dry_run {
+                Duration::ZERO
+            } else {
+                args.transfer.retry_for
+            },
             remembers: !args.rate.no_remember,
         })
     }
@@ -374,6 +379,7 @@ fn placing(args: &TransferArgs) -> Placing {
             FsyncName::Each => Fsync::Each,
         },
         delete: args.delete,
+        dry_run: args.dry_run,
         ..Placing::default()
     }
 }

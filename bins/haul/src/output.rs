@@ -1,12 +1,12 @@
 //! Where a run's news goes: events for a program, lines for a person, each as wanted.
 
 use std::{
-    io::{self, Stdout},
+    io::{self, Stdout, Write as _},
     time::Duration,
 };
 
 use haul_transfer::{
-    Cause, Change, Event, FailedFile, InForce, Summary, TransferError, Warning, escaped,
+    Cause, ChangeRecord, Event, FailedFile, InForce, Summary, TransferError, Warning, escaped,
 };
 
 use crate::{
@@ -76,10 +76,8 @@ impl Output {
                 None => format!("{}, {}", escaped(&file.path), human::bytes(file.bytes)),
                 Some(why) => format!("{}: {why}", escaped(&file.path)),
             }),
-            Event::Change(change) if self.verbose >= 2 => {
-                let Change { act, path } = change;
-                self.note(&format!("{} {}", act.name(), escaped(path)));
-            }
+            Event::Change(change) if !change.done => self.tell(change),
+            Event::Change(change) if self.verbose >= 2 => self.note(&change_line(change)),
             Event::Warning(Warning { text, remote }) => {
                 let whose = if *remote { "the other end: " } else { "" };
                 self.note(&format!("warning: {whose}{text}"));
@@ -95,6 +93,15 @@ impl Output {
             | Event::File(_)
             | Event::Change(_)
             | Event::Line(_) => {}
+        }
+    }
+
+    /// What a dry run is for goes to standard output.
+    fn tell(&self, change: &ChangeRecord) {
+        if self.json.is_none() {
+            self.screen.clear();
+            // A reader that is gone wants no more.
+            let _ = writeln!(io::stdout(), "{}", change_line(change));
         }
     }
 
@@ -175,4 +182,8 @@ impl Output {
             json.summary(summary, failures, self.limits.as_ref());
         }
     }
+}
+
+fn change_line(change: &ChangeRecord) -> String {
+    format!("{} {}", change.act.name(), escaped(&change.path))
 }

@@ -2,7 +2,10 @@ use std::{net::SocketAddr, time::Duration};
 
 use haul_engine::StageTimes;
 use haul_flow::{Decision, EcnState, Policy};
-use haul_wire::{SuiteId, control::Change};
+use haul_wire::{
+    SuiteId,
+    control::{Act, Change},
+};
 
 use crate::{Direction, InForce};
 
@@ -22,8 +25,8 @@ pub enum Event {
     /// A file is finished or has failed; only when asked for.
     File(FileRecord),
     /// What became of a name at the destination that is no file that arrived; only when asked for, and
-    /// where this end receives.
-    Change(Change),
+    /// where this end receives. In a dry run, what would become of any name, wherever it is.
+    Change(ChangeRecord),
     /// What the rate policy of this end decided, and why; only where this end sends.
     Decision(Decision),
     /// How this end's line ran, once it has stopped.
@@ -114,6 +117,27 @@ pub struct FileRecord {
     pub failure: Option<String>,
 }
 
+/// What became, or would become, of a name at the destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangeRecord {
+    /// What.
+    pub act: Act,
+    /// Path relative to the destination. Bytes of unknown origin: escape before showing.
+    pub path: Vec<u8>,
+    /// Whether it was done; in a dry run it was not.
+    pub done: bool,
+}
+
+impl ChangeRecord {
+    pub(crate) fn new(change: Change, done: bool) -> Self {
+        Self {
+            act: change.act,
+            path: change.path.into_vec(),
+            done,
+        }
+    }
+}
+
 /// What there is to know about this end's line when somebody wonders what bound it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LineFacts {
@@ -201,6 +225,8 @@ pub struct Summary {
     pub direction: Direction,
     /// Whether the bytes went from memory to memory, and no file was touched.
     pub is_measurement: bool,
+    /// Whether nothing was changed: what is counted is what would be.
+    pub is_rehearsal: bool,
     /// File bytes that stand under their final names.
     pub bytes: u64,
     /// Files that do.

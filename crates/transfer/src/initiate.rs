@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use haul_disk::{Asked, Expected, Landing, ReceiveOptions, ScanOptions};
+use haul_disk::{Asked, Expected, ReceiveOptions, ScanOptions};
 use haul_udp::UdpPath;
 use haul_wire::{
     PacketCounter, block_len,
@@ -30,7 +30,7 @@ use crate::{
     },
     handshake::{ClientOffer, Greeted, greet},
     path::{self, Opened, OpenedPath, Origin, Stop},
-    place::{in_background, left_out, local_sources, selection},
+    place::{in_background, landing, left_out, local_sources, selection},
     summary::{Terms, conclude},
 };
 
@@ -60,7 +60,7 @@ where
     let (reader, writer) = tokio::io::split(control);
     let mut control = Control::initiator(reader, writer);
     let initiator = Initiator {
-        job,
+        job: job.harmless(),
         peer: peer.to_canonical(),
         events,
         cancel,
@@ -104,6 +104,7 @@ impl Initiator {
         let terms = Terms {
             direction: self.job.direction,
             is_measurement: self.job.measure.is_some(),
+            is_rehearsal: self.job.options.placing.dry_run,
             suite,
             policy: self.job.options.policy,
             time: began.elapsed(),
@@ -173,6 +174,7 @@ impl Initiator {
                     remembered: self.job.options.remembered,
                     ecn: self.job.options.ecn,
                     waits: accepted.judges,
+                    rehearses: options.placing.dry_run,
                 },
             }));
         }
@@ -191,7 +193,8 @@ impl Initiator {
             ..Asked::of(&specs)
         };
         let create_dir = options.placing.create_dir;
-        let resolve = move || Landing::resolve(Path::new("."), &destination, asked, create_dir);
+        let resolve = landing(&options.placing);
+        let resolve = move || resolve(Path::new("."), &destination, asked, create_dir);
         let (root, landing) = in_background("destination", move || Ok(resolve()?)).await?;
         let mut receive = ReceiveOptions::new(options.preserve);
         receive.expected = Some(Expected::new(&specs));

@@ -50,7 +50,7 @@ impl Ground {
         Ok(sources)
     }
 
-    /// Where files land.
+    /// Where files land, or in a dry run would.
     ///
     /// # Errors
     /// [`TransferError::Disk`] when it cannot be used, [`TransferError::NotPermitted`] when it
@@ -59,7 +59,7 @@ impl Ground {
         &self,
         destination: &[u8],
         asked: Asked,
-        create_dir: bool,
+        placing: &control::Placing,
     ) -> Result<(Root, Landing), TransferError> {
         let (base, destination) = self.confine(destination)?;
         if self.jail.is_some() {
@@ -68,7 +68,8 @@ impl Ground {
             let existing = path.ancestors().find(|path| path.exists());
             self.check_inside(existing.unwrap_or(&path))?;
         }
-        Ok(Landing::resolve(base, &destination, asked, create_dir)?)
+        let resolve = landing(placing);
+        Ok(resolve(base, &destination, asked, placing.create_dir)?)
     }
 
     /// The directory that a specification is relative to, and the specification as it reads there.
@@ -137,6 +138,17 @@ pub(crate) fn local_sources(
         .collect();
     check_sources(&sources, scan)?;
     Ok(sources)
+}
+
+/// How a destination is resolved: as it is made, or in a dry run as it would be.
+pub(crate) fn landing(
+    placing: &control::Placing,
+) -> fn(&Path, &[u8], Asked, bool) -> Result<(Root, Landing), DiskError> {
+    if placing.dry_run {
+        Landing::rehearse
+    } else {
+        Landing::resolve
+    }
 }
 
 /// Runs what may wait for a disk where it holds up nobody.

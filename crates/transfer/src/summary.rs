@@ -10,6 +10,7 @@ use crate::{
 pub(crate) struct Terms {
     pub(crate) direction: Direction,
     pub(crate) is_measurement: bool,
+    pub(crate) is_rehearsal: bool,
     pub(crate) suite: SuiteId,
     pub(crate) policy: Policy,
     /// From the first hello to the end.
@@ -56,6 +57,7 @@ fn summarize(account: &Account, terms: &Terms) -> Summary {
     Summary {
         direction: terms.direction,
         is_measurement: terms.is_measurement,
+        is_rehearsal: terms.is_rehearsal,
         bytes: verdict.bytes,
         files: verdict.files,
         there_files: verdict.there_files,

@@ -58,6 +58,8 @@ pub const DATAGRAMS_BYTES_MAX: usize = 64 << 10;
 pub const RULES_MAX: usize = 4096;
 /// Most runs of blocks that one message says to be there.
 pub const HAD_RANGES_MAX: usize = 1 << 14;
+/// Most changes in one message.
+pub const CHANGES_MAX: usize = 128;
 /// Most failed files a verdict names; the others are only counted.
 pub const FAILURES_MAX: usize = 100;
 
@@ -110,6 +112,8 @@ pub enum Message {
     Detour,
     /// Datagrams as they would have been sent; [`DATAGRAMS_BYTES_MAX`] bytes at most.
     Datagrams(#[serde(deserialize_with = "bounded::list::<_, _, DATAGRAMS_MAX>")] Vec<ByteBuf>),
+    /// The responder receives data that is only rehearsed: what would become of names.
+    Changes(#[serde(deserialize_with = "bounded::list::<_, _, CHANGES_MAX>")] Vec<Change>),
 }
 
 /// Proof of the keys: a MAC over the hash of both hellos, as received and as sent.
@@ -499,6 +503,7 @@ impl Message {
             _ if !rest.is_empty() => return Err(WireError::Malformed("message")),
             Self::Request(request) => request.check()?,
             Self::Verdict(verdict) => verdict.check()?,
+            Self::Changes(changes) => placing::check(changes)?,
             _ => {}
         }
         Ok(message)
@@ -523,6 +528,7 @@ impl Message {
             Self::Had(_) => "what is there",
             Self::Detour => "detour",
             Self::Datagrams(_) => "datagrams",
+            Self::Changes(_) => "changes",
             Self::Ping => "ping",
             Self::Pong => "pong",
             Self::Cancel => "cancel",
@@ -547,7 +553,7 @@ impl Selection {
 impl Request {
     /// Whether the receiver judges the list as it is read, so that the sender waits for its word.
     pub fn is_judged(&self) -> bool {
-        self.resume != Resume::Never || self.placing.overwrite.keeps()
+        self.resume != Resume::Never || self.placing.is_judged()
     }
 
     fn check(&self) -> Result<(), WireError> {

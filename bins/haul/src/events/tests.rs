@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use haul_transfer::{
-    Act, Change, Direction, EcnState, ErrorCode, Limits, PathFacts, Policy, SuiteId, Warning,
+    Act, ChangeRecord, Direction, EcnState, ErrorCode, Limits, PathFacts, Policy, SuiteId, Warning,
 };
 use serde_json::Value;
 
@@ -31,9 +31,10 @@ pub(crate) fn one_of_each() -> Vec<Value> {
         bytes: 7,
         failure: None,
     }));
-    json.event(&Event::Change(Change {
+    json.event(&Event::Change(ChangeRecord {
         act: Act::Delete,
-        path: b"run6/\xff.bam".to_vec().into(),
+        path: b"run6/\xff.bam".to_vec(),
+        done: true,
     }));
     json.event(&Event::Warning(Warning {
         text: "the clock of the other end is odd".to_owned(),
@@ -106,6 +107,7 @@ pub(crate) fn summary() -> Summary {
     Summary {
         direction: Direction::Upload,
         is_measurement: false,
+        is_rehearsal: false,
         bytes: 12_345_678_901,
         files: 20_000,
         there_files: 0,

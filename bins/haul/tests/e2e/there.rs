@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use super::{Site, expect_status, plant, tree};
+use serde_json::Value;
+
+use super::{Site, expect_status, of_type, plant, tree};
 
 #[test]
 fn what_the_source_does_not_have_is_deleted_when_asked() {
@@ -41,4 +43,40 @@ fn what_the_source_does_not_have_is_deleted_when_asked() {
         "localhost:",
     ]);
     expect_status(2, &refused);
+}
+
+#[test]
+fn a_dry_run_tells_everything_and_changes_nothing() {
+    let site = Site::new();
+    let (here, there) = (site.here().join("tree"), site.there().join("tree"));
+    for top in [&here, &there] {
+        plant(top);
+    }
+    fs::write(here.join("odd\nname"), "x").unwrap();
+    fs::write(there.join("gone"), "x").unwrap();
+    let before = (tree(&site.here()), tree(&site.there()));
+    let output = site.run(&["-n", "--delete", "-k0", "tree", "localhost:"]);
+    expect_status(0, &output);
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let mut lines: Vec<_> = stdout.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines[0], "create tree/odd\\nname", "{stdout}");
+    assert_eq!(lines[1], "delete tree/gone");
+    assert_eq!(lines.len(), 2 + 4 + 8, "{stdout}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.starts_with("dry run: "), "{stderr}");
+    assert!(
+        stderr.ends_with("1 to be deleted; nothing was changed\n"),
+        "{stderr}"
+    );
+    assert_eq!((tree(&site.here()), tree(&site.there())), before);
+
+    let line = ["--dry-run", "-q", "localhost:tree", "made/up"];
+    expect_status(22, &site.run(&line));
+    let events = site.events(0, &["--dry-run", "-d", "localhost:tree", "made/up"]);
+    let changes = of_type(&events, "change");
+    let is_made = |event: &&&Value| event["act"] == "create" && event["done"] == false;
+    assert_eq!(changes.iter().filter(is_made).count(), 1 + 4 + 9);
+    assert_eq!(events.last().unwrap()["dry_run"], true);
+    assert_eq!((tree(&site.here()), tree(&site.there())), before);
 }

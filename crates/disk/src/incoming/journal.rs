@@ -128,15 +128,8 @@ impl Journal {
     /// Takes in what earlier runs have left, those excepted that are still running. One that is not
     /// used only loses what does not hold any more.
     pub(super) fn open(top: Arc<OwnedFd>, is_used: bool) -> Self {
-        let mut this = Self {
-            boot: boot_id(),
-            top,
-            files: Vec::new(),
-            claims: HashMap::new(),
-            buffer: Vec::new(),
-            is_used,
-            state: State::Unwritten,
-        };
+        let mut this = Self::none(top, is_used);
+        this.state = State::Unwritten;
         for number in 0..NAMES_MAX {
             let name = name(number);
             let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -151,6 +144,34 @@ impl Journal {
             }
         }
         this
+    }
+
+    /// The same, leaving them as they are, and writing nothing.
+    pub(super) fn peek(top: Arc<OwnedFd>, is_used: bool) -> Self {
+        let mut this = Self::none(top, is_used);
+        for number in 0..NAMES_MAX {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            if let Ok(fd) = openat(&*this.top, &*name(number), flags, Mode::empty())
+                && fstat(&fd).is_ok_and(|stat| is_ours(&stat))
+            {
+                // What is torn cannot be cut off here, and need not be.
+                let _ = this.read(&mut File::from(fd));
+            }
+        }
+        this
+    }
+
+    /// One that says nothing and is not written.
+    pub(super) fn none(top: Arc<OwnedFd>, is_used: bool) -> Self {
+        Self {
+            boot: boot_id(),
+            top,
+            files: Vec::new(),
+            claims: HashMap::new(),
+            buffer: Vec::new(),
+            is_used,
+            state: State::Off,
+        }
     }
 
     /// Whether this run believes what is said, and says anything.

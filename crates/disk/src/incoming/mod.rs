@@ -22,19 +22,21 @@ mod nameless;
 mod options;
 mod partial;
 mod published;
+mod rehearsal;
 mod resume;
 mod sweep;
+mod tree;
 mod waiting;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
 use haul_batch::Batch;
 use haul_manifest::{
-    ContentMap, DirId, Entry, FileNo, Layout, ListError, Meta, Name, RangeSet, SkipKind, TORN, VOID,
+    ContentMap, DirId, Entry, Layout, ListError, Meta, Name, RangeSet, SkipKind, TORN, VOID,
 };
 use haul_wire::control::{Change, Fsync, Resume};
 use haul_wire::{BLOCK_ADDR_LEN, BlockAddr, HEADER_LEN, Part, Stream, TAG_LEN, part_len};
-use rustix::fs::{Mode, OFlags, Stat, openat, syncfs};
+use rustix::fs::{Mode, OFlags, openat, syncfs};
 
 use self::{
     attributes::Attributes,
@@ -47,6 +49,7 @@ use self::{
     ledger::Ledger,
     links::Link,
     sweep::Sweep,
+    tree::Tree,
     waiting::Waiting,
 };
 pub use self::{
@@ -105,16 +108,10 @@ pub struct Incoming {
     /// What is to be removed in the end, if anything is.
     sweep: Option<Sweep>,
     is_winding_up: bool,
+    /// Whether nothing is to be changed.
+    is_rehearsal: bool,
     /// Block bytes taken care of in this call.
     written: u64,
-}
-
-/// The destination, and the account of what has been made there.
-#[derive(Debug)]
-struct Tree {
-    dirs: Dirs,
-    ledger: Ledger,
-    attributes: Attributes,
 }
 
 impl Incoming {
@@ -137,13 +134,24 @@ impl Incoming {
             cause,
         };
         let attributes = Attributes::new(options.preserve, options.umask);
-        let dirs = Dirs::new(root).map_err(|errno| failed(errno.into()))?;
-        let journal = Journal::open(Arc::clone(dirs.top()), options.resume != Resume::Never);
+        let is_rehearsal = options.placing.dry_run;
+        let dirs = if is_rehearsal {
+            Dirs::rehearsing(root, landing.is_missing)
+        } else {
+            Dirs::new(root)
+        };
+        let dirs = dirs.map_err(|errno| failed(errno.into()))?;
+        let look = match (is_rehearsal, landing.is_missing) {
+            (false, _) => Journal::open,
+            (true, false) => Journal::peek,
+            (true, true) => Journal::none,
+        };
+        let journal = look(Arc::clone(dirs.top()), options.resume != Resume::Never);
         let finishing = Finishing::start(attributes, options.placing.fsync == Fsync::Each);
         let finishing = finishing.map_err(failed)?;
         let files = Files::new(finishing, options.placing.overwrite, journal);
-        let sweep = Sweep::new(options.left_out, &landing, false);
-        Ok(Self {
+        let sweep = Sweep::new(options.left_out, &landing, is_rehearsal);
+        let mut this = Self {
             block_len,
             landing,
             expected: options.expected,
@@ -164,8 +172,11 @@ impl Incoming {
             fsync: options.placing.fsync,
             sweep: options.placing.delete.then_some(sweep),
             is_winding_up: false,
+            is_rehearsal,
             written: 0,
-        })
+        };
+        this.rehearse_top();
+        Ok(this)
     }
 
     /// Takes the blocks of a batch, or parts of blocks: `segments` tells which segment holds which.
@@ -250,6 +261,9 @@ impl Incoming {
     /// [`DiskError::Storage`] when the file system gives up.
     pub fn finish(mut self) -> Result<Received, DiskError> {
         while self.wind_up()? {}
+        if self.is_rehearsal {
+            return Ok(self.tree.ledger.received);
+        }
         let Tree {
             dirs,
             ledger,
@@ -339,12 +353,16 @@ impl Incoming {
                 if is_reserved(parent, &name) {
                     return self.tree.failed(parent, &name, 0, FailureKind::Reserved);
                 }
-                self.links.push(Link {
+                let link = Link {
                     parent,
                     name,
                     meta,
                     target,
-                });
+                };
+                if self.is_rehearsal {
+                    return self.rehearse_link(&link);
+                }
+                self.links.push(link);
                 if self.links.len() >= LINKS_KEPT {
                     self.make_links()?;
                 }
@@ -400,7 +418,12 @@ impl Incoming {
             dirs, attributes, ..
         } = &mut self.tree;
         match dirs.create(parent, name, meta, attributes) {
-            Ok(()) => self.tree.ledger.received.dirs += 1,
+            Ok(()) => {
+                self.tree.ledger.received.dirs += 1;
+                if self.is_rehearsal {
+                    self.rehearse_dir(parent, name, meta);
+                }
+            }
             Err(why) => self.tree.failed(parent, name, 0, why)?,
         }
         Ok(())
@@ -409,6 +432,9 @@ impl Incoming {
     fn expect_file(&mut self, listed: Listed, layout: &Layout) -> Result<(), DiskError> {
         let content = layout.content_len(listed.size)?;
         self.note_listed(listed.parent, &listed.name);
+        if self.is_rehearsal {
+            return self.rehearse_file(&listed, layout);
+        }
         let found = self.files.find(&mut self.tree, &listed);
         let reserved = is_reserved(listed.parent, &listed.name);
         if content == 0 {
@@ -428,12 +454,7 @@ impl Incoming {
             };
             return self.finish_later(parent, what);
         }
-        let file = FileNo(self.next_file);
-        self.next_file += 1;
-        let start = self.map.end();
-        for extent in layout.extents(listed.size) {
-            self.map.push(file, extent.offset, extent.len)?;
-        }
+        let (file, Range { start, .. }) = self.map_content(layout, listed.size)?;
         match found {
             _ if reserved => {
                 self.files.expect(file, listed, content)?;
@@ -525,30 +546,6 @@ impl Incoming {
         if self.waiting.last_at().is_some_and(|at| at >= total) {
             return Err(DiskError::BlockBeyondEnd);
         }
-        Ok(())
-    }
-}
-
-impl Tree {
-    /// Counts a failure, or gives up when nothing else would fare better.
-    fn failed(
-        &mut self,
-        parent: DirId,
-        name: &Name,
-        size: u64,
-        why: FailureKind,
-    ) -> Result<(), DiskError> {
-        use std::os::unix::ffi::OsStringExt as _;
-        let path = self.dirs.path(parent, name.as_bytes());
-        if let FailureKind::Os(errno) = why
-            && why.is_storage()
-        {
-            return Err(DiskError::Storage {
-                path: PathBuf::from(std::ffi::OsString::from_vec(path)),
-                cause: errno.into(),
-            });
-        }
-        self.ledger.failed(path, size, why);
         Ok(())
     }
 }

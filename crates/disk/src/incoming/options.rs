@@ -45,7 +45,7 @@ impl ReceiveOptions {
 
     /// Whether it is looked what is there before it is sent.
     pub fn is_judged(&self) -> bool {
-        self.resume != Resume::Never || self.placing.overwrite.keeps()
+        self.resume != Resume::Never || self.placing.is_judged()
     }
 }
 

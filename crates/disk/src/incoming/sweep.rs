@@ -93,7 +93,7 @@ impl Sweep {
     }
 
     /// Something that has a listed name stays, or would be replaced.
-    pub(super) fn meet(&mut self, stat: &Stat) {
+    fn meet(&mut self, stat: &Stat) {
         self.met.insert(Identity::of(stat));
     }
 
@@ -331,12 +331,17 @@ impl Incoming {
         }
     }
 
-    /// Counts what is left in a listed name's place.
-    pub(super) fn note_kept(&mut self, stat: &Stat) {
-        self.tree.ledger.received.kept += 1;
+    /// What has a listed name is known now, and is not removed under another spelling.
+    pub(super) fn meet(&mut self, stat: &Stat) {
         if let Some(sweep) = &mut self.sweep {
             sweep.meet(stat);
         }
+    }
+
+    /// Counts what is left in a listed name's place.
+    pub(super) fn note_kept(&mut self, stat: &Stat) {
+        self.tree.ledger.received.kept += 1;
+        self.meet(stat);
     }
 }
 

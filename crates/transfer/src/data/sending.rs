@@ -2,8 +2,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{Account, Session, Setting, Wake, connect, meter};
 use crate::{
-    Cause, Direction, Event, InForce, Limits, Misbehaviour, Phase, TransferError, UdpDirection,
-    control::Control,
+    Cause, ChangeRecord, Direction, Event, InForce, Limits, Misbehaviour, Phase, TransferError,
+    UdpDirection, control::Control,
 };
 use haul_batch::{MAX_BATCH_BYTES, MAX_SEGMENTS};
 use haul_disk::{FailureKind, Outgoing, ScanOptions, Selection, Supply, Synthetic, Until};
@@ -35,6 +35,8 @@ pub(crate) struct Hints {
     pub(crate) ecn: bool,
     /// Whether the receiver will say what it has already.
     pub(crate) waits: bool,
+    /// Whether the receiver will say what would become of names.
+    pub(crate) rehearses: bool,
 }
 
 /// Where it takes what it sends.
@@ -119,6 +121,7 @@ pub(super) async fn send(
         ceiling,
         applied: limits,
         direction,
+        hears_changes: hints.rehearses && direction == Direction::Upload,
     };
     let outcome = sending.until_verdict().await;
     let data_time = sending.session.began.elapsed();
@@ -190,6 +193,8 @@ struct Sending<'a> {
     /// What the engine was told last.
     applied: Limits,
     direction: Direction,
+    /// Whether the receiver tells what would become of names.
+    hears_changes: bool,
 }
 
 impl Sending<'_> {
@@ -206,6 +211,12 @@ impl Sending<'_> {
                 Wake::Message(Message::Had(had)) => {
                     if let Some(running) = &self.session.running {
                         running.set_had(had);
+                    }
+                }
+                Wake::Message(Message::Changes(changes)) if self.hears_changes => {
+                    for change in changes {
+                        let record = ChangeRecord::new(change, false);
+                        self.session.emit(Event::Change(record));
                     }
                 }
                 // Only a responder has anything to forbid.

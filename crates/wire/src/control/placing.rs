@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use super::PATH_LEN_MAX;
+use crate::WireError;
+
 /// What the receiver of data does with what is there and with what arrives.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Placing {
@@ -21,6 +24,13 @@ pub struct Placing {
     pub delete: bool,
     /// Nothing is changed; what would be is told.
     pub dry_run: bool,
+}
+
+impl Placing {
+    /// Whether the receiver looks what is there before it is sent.
+    pub fn is_judged(&self) -> bool {
+        self.dry_run || self.overwrite.keeps()
+    }
 }
 
 /// What becomes of a file that is there under its final name.
@@ -92,5 +102,17 @@ impl Act {
             Self::Keep => "keep",
             Self::Delete => "delete",
         }
+    }
+}
+
+/// Whether no path is longer than any may be.
+pub(super) fn check(changes: &[Change]) -> Result<(), WireError> {
+    if changes
+        .iter()
+        .all(|change| change.path.len() <= PATH_LEN_MAX)
+    {
+        Ok(())
+    } else {
+        Err(WireError::Range("changes"))
     }
 }

@@ -119,6 +119,10 @@ fn every_message() -> Vec<Message> {
         }),
         Message::Detour,
         Message::Datagrams(vec![ByteBuf::from(*b"one"), ByteBuf::from([7; 1472])]),
+        Message::Changes(vec![Change {
+            act: Act::Delete,
+            path: ByteBuf::from(*b"a/b"),
+        }]),
         Message::Ping,
         Message::Pong,
         Message::Cancel,
