@@ -105,6 +105,9 @@ pub(crate) enum JobError {
     /// `-m` above `-l`.
     #[error("the minimum rate (-m) is above the target rate (-l)")]
     MinAboveTarget,
+    /// Partial files and backups would have the same names.
+    #[error("--backup-suffix and --partial-suffix are the same; give them two, or leave one out")]
+    SameSuffixes,
     /// `--ssh-program` that is not a command line.
     #[error("--ssh-program {0}")]
     SshProgram(#[from] WordsError),
@@ -346,7 +349,7 @@ fn job_options(args: &Args) -> Result<JobOptions, JobError> {
         selection: select::selection(&args.transfer)?,
         ..Taking::default()
     };
-    options.placing = placing(&args.transfer);
+    options.placing = placing(&args.transfer)?;
     if args.transfer.preserve {
         options.preserve = Preserve::USUAL;
     }
@@ -363,8 +366,19 @@ fn job_options(args: &Args) -> Result<JobOptions, JobError> {
     Ok(options)
 }
 
-fn placing(args: &TransferArgs) -> Placing {
-    Placing {
+fn placing(args: &TransferArgs) -> Result<Placing, JobError> {
+    let suffix = |suffix: &Option<String>| {
+        suffix
+            .as_deref()
+            .map(|text| text.as_bytes().to_vec().into())
+    };
+    let (backup_suffix, partial_suffix) = (&args.backup_suffix, &args.partial_suffix);
+    if backup_suffix.is_some() && backup_suffix == partial_suffix {
+        return Err(JobError::SameSuffixes);
+    }
+    Ok(Placing {
+        backup_suffix: suffix(backup_suffix),
+        partial_suffix: suffix(partial_suffix),
         create_dir: args.create_dir,
         overwrite: match args.overwrite {
             OverwriteName::Diff => Overwrite::Diff,
@@ -380,8 +394,7 @@ fn placing(args: &TransferArgs) -> Placing {
         },
         delete: args.delete,
         dry_run: args.dry_run,
-        ..Placing::default()
-    }
+    })
 }
 
 /// Whether anybody will look at an event for every file.

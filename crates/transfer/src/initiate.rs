@@ -135,6 +135,9 @@ impl Initiator {
             direction, sources, ..
         } = &self.job;
         let is_measuring = self.job.measure.is_some();
+        if self.job.options.placing.check().is_err() {
+            return Err(TransferError::Usage("a suffix is no part of a name"));
+        }
         if sources.is_empty() != is_measuring {
             return Err(TransferError::Usage("nothing to transfer"));
         }

@@ -35,7 +35,7 @@ pub use frame::{FRAME_HEADER_LEN, FRAME_LEN_MAX, PADDING, frame, frame_len};
 pub use hello::{
     ClientHello, Features, HelloLimits, Nonce, ServerHello, Spoken, UDP_ENDPOINTS_MAX, UdpEndpoint,
 };
-pub use placing::{Act, Change, Fsync, Overwrite, Placing};
+pub use placing::{Act, Change, Fsync, Overwrite, Placing, SUFFIX_LEN_MAX};
 pub use text::{TEXT_LEN_MAX, Text, escaped};
 
 use crate::WireError;
@@ -563,7 +563,7 @@ impl Request {
                 return Err(WireError::Range("request path"));
             }
         }
-        Ok(())
+        self.placing.check()
     }
 }
 

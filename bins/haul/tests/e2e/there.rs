@@ -80,3 +80,32 @@ fn a_dry_run_tells_everything_and_changes_nothing() {
     assert_eq!(events.last().unwrap()["dry_run"], true);
     assert_eq!((tree(&site.here()), tree(&site.there())), before);
 }
+
+#[test]
+fn what_is_replaced_is_kept_under_another_name() {
+    let site = Site::new();
+    fs::write(site.here().join("file"), "new").unwrap();
+    fs::write(site.there().join("file"), "before").unwrap();
+    expect_status(
+        0,
+        &site.run(&["--backup-suffix", "~", "file", "localhost:"]),
+    );
+    assert_eq!(fs::read(site.there().join("file~")).unwrap(), b"before");
+    fs::write(site.here().join("file"), "mine").unwrap();
+    let line = [
+        "--backup-suffix=-old",
+        "--partial-suffix=.part",
+        "localhost:file",
+        ".",
+    ];
+    expect_status(0, &site.run(&line));
+    assert_eq!(fs::read(site.here().join("file-old")).unwrap(), b"mine");
+    assert_eq!(fs::read(site.here().join("file")).unwrap(), b"new");
+    let same = [
+        "--backup-suffix=~",
+        "--partial-suffix=~",
+        "file",
+        "localhost:",
+    ];
+    expect_status(2, &site.run(&same));
+}

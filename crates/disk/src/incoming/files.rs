@@ -168,7 +168,7 @@ impl Files {
         };
         let (source, file) = (part.source, part.file);
         if source == listed.source()
-            && let Some((partial, fd)) = Partial::find(&dir, &listed.name, file)
+            && let Some((partial, fd)) = Partial::find(&tree.naming, &dir, &listed.name, file)
             && let Ok(stat) = fstat(&fd)
         {
             let len = listed.size.min(stat.st_size as u64);
@@ -372,7 +372,7 @@ impl Files {
             let mode = tree.attributes.mode(&listed.meta);
             if let Some(fd) = self.nameless.create(&dir, mode)? {
                 if !tree.dirs.is_new(listed.parent) {
-                    partial::clear(&dir, &listed.name)?;
+                    partial::clear(&tree.naming, &dir, &listed.name)?;
                 }
                 write_all(&fd, piece.file_offset, slices)?;
                 unfinished.stage = Stage::Nameless(fd);
@@ -425,7 +425,7 @@ impl Files {
             return partial.open(&dir);
         }
         let size = (!unfinished.is_small()).then_some(listed.size);
-        let (partial, fd) = Partial::create(&dir, &listed.name, size)?;
+        let (partial, fd) = Partial::create(&tree.naming, &dir, &listed.name, size)?;
         unfinished.stage = Stage::Writing(partial);
         Ok(fd)
     }

@@ -22,6 +22,7 @@ use super::{
     files::Listed,
     links::Link,
     nameless,
+    naming::Naming,
     partial::Partial,
     published::{Published, Stamp},
 };
@@ -94,7 +95,7 @@ pub(super) struct Finishing {
 
 impl Finishing {
     /// `syncs`: each file is on the disk before it has its name.
-    pub(super) fn start(attributes: Attributes, syncs: bool) -> io::Result<Self> {
+    pub(super) fn start(attributes: Attributes, syncs: bool, naming: Naming) -> io::Result<Self> {
         let (jobs, jobs_in) = channel::<Vec<Job>>();
         let (done_out, done) = channel();
         let thread = std::thread::Builder::new()
@@ -103,7 +104,7 @@ impl Finishing {
                 let mut finisher = Finisher {
                     attributes,
                     syncs,
-                    published: Published::default(),
+                    published: Published::new(naming),
                 };
                 for jobs in jobs_in {
                     let done: Vec<Done> =
@@ -245,7 +246,8 @@ impl Finisher {
                 Err(errno) => return Err(errno.into()),
             }
         }
-        let (partial, fd) = Partial::create(dir, &listed.name, Some(listed.size))?;
+        let (partial, fd) =
+            Partial::create(&self.published.naming, dir, &listed.name, Some(listed.size))?;
         self.publish(dir, listed, &partial, &fd)
     }
 
@@ -283,7 +285,7 @@ impl Finisher {
             Err(Errno::EXIST) => {
                 let name = listed.name.as_bytes();
                 self.published.check_replaceable(dir, name)?;
-                let partial = Partial::name(dir, &listed.name, fd)?;
+                let partial = Partial::name(&self.published.naming, dir, &listed.name, fd)?;
                 if let Err(why) = partial.publish(dir, &listed.name, &mut self.published) {
                     partial.discard(dir);
                     return Err(why);

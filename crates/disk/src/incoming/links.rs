@@ -8,7 +8,7 @@ use rustix::{
 
 use super::{
     attributes::Attributes,
-    partial::partial_name,
+    naming::partial_name,
     published::{Identity, Published},
 };
 use crate::FailureKind;
@@ -44,15 +44,17 @@ impl Link {
         Ok(())
     }
 
-    fn replace(&self, dir: &OwnedFd, published: &Published) -> Result<(), FailureKind> {
+    fn replace(&self, dir: &OwnedFd, published: &mut Published) -> Result<(), FailureKind> {
         let name = self.name.as_bytes();
         published.check_replaceable(dir, name)?;
         let partial = partial_name(name, 0);
         symlinkat(&*self.target, dir, &*partial)?;
-        renameat(dir, &*partial, dir, name).map_err(|errno| {
-            // The rename's failure is what counts.
+        let replaced = published.make_way(dir, name);
+        let replaced = replaced.and_then(|()| Ok(renameat(dir, &*partial, dir, name)?));
+        if replaced.is_err() {
+            // Why it could not be replaced is what counts.
             let _ = unlinkat(dir, &*partial, AtFlags::empty());
-            errno.into()
-        })
+        }
+        replaced
     }
 }

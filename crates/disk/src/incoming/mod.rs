@@ -19,6 +19,7 @@ mod journal;
 mod ledger;
 mod links;
 mod nameless;
+mod naming;
 mod options;
 mod partial;
 mod published;
@@ -45,9 +46,10 @@ use self::{
     files::{Files, Found, Listed},
     finishing::{Done, Finished, Finishing, Job, What},
     inflow::Inflow,
-    journal::{Journal, is_reserved},
+    journal::Journal,
     ledger::Ledger,
     links::Link,
+    naming::Naming,
     sweep::Sweep,
     tree::Tree,
     waiting::Waiting,
@@ -147,10 +149,12 @@ impl Incoming {
             (true, true) => Journal::none,
         };
         let journal = look(Arc::clone(dirs.top()), options.resume != Resume::Never);
-        let finishing = Finishing::start(attributes, options.placing.fsync == Fsync::Each);
+        let naming = Naming::new(&options.placing);
+        let syncs = options.placing.fsync == Fsync::Each;
+        let finishing = Finishing::start(attributes, syncs, naming.clone());
         let finishing = finishing.map_err(failed)?;
         let files = Files::new(finishing, options.placing.overwrite, journal);
-        let sweep = Sweep::new(options.left_out, &landing, is_rehearsal);
+        let sweep = Sweep::new(options.left_out, naming.clone(), &landing, is_rehearsal);
         let mut this = Self {
             block_len,
             landing,
@@ -159,6 +163,7 @@ impl Incoming {
                 dirs,
                 ledger: Ledger::new(options.file_events),
                 attributes,
+                naming,
             },
             files,
             links: Vec::new(),
@@ -268,6 +273,7 @@ impl Incoming {
             dirs,
             ledger,
             attributes,
+            ..
         } = &mut self.tree;
         dirs.finish(attributes, &mut |path, why| ledger.failed(path, 0, why));
         if self.fsync != Fsync::Never {
@@ -350,7 +356,7 @@ impl Incoming {
             } => {
                 let name = self.local_name(parent, name, false)?;
                 self.note_listed(parent, &name);
-                if is_reserved(parent, &name) {
+                if self.tree.is_reserved(parent, &name) {
                     return self.tree.failed(parent, &name, 0, FailureKind::Reserved);
                 }
                 let link = Link {
@@ -436,7 +442,7 @@ impl Incoming {
             return self.rehearse_file(&listed, layout);
         }
         let found = self.files.find(&mut self.tree, &listed);
-        let reserved = is_reserved(listed.parent, &listed.name);
+        let reserved = self.tree.is_reserved(listed.parent, &listed.name);
         if content == 0 {
             let parent = listed.parent;
             if reserved {

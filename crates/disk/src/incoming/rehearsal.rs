@@ -10,7 +10,6 @@ use rustix::fs::{AtFlags, FileType, Stat, readlinkat, statat};
 use super::{
     Incoming,
     files::{Found, Listed},
-    journal::is_reserved,
     links::Link,
     published::modified,
 };
@@ -102,7 +101,7 @@ impl Incoming {
 
     /// What would become of what has the name of something that arrives.
     fn placeable_act(&mut self, parent: DirId, name: &Name) -> Result<Act, FailureKind> {
-        if is_reserved(parent, name) {
+        if self.tree.is_reserved(parent, name) {
             return Err(FailureKind::Reserved);
         }
         if !self.tree.dirs.is_new(parent) {

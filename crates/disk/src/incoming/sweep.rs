@@ -22,7 +22,7 @@ use super::{
     dirs::Dirs,
     journal::is_journal,
     ledger::Ledger,
-    partial::is_partial,
+    naming::Naming,
     published::{Identity, Published},
 };
 use crate::{FailureKind, Landing, Selection};
@@ -56,6 +56,7 @@ pub enum Undeleted {
 #[derive(Debug)]
 pub(super) struct Sweep {
     left_out: LeftOut,
+    naming: Naming,
     /// Whether the top is the contents of a directory of the sender's,
     has_contents: bool,
     /// and whether something there has the name of one of its sources.
@@ -72,9 +73,15 @@ pub(super) struct Sweep {
 }
 
 impl Sweep {
-    pub(super) fn new(left_out: LeftOut, landing: &Landing, is_rehearsal: bool) -> Self {
+    pub(super) fn new(
+        left_out: LeftOut,
+        naming: Naming,
+        landing: &Landing,
+        is_rehearsal: bool,
+    ) -> Self {
         Self {
             left_out,
+            naming,
             has_contents: landing.contents,
             has_sources: landing.named,
             is_rehearsal,
@@ -240,7 +247,7 @@ impl Broom<'_> {
         depth: usize,
     ) -> Result<bool, FailureKind> {
         let bytes = name.to_bytes();
-        if is_partial(bytes) || is_journal(bytes) {
+        if self.sweep.naming.is_own(bytes) || is_journal(bytes) {
             return Ok(false);
         }
         let stat = match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {

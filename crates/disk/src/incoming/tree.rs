@@ -2,7 +2,9 @@ use std::{ffi::OsString, os::unix::ffi::OsStringExt as _, path::PathBuf};
 
 use haul_manifest::{DirId, Name};
 
-use super::{attributes::Attributes, dirs::Dirs, ledger::Ledger};
+use super::{
+    attributes::Attributes, dirs::Dirs, journal::is_reserved, ledger::Ledger, naming::Naming,
+};
 use crate::{DiskError, FailureKind};
 
 /// The destination, and the account of what has been made there.
@@ -11,9 +13,15 @@ pub(super) struct Tree {
     pub(super) dirs: Dirs,
     pub(super) ledger: Ledger,
     pub(super) attributes: Attributes,
+    pub(super) naming: Naming,
 }
 
 impl Tree {
+    /// Whether nothing that is sent may have this name, because journals or partial files have such.
+    pub(super) fn is_reserved(&self, parent: DirId, name: &Name) -> bool {
+        is_reserved(parent, name) || self.naming.is_custom_partial(name.as_bytes())
+    }
+
     /// Counts a failure, or gives up when nothing else would fare better.
     pub(super) fn failed(
         &mut self,

@@ -59,7 +59,10 @@ impl Destination {
                 root,
                 landing,
                 options,
-            } => options.is_judged() && (options.placing.dry_run || has_leftovers(root, landing)),
+            } => {
+                options.is_judged()
+                    && (options.placing.dry_run || has_leftovers(root, landing, &options.placing))
+            }
             Self::Memory => false,
         }
     }

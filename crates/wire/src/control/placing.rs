@@ -16,7 +16,7 @@ pub struct Placing {
     pub overwrite: Overwrite,
     /// When it is on the disk.
     pub fsync: Fsync,
-    /// A file that is replaced is kept under its name and this.
+    /// A file that is replaced is kept under its name and this [suffix](Self::check).
     pub backup_suffix: Option<ByteBuf>,
     /// A file that is not whole has its final name and this.
     pub partial_suffix: Option<ByteBuf>,
@@ -26,7 +26,29 @@ pub struct Placing {
     pub dry_run: bool,
 }
 
+/// Most bytes of a suffix.
+pub const SUFFIX_LEN_MAX: usize = 64;
+
 impl Placing {
+    /// Whether the suffixes can be parts of names, and not of the same ones: 1 to [`SUFFIX_LEN_MAX`]
+    /// bytes, no slash, no zero.
+    ///
+    /// # Errors
+    /// [`WireError::Range`] when they cannot.
+    pub fn check(&self) -> Result<(), WireError> {
+        let suffixes = [&self.backup_suffix, &self.partial_suffix];
+        let is_sound = |suffix: &ByteBuf| {
+            (1..=SUFFIX_LEN_MAX).contains(&suffix.len())
+                && !suffix.iter().any(|byte| matches!(byte, 0 | b'/'))
+        };
+        let is_one = self.backup_suffix.is_some() && self.backup_suffix == self.partial_suffix;
+        if suffixes.into_iter().flatten().all(is_sound) && !is_one {
+            Ok(())
+        } else {
+            Err(WireError::Range("suffix"))
+        }
+    }
+
     /// Whether the receiver looks what is there before it is sent.
     pub fn is_judged(&self) -> bool {
         self.dry_run || self.overwrite.keeps()
