@@ -144,7 +144,7 @@ impl Landing {
         } else {
             above.next()
         };
-        let above = above.unwrap_or(Path::new("/"));
+        let above = above.unwrap_or_else(|| Path::new("/"));
         let access = Access::WRITE_OK | Access::EXEC_OK;
         let writable = accessat(CWD, above, access, AtFlags::EACCESS);
         writable.map_err(|errno| failed(errno.into()))?;

@@ -311,7 +311,8 @@ fn other_file_systems_are_not_entered() {
 #[test]
 fn each_removal_is_told_once_and_a_step_at_a_time() {
     let site = Site::new(&[], &["one/x", "two/y", "three"]);
-    let mut peer = Peer::with(&site.there(), site.options.clone());
+    let there = site.there();
+    let mut peer = Peer::with(&there, site.options);
     for name in ["one", "two"] {
         peer.list(dir(0, name)).unwrap();
     }

@@ -135,8 +135,17 @@ impl Initiator {
             direction, sources, ..
         } = &self.job;
         let is_measuring = self.job.measure.is_some();
-        if self.job.options.placing.check().is_err() {
+        let JobOptions {
+            placing, taking, ..
+        } = &self.job.options;
+        if placing.check().is_err() {
             return Err(TransferError::Usage("a suffix is no part of a name"));
+        }
+        // Directories that are only on the way to where something lands were not looked through.
+        if placing.delete && !taking.targets.is_empty() {
+            return Err(TransferError::Usage(
+                "what the source does not have cannot be told where sources land in places of choice",
+            ));
         }
         if sources.is_empty() != is_measuring {
             return Err(TransferError::Usage("nothing to transfer"));
@@ -208,7 +217,7 @@ impl Initiator {
         let destination = Destination::Files {
             root,
             landing,
-            options: receive,
+            options: Box::new(receive),
         };
         Ok(Part::Receive(ReceiveParameters {
             judges: destination.judges(),

@@ -140,10 +140,11 @@ pub(crate) fn local_sources(
     Ok(sources)
 }
 
+/// A way to resolve a destination.
+type Resolve = fn(&Path, &[u8], Asked, bool) -> Result<(Root, Landing), DiskError>;
+
 /// How a destination is resolved: as it is made, or in a dry run as it would be.
-pub(crate) fn landing(
-    placing: &control::Placing,
-) -> fn(&Path, &[u8], Asked, bool) -> Result<(Root, Landing), DiskError> {
+pub(crate) fn landing(placing: &control::Placing) -> Resolve {
     if placing.dry_run {
         Landing::rehearse
     } else {
@@ -183,7 +184,6 @@ pub(crate) fn left_out(taking: &control::Taking) -> Result<LeftOut, TransferErro
     Ok(LeftOut {
         selection: selection(&taking.selection)?,
         symlinks: taking.symlinks,
-        anywhere: !taking.targets.is_empty(),
     })
 }
 

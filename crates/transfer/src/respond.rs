@@ -314,7 +314,7 @@ fn destination(ground: &Ground, request: &Request) -> Result<Destination, Transf
     Ok(Destination::Files {
         root,
         landing,
-        options,
+        options: Box::new(options),
     })
 }
 

@@ -134,3 +134,15 @@ async fn without_a_word_nothing_goes() {
         assert_eq!(summary.deleted, 0);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn places_of_choice_are_refused() {
+    for direction in BOTH {
+        let (_dir, from, to) = site(&["a"], &["x/y"]);
+        let mut case = deleting(direction, &from.join("a"), &to);
+        case.job.options.taking.targets = vec![b"x/a".to_vec().into()];
+        let (error, _) = case.run().await.failed();
+        assert_eq!(error.code(), ErrorCode::Usage, "{error}");
+        assert_eq!(left(&to), ["x", "x/y"]);
+    }
+}

@@ -37,8 +37,6 @@ pub struct LeftOut {
     pub selection: Selection,
     /// What becomes of symbolic links.
     pub symlinks: Symlinks,
-    /// Whether sources land below the destination wherever they were told to.
-    pub anywhere: bool,
 }
 
 /// Why nothing was removed.
@@ -178,7 +176,6 @@ impl Sweep {
         let LeftOut {
             selection,
             symlinks,
-            anywhere,
         } = &self.left_out;
         match kind {
             FileType::Symlink if *symlinks == Symlinks::Skip => return false,
@@ -188,9 +185,9 @@ impl Sweep {
         }
         // A path below the destination begins with a source's name, or is one below a source already.
         let is_start = |depth: &usize| match depth {
-            0 => self.has_contents || *anywhere,
-            1 => self.has_sources || *anywhere,
-            _ => *anywhere,
+            0 => self.has_contents,
+            1 => self.has_sources,
+            _ => false,
         };
         let starts = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
         let starts = std::iter::once(0).chain(starts.map(|(at, _)| at + 1));
@@ -384,5 +381,51 @@ impl Mount {
             device: (found.stx_dev_major, found.stx_dev_minor),
             id: (found.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(found.stx_mnt_id),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rustix::fs::CWD;
+
+    use super::*;
+
+    #[test]
+    fn another_spelling_of_what_was_listed_is_not_another_link_to_it() {
+        let top = tempfile::tempdir().unwrap();
+        let at = |name: &str| top.path().join(name);
+        fs::write(at("File"), "x").unwrap();
+        fs::create_dir(at("dir")).unwrap();
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let dir = openat(CWD, top.path(), flags, Mode::empty()).unwrap();
+        let stat = |name: &str| statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+        let asked = crate::Asked {
+            count: 1,
+            contents: true,
+        };
+        let (_, landing) = Landing::resolve(top.path(), b"", asked, false).unwrap();
+        let (left_out, naming) = (LeftOut::default(), Naming::default());
+        let mut sweep = Sweep::new(left_out, naming, &landing, false);
+        let is_met = |sweep: &Sweep, name: &str, of: &str| {
+            sweep.is_met(dir.as_fd(), name.as_bytes(), &stat(of))
+        };
+        assert!(!is_met(&sweep, "file", "File"));
+        sweep.meet(&stat("File"));
+        sweep.meet(&stat("dir"));
+        // Where case does not count, these are what was listed.
+        assert!(is_met(&sweep, "file", "File") && is_met(&sweep, "DIR", "dir"));
+        fs::hard_link(at("File"), at("other")).unwrap();
+        assert!(!is_met(&sweep, "other", "other"));
+        fs::hard_link(at("File"), at("fILE")).unwrap();
+        assert!(
+            is_met(&sweep, "File", "File"),
+            "its swapped name is the same file"
+        );
+        assert!(
+            is_met(&sweep, "\u{c5}", "other"),
+            "nobody knows how this is folded"
+        );
     }
 }

@@ -45,7 +45,7 @@ pub(crate) enum Destination {
     Files {
         root: Root,
         landing: Landing,
-        options: ReceiveOptions,
+        options: Box<ReceiveOptions>,
     },
     /// It only counts.
     Memory,
@@ -81,7 +81,7 @@ impl Destination {
             } => {
                 // They are counted even where nobody wants to hear of them.
                 options.file_events = true;
-                let mut incoming = Incoming::new(root, landing, options, block_len)?;
+                let mut incoming = Incoming::new(root, landing, *options, block_len)?;
                 if judges {
                     incoming.tell_had();
                 }
@@ -142,7 +142,8 @@ pub(super) async fn receive(
     receiving.note(&stopped.snapshot);
     let received = stopped.received.ok_or(TransferError::TaskFailed("write"))?;
     if let Some(why) = received.undeleted {
-        let text = format!("nothing was deleted at the destination: {why}");
+        let is = if is_rehearsal { "would be" } else { "was" };
+        let text = format!("nothing {is} deleted at the destination: {why}");
         receiving.session.warn_both(text)?;
     }
     let verdict = verdict(&received);
