@@ -73,6 +73,7 @@ fn end(content_bytes: u64, files: u64, entries: u64) -> Entry {
         content_bytes,
         files,
         entries,
+        unlisted: 0,
     }
 }
 

@@ -2,10 +2,10 @@
 
 use haul_wire::SessionId;
 use haul_wire::control::{
-    Accepted, After, Cause, ClientHello, Confirm, Direction, ErrorCode, Fault, Features, FileFault,
-    Fsync, Had, HelloLimits, InForce, Measure, Message, Nonce, Overwrite, Placing, Preserve, Rate,
-    Remembered, Request, Resume, Selection, ServerHello, Spoken, Status, Symlinks, Taking, Text,
-    UdpEndpoint, Unkept, Verdict, Verify, Wish, frame,
+    Accepted, Act, After, Cause, Change, ClientHello, Confirm, Direction, ErrorCode, Fault,
+    Features, FileFault, Fsync, Had, HelloLimits, InForce, Measure, Message, Nonce, Overwrite,
+    Placing, Preserve, Rate, Remembered, Request, Resume, Selection, ServerHello, Spoken, Status,
+    Symlinks, Taking, Text, UdpEndpoint, Verdict, Wish, frame,
 };
 use serde_bytes::ByteBuf;
 
@@ -128,6 +128,7 @@ fn verdict() -> Message {
         there_bytes: 1 << 39,
         kept: 5,
         corrupt: 1,
+        deleted: 6,
         failed: 9,
         failures: vec![failure; 3],
         unkept: vec![Unkept {
@@ -137,6 +138,13 @@ fn verdict() -> Message {
             why: Text::new("not permitted\n"),
         }],
     })
+}
+
+fn changes() -> Message {
+    Message::Changes(vec![Change {
+        act: Act::Update,
+        path: ByteBuf::from(*b"a/\xff"),
+    }])
 }
 
 pub fn control_frame() -> Seeds {
@@ -161,6 +169,7 @@ pub fn control_frame() -> Seeds {
         Message::Ceiling(None),
         Message::Detour,
         Message::Datagrams(vec![ByteBuf::from([1; 40]), ByteBuf::from([])]),
+        changes(),
         Message::Had(Had {
             ranges: vec![(0, 7), (9, u64::MAX), (5, 2)],
             judged: 1 << 40,

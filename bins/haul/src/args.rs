@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{ArgAction, Parser, ValueEnum};
 use haul_transfer::{Bps, DEFAULT_UDP_PORTS};
-use haul_wire::{SuiteId, UnknownSuite};
+use haul_wire::{SuiteId, UnknownSuite, control::SUFFIX_LEN_MAX};
 
 use crate::{
     amount::{Extent, Ports},
@@ -67,6 +67,20 @@ pub(crate) struct TransferArgs {
     /// What becomes of files that are there
     #[arg(long, value_name = "WHEN", default_value = "diff")]
     pub(crate) overwrite: OverwriteName,
+    /// Keep what is replaced under its name and this suffix; an older one there goes
+    #[arg(long, value_name = "SUFFIX", value_parser = suffix, allow_hyphen_values = true)]
+    pub(crate) backup_suffix: Option<String>,
+    /// Name files that are not whole like the final ones and with this suffix, instead of
+    /// .NAME.haul-part
+    #[arg(long, value_name = "SUFFIX", hide_short_help = true, value_parser = suffix,
+          allow_hyphen_values = true)]
+    pub(crate) partial_suffix: Option<String>,
+    /// Remove at the destination what the source does not have (any more), once everything has arrived
+    #[arg(long, conflicts_with_all = ["exclude_older_than", "exclude_newer_than"])]
+    pub(crate) delete: bool,
+    /// Change nothing anywhere, only tell what would become of each name at the destination
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
     /// When what is received is on the disk, come what may
     #[arg(
         long,
@@ -164,6 +178,9 @@ pub(crate) enum OverwriteName {
     Never,
     /// Replaced if last modified before the source was
     Older,
+    /// Replaced if last modified before the source was and not the same, as --resume says
+    #[value(name = "diff+older")]
+    DiffOlder,
 }
 
 /// Measure instead of moving files.
@@ -394,6 +411,16 @@ fn span(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "not a time: seconds, or as in 30s, 5m, 2h; at most 7 days".to_owned())
 }
 
+/// What may be put behind a name.
+fn suffix(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains('/') || text.len() > SUFFIX_LEN_MAX {
+        return Err(format!(
+            "not a suffix: 1 to {SUFFIX_LEN_MAX} bytes without a slash, as in .bak or ~"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -440,6 +467,9 @@ mod tests {
             &["--connect-timeout", "NaN", "a", "h:"],
             &["-P", "0", "a", "h:"],
             &["--policy", "rude", "a", "h:"],
+            &["--backup-suffix", "", "a", "h:"],
+            &["--partial-suffix", "../x", "a", "h:"],
+            &["--delete", "--exclude-newer-than", "1d", "a", "h:"],
         ] {
             assert!(parse(line).is_err(), "{line:?}");
         }

@@ -162,6 +162,12 @@ enum Record<'a> {
         blake3: String,
         sha256: Option<String>,
     },
+    Change {
+        act: &'static str,
+        path: String,
+        encoded: bool,
+        done: bool,
+    },
     Line {
         stages: Vec<Stage<'a>>,
         packet_bytes: usize,
@@ -192,12 +198,14 @@ enum Record<'a> {
     Summary {
         ok: bool,
         measurement: bool,
+        dry_run: bool,
         direction: &'static str,
         bytes: u64,
         files: u64,
         there_bytes: u64,
         there_files: u64,
         kept: u64,
+        deleted: u64,
         failed: u64,
         corrupt: u64,
         failures: Vec<NamedFailure<'a>>,
@@ -299,6 +307,15 @@ impl<'a> Record<'a> {
             Event::Progress(progress) => Self::progress(progress),
             Event::File(file) => Self::file(file),
             Event::Digest(record) => Self::digest(record),
+            Event::Change(change) => {
+                let (path, encoded) = name::reversible(&change.path);
+                Self::Change {
+                    act: change.act.name(),
+                    path,
+                    encoded,
+                    done: change.done,
+                }
+            }
             Event::Warning(warning) => Self::Warning {
                 text: &warning.text,
                 remote: warning.remote,
@@ -407,12 +424,14 @@ impl<'a> Record<'a> {
         Self::Summary {
             ok: summary.failed == 0,
             measurement: summary.is_measurement,
+            dry_run: summary.is_rehearsal,
             direction: direction(summary.direction),
             bytes: summary.bytes,
             files: summary.files,
             there_bytes: summary.there_bytes,
             there_files: summary.there_files,
             kept: summary.kept,
+            deleted: summary.deleted,
             failed: summary.failed,
             corrupt: summary.corrupt,
             failures,

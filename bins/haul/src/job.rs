@@ -105,6 +105,9 @@ pub(crate) enum JobError {
     /// `-m` above `-l`.
     #[error("the minimum rate (-m) is above the target rate (-l)")]
     MinAboveTarget,
+    /// Partial files and backups would have the same names.
+    #[error("--backup-suffix and --partial-suffix are the same; give them two, or leave one out")]
+    SameSuffixes,
     /// `--ssh-program` that is not a command line.
     #[error("--ssh-program {0}")]
     SshProgram(#[from] WordsError),
@@ -177,7 +180,12 @@ impl Job {
                 measure: args.measuring.measure.map(|extent| extent.0),
                 options,
             },
-            retry_for: args.transfer.retry_for,
+            // Beginning anew would tell everything again.
+            retry_for: if args.transfer.dry_run {
+                Duration::ZERO
+            } else {
+                args.transfer.retry_for
+            },
             remembers: !args.rate.no_remember,
         })
     }
@@ -344,7 +352,7 @@ fn job_options(args: &Args) -> Result<JobOptions, JobError> {
         selection: select::selection(&args.transfer)?,
         ..Taking::default()
     };
-    options.placing = placing(&args.transfer);
+    options.placing = placing(&args.transfer)?;
     options.proofs = proofs(&args.proof);
     options.preserve = args.keep.resolve().ok_or(JobError::NothingKept)?;
     options.resume = match args.transfer.resume {
@@ -362,22 +370,35 @@ fn job_options(args: &Args) -> Result<JobOptions, JobError> {
     Ok(options)
 }
 
-fn placing(args: &TransferArgs) -> Placing {
-    Placing {
+fn placing(args: &TransferArgs) -> Result<Placing, JobError> {
+    let suffix = |suffix: &Option<String>| {
+        suffix
+            .as_deref()
+            .map(|text| text.as_bytes().to_vec().into())
+    };
+    let (backup_suffix, partial_suffix) = (&args.backup_suffix, &args.partial_suffix);
+    if backup_suffix.is_some() && backup_suffix == partial_suffix {
+        return Err(JobError::SameSuffixes);
+    }
+    Ok(Placing {
+        backup_suffix: suffix(backup_suffix),
+        partial_suffix: suffix(partial_suffix),
         create_dir: args.create_dir,
         overwrite: match args.overwrite {
             OverwriteName::Diff => Overwrite::Diff,
             OverwriteName::Always => Overwrite::Always,
             OverwriteName::Never => Overwrite::Never,
             OverwriteName::Older => Overwrite::Older,
+            OverwriteName::DiffOlder => Overwrite::DiffOlder,
         },
         fsync: match args.fsync {
             FsyncName::Never => Fsync::Never,
             FsyncName::End => Fsync::End,
             FsyncName::Each => Fsync::Each,
         },
-        ..Placing::default()
-    }
+        delete: args.delete,
+        dry_run: args.dry_run,
+    })
 }
 
 fn proofs(args: &ProofArgs) -> Proofs {

@@ -1,11 +1,13 @@
 //! Where a run's news goes: events for a program, lines for a person, each as wanted.
 
 use std::{
-    io::{self, Stdout},
+    io::{self, Stdout, Write as _},
     time::Duration,
 };
 
-use haul_transfer::{Cause, Event, FailedFile, InForce, Summary, TransferError, Warning, escaped};
+use haul_transfer::{
+    Cause, ChangeRecord, Event, FailedFile, InForce, Summary, TransferError, Warning, escaped,
+};
 
 use crate::{
     account::Accounts,
@@ -81,6 +83,8 @@ impl Output {
                 None => format!("{}, {}", escaped(&file.path), human::bytes(file.bytes)),
                 Some(why) => format!("{}: {why}", escaped(&file.path)),
             }),
+            Event::Change(change) if !change.done => self.tell(change),
+            Event::Change(change) if self.verbose >= 2 => self.note(&change_line(change)),
             Event::Warning(Warning { text, remote }) => {
                 let whose = if *remote { "the other end: " } else { "" };
                 self.note(&format!("warning: {whose}{text}"));
@@ -91,7 +95,16 @@ impl Output {
                     trace.note(decision);
                 }
             }
-            Event::Path(_) | Event::File(_) | Event::Line(_) => {}
+            Event::Path(_) | Event::File(_) | Event::Change(_) | Event::Line(_) => {}
+        }
+    }
+
+    /// What a dry run is for goes to standard output.
+    fn tell(&self, change: &ChangeRecord) {
+        if self.json.is_none() {
+            self.screen.clear();
+            // A reader that is gone wants no more.
+            let _ = writeln!(io::stdout(), "{}", change_line(change));
         }
     }
 
@@ -176,4 +189,8 @@ impl Output {
             json.summary(summary, failures, self.limits.as_ref());
         }
     }
+}
+
+fn change_line(change: &ChangeRecord) -> String {
+    format!("{} {}", change.act.name(), escaped(&change.path))
 }

@@ -219,8 +219,15 @@ pub(crate) fn account(summary: &Summary) -> String {
             0 => String::new(),
             kept => format!(" ({} more kept as they are)", human::count(kept)),
         };
-        format!(", {}{kept}", human::files(summary.files))
+        let deleted = match summary.deleted {
+            0 => String::new(),
+            deleted => format!(" ({} deleted)", human::count(deleted)),
+        };
+        format!(", {}{kept}{deleted}", human::files(summary.files))
     };
+    if summary.is_rehearsal {
+        return rehearsal(summary);
+    }
     let bytes = human::bytes(summary.bytes);
     let there = match summary.there_bytes {
         0 => String::new(),
@@ -236,6 +243,20 @@ pub(crate) fn account(summary: &Summary) -> String {
         human::rate(summary.goodput_bps as f64),
         human::percent(summary.loss),
         human::rtt(seconds(summary.rtt_ms / 1e3)),
+    )
+}
+
+/// `dry run: 12.3 GB in 20 files to be sent, 5 there already, 3 to be deleted; nothing was changed`.
+fn rehearsal(summary: &Summary) -> String {
+    let bytes = summary.bytes.saturating_sub(summary.there_bytes);
+    let files = summary.files.saturating_sub(summary.there_files);
+    let there = summary.there_files.saturating_add(summary.kept);
+    format!(
+        "dry run: {} in {} to be sent, {} there already, {} to be deleted; nothing was changed",
+        human::bytes(bytes),
+        human::files(files),
+        human::count(there),
+        human::count(summary.deleted),
     )
 }
 

@@ -128,9 +128,13 @@ pub enum FailureKind {
     /// There is a FIFO, socket or device where the file should go.
     #[error("a special file is in its place")]
     SpecialInPlace,
-    /// At the top of a destination this name is the journal's.
-    #[error("at the top of the destination this name is haul's own")]
+    /// At the top of a destination this name is the journal's; anywhere, with a suffix for partial files,
+    /// it is one of theirs.
+    #[error("this name is haul's own here, as a journal's or a partial file's")]
     Reserved,
+    /// What it replaces cannot be kept: something else has that name, or it would be too long.
+    #[error("the name for its backup is taken or too long")]
+    BackupTaken,
     /// Another transfer is writing the same file.
     #[error("another transfer is writing this file")]
     Busy,
@@ -153,6 +157,9 @@ pub enum FailureKind {
     /// The sender found it changed, gone or unreadable after listing it.
     #[error("{}", change(.0))]
     Changed(ChangeKind),
+    /// The sender found more than it could list.
+    #[error("some of what is there could not be listed")]
+    Unlisted,
     /// The sender did not list it.
     #[error("{}", skip(.0))]
     Skipped(SkipKind),

@@ -6,6 +6,7 @@ use std::{
 };
 
 use haul_manifest::Name;
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use crate::{
     DiskError, Root, pattern,
@@ -39,6 +40,12 @@ pub struct Landing {
     pub(crate) rename: Option<Name>,
     /// It was written with a slash at the end: only a directory will do.
     pub(crate) dir_only: bool,
+    /// Among what comes are the contents of a directory whose place the destination takes,
+    pub(crate) contents: bool,
+    /// and things that come with their names.
+    pub(crate) named: bool,
+    /// The destination is a directory that would be made if this were no rehearsal.
+    pub(crate) is_missing: bool,
     /// As resolved, for messages.
     pub(crate) path: PathBuf,
 }
@@ -66,11 +73,11 @@ impl Landing {
         };
         let found = fs::metadata(&path);
         if found.as_ref().is_ok_and(fs::Metadata::is_dir) {
-            return Self::inside(path);
+            return Self::inside(path, asked);
         }
         if create_dir {
             fs::create_dir_all(&path).map_err(failed)?;
-            return Self::inside(path);
+            return Self::inside(path, asked);
         }
         let slash = destination.ends_with(b"/");
         match found {
@@ -83,7 +90,7 @@ impl Landing {
                 }
                 if asked.contents {
                     fs::create_dir(&path).map_err(failed)?;
-                    return Self::inside(path);
+                    return Self::inside(path, asked);
                 }
             }
             Err(error) => return Err(failed(error)),
@@ -98,9 +105,56 @@ impl Landing {
         let landing = Self {
             rename: Some(name),
             dir_only: slash,
+            contents: false,
+            named: true,
+            is_missing: false,
             path: path.clone(),
         };
         Ok((Root::open(parent)?, landing))
+    }
+
+    /// Decides the same, and makes nothing. In the place of a directory that would be made the root is
+    /// one above it, which serves for nothing.
+    ///
+    /// # Errors
+    /// Those of [`Self::resolve`]; [`DiskError::Destination`] when the directory could not be made.
+    pub fn rehearse(
+        base: &Path,
+        destination: &[u8],
+        asked: Asked,
+        create_dir: bool,
+    ) -> Result<(Root, Self), DiskError> {
+        let path = absolute(base, destination);
+        let found = fs::symlink_metadata(&path);
+        let is_missing = found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        let is_made = create_dir || (asked.contents && asked.count <= 1);
+        if !is_missing || !is_made {
+            return Self::resolve(base, destination, asked, create_dir);
+        }
+        let failed = |cause| DiskError::Destination {
+            path: path.clone(),
+            cause,
+        };
+        let mut above = path.ancestors().skip(1).map(|path| match path.as_os_str() {
+            empty if empty.is_empty() => Path::new("."),
+            _ => path,
+        });
+        let above = if create_dir {
+            above.find(|path| path.exists())
+        } else {
+            above.next()
+        };
+        let above = above.unwrap_or_else(|| Path::new("/"));
+        let access = Access::WRITE_OK | Access::EXEC_OK;
+        let writable = accessat(CWD, above, access, AtFlags::EACCESS);
+        writable.map_err(|errno| failed(errno.into()))?;
+        let (root, landing) = Self::inside(above.to_owned(), asked)?;
+        let landing = Self {
+            is_missing: true,
+            path: path.clone(),
+            ..landing
+        };
+        Ok((root, landing))
     }
 
     /// Whether what comes keeps its name, in a directory that exists.
@@ -108,11 +162,14 @@ impl Landing {
         self.rename.is_none()
     }
 
-    fn inside(path: PathBuf) -> Result<(Root, Self), DiskError> {
+    fn inside(path: PathBuf, asked: Asked) -> Result<(Root, Self), DiskError> {
         let root = Root::open(&path)?;
         let landing = Self {
             rename: None,
             dir_only: false,
+            contents: asked.contents,
+            named: !asked.contents || asked.count > 1,
+            is_missing: false,
             path,
         };
         Ok((root, landing))

@@ -31,8 +31,13 @@ mod xattr;
 
 pub use digest::{DigestOptions, Digests};
 pub use error::{DiskError, FailureKind, FileFailure};
-pub use haul_wire::control::{Fsync, Had, Overwrite, Placing, Preserve, Resume};
-pub use incoming::{Discard, FileEvent, Incoming, Placed, ReceiveOptions, Received, has_leftovers};
+pub use haul_wire::control::{
+    Act, Change, Fsync, Had, Overwrite, Placing, Preserve, Resume, Symlinks,
+};
+pub use incoming::{
+    Discard, FileEvent, Incoming, LeftOut, Placed, ReceiveOptions, Received, Undeleted,
+    has_leftovers,
+};
 pub use landing::{Asked, Expected, Landing};
 pub use outgoing::{
     Available, Outgoing, PatternError, Proofs, ScanOptions, Selection, Synthetic, Totals, Until,

@@ -4,8 +4,8 @@ use haul_batch::Batch;
 use haul_wire::{BlockAddr, BlockNo, Stream};
 
 use crate::{
-    Available, DiskError, FileEvent, FileFailure, Had, Incoming, Outgoing, Placed, Received,
-    Totals, Unkept,
+    Available, Change, DiskError, FileEvent, FileFailure, Had, Incoming, Outgoing, Placed,
+    Received, Totals, Unkept,
 };
 
 /// Where a sending line takes its blocks from; shared by its threads.
@@ -58,6 +58,20 @@ pub trait Sink: Send {
 
     /// What happened to a file.
     fn poll_event(&mut self) -> Option<FileEvent>;
+
+    /// What became of a name that is no file that arrived.
+    fn poll_change(&mut self) -> Option<Change> {
+        None
+    }
+
+    /// What is left to be done when all has been placed, a step at a time: whether there may be more.
+    /// Events and changes can be polled in between.
+    ///
+    /// # Errors
+    /// [`DiskError::Storage`] when the file system gives up.
+    fn wind_up(&mut self) -> Result<bool, DiskError> {
+        Ok(false)
+    }
 
     /// Which blocks need not be sent, as far as has not been told: for as long as there is more to say.
     fn poll_had(&mut self) -> Option<Had> {
@@ -116,6 +130,14 @@ impl Sink for Incoming {
 
     fn poll_event(&mut self) -> Option<FileEvent> {
         self.poll_event()
+    }
+
+    fn poll_change(&mut self) -> Option<Change> {
+        self.poll_change()
+    }
+
+    fn wind_up(&mut self) -> Result<bool, DiskError> {
+        self.wind_up()
     }
 
     fn poll_had(&mut self) -> Option<Had> {

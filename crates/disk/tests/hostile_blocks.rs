@@ -162,6 +162,7 @@ fn totals_have_to_agree() {
         content_bytes: 151,
         files: 1,
         entries: 1,
+        unlisted: 0,
     });
     assert!(matches!(wrong, Err(DiskError::List(ListError::Totals))));
 }

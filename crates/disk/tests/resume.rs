@@ -57,8 +57,8 @@ impl Place {
             contents: false,
         };
         let (root, landing) = Landing::resolve(Path::new("/"), bytes, asked, false).unwrap();
-        let there = has_leftovers(&root, &landing);
         let mut options = ReceiveOptions::new(Preserve::default());
+        let there = has_leftovers(&root, &landing, &options.placing);
         options.resume = Resume::Attributes;
         let mut incoming = Incoming::new(root, landing, options, BLOCK_LEN).unwrap();
         if there {

@@ -90,6 +90,19 @@ fn files_made_up_by_the_kernel_are_skipped() {
 }
 
 #[test]
+fn what_is_too_deep_to_be_listed_is_told_of_all_the_same() {
+    let work = tempfile::tempdir().unwrap();
+    let (source, target) = (work.path().join("source"), work.path().join("target"));
+    let deep = source.join(vec!["d"; 127].join("/"));
+    fs::create_dir_all(deep.join("too deep")).unwrap();
+    fs::write(deep.join("file"), "x").unwrap();
+    fs::write(source.join("file"), "x").unwrap();
+    let received = transfer(&[&source], &target, false, CLEAN, 1).unwrap();
+    assert_eq!((received.files, received.failed_count), (1, 2));
+    assert_eq!(received.failed[0].why, FailureKind::Unlisted);
+}
+
+#[test]
 fn unreadable_files_fail_alone() {
     let work = tempfile::tempdir().unwrap();
     fs::set_permissions(work.path(), Permissions::from_mode(0o777)).unwrap();

@@ -11,7 +11,7 @@ pub(crate) use send::SendDriver;
 
 use arrayvec::ArrayVec;
 use haul_batch::MAX_SEGMENTS;
-use haul_disk::{Available, FileEvent, Had, Placed, Received};
+use haul_disk::{Available, Change, FileEvent, Had, Placed, Received};
 use haul_flow::{Policy, Time};
 use haul_udp::{Ecn, Route};
 use haul_wire::{PacketNo, Report, path::Sync};
@@ -96,6 +96,8 @@ pub(crate) enum Fact {
     Had(Had),
     /// Write: a file is done, one way or the other.
     File(FileEvent),
+    /// Write: this became of a name that is no file that arrived.
+    Change(Change),
     /// Write: all files are done.
     Complete(Box<Received>),
     /// Any stage: it cannot go on.

@@ -10,7 +10,7 @@ use std::{
 
 use crossbeam_channel::{Sender, bounded};
 use haul_batch::Pool;
-use haul_disk::{FileEvent, Had, Received};
+use haul_disk::{Change, FileEvent, Had, Received};
 use haul_flow::{Decision, Policy};
 use haul_udp::UdpPath;
 
@@ -37,6 +37,8 @@ pub enum EngineEvent {
     Had(Had),
     /// Receiving: a file is finished or has failed. Sending: what one comes to.
     File(FileEvent),
+    /// Receiving: what became of a name that is no file that arrived.
+    Change(Change),
     /// The line has ended before its work was done.
     Failed(EngineError),
 }

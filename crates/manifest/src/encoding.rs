@@ -63,6 +63,7 @@ enum Frame<'a> {
         content_bytes: u64,
         files: u64,
         entries: u64,
+        unlisted: u64,
     },
     Extra(#[serde(borrow)] Raw<'a>),
     HardLink {
@@ -140,10 +141,12 @@ impl<'a> Frame<'a> {
                 content_bytes,
                 files,
                 entries,
+                unlisted,
             } => Self::End {
                 content_bytes: *content_bytes,
                 files: *files,
                 entries: *entries,
+                unlisted: *unlisted,
             },
             Entry::Extra(extra) => Self::Extra(Raw::of(extra)),
             Entry::HardLink { parent, name, to } => Self::HardLink {
@@ -200,10 +203,12 @@ impl<'a> Frame<'a> {
                 content_bytes,
                 files,
                 entries,
+                unlisted,
             } => Entry::End {
                 content_bytes,
                 files,
                 entries,
+                unlisted,
             },
             Self::Extra(raw) => Entry::Extra(Box::new(raw.check()?)),
             Self::HardLink { parent, name, to } => Entry::HardLink {

@@ -160,6 +160,8 @@ pub enum Entry {
         files: u64,
         /// How many entries there were before this one.
         entries: u64,
+        /// How much was found that no entry tells of, because it could not be listed.
+        unlisted: u64,
     },
     /// What the directory, file or symbolic link that is listed next has beside its [`Meta`].
     Extra(Box<Extra>),

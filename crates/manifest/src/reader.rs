@@ -123,6 +123,7 @@ impl ListReader {
                 content_bytes,
                 files,
                 entries,
+                unlisted: _,
             } => {
                 let listed = (self.content_bytes, self.files, self.entries);
                 if (*content_bytes, *files, *entries) != listed {

@@ -21,7 +21,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::mpsc,
     task::JoinHandle,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use zeroize::Zeroizing;
 
@@ -206,15 +206,37 @@ impl Control {
         }
     }
 
+    /// Says something that may have to wait until the other end has read what was said before.
+    ///
+    /// # Errors
+    /// [`TransferError::ConnectionLost`] when it does not read for so long.
+    pub(crate) async fn send_within(
+        &self,
+        message: &Message,
+        patience: Duration,
+    ) -> Result<(), TransferError> {
+        let bytes = Zeroizing::new(frame(&message.encode()?)?);
+        let Some(queue) = &self.queue else {
+            return Ok(());
+        };
+        // That the stream has broken the reading half finds out.
+        let sent = timeout(patience, queue.send(bytes)).await;
+        sent.map_or_else(|_| Err(self.unread()), |_| Ok(()))
+    }
+
+    fn unread(&self) -> TransferError {
+        TransferError::ConnectionLost {
+            during: self.phase,
+            cause: "the other end does not read".to_owned(),
+        }
+    }
+
     fn enqueue(&self, bytes: Zeroizing<Vec<u8>>) -> Result<(), TransferError> {
         let Some(queue) = &self.queue else {
             return Ok(());
         };
         match queue.try_send(bytes) {
-            Err(mpsc::error::TrySendError::Full(_)) => Err(TransferError::ConnectionLost {
-                during: self.phase,
-                cause: "the other end does not read".to_owned(),
-            }),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(self.unread()),
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
         }
     }

@@ -3,7 +3,10 @@ use std::{net::SocketAddr, time::Duration};
 use haul_disk::Digests;
 use haul_engine::StageTimes;
 use haul_flow::{Decision, EcnState, Policy};
-use haul_wire::SuiteId;
+use haul_wire::{
+    SuiteId,
+    control::{Act, Change},
+};
 
 use crate::{Direction, InForce};
 
@@ -24,6 +27,9 @@ pub enum Event {
     File(FileRecord),
     /// What a file comes to; only when all are to be told of.
     Digest(DigestRecord),
+    /// What became of a name at the destination that is no file that arrived; only when asked for, and
+    /// where this end receives. In a dry run, what would become of any name, wherever it is.
+    Change(ChangeRecord),
     /// What the rate policy of this end decided, and why; only where this end sends.
     Decision(Decision),
     /// How this end's line ran, once it has stopped.
@@ -126,6 +132,27 @@ pub struct DigestRecord {
     pub digests: Digests,
 }
 
+/// What became, or would become, of a name at the destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangeRecord {
+    /// What.
+    pub act: Act,
+    /// Path relative to the destination. Bytes of unknown origin: escape before showing.
+    pub path: Vec<u8>,
+    /// Whether it was done; in a dry run it was not.
+    pub done: bool,
+}
+
+impl ChangeRecord {
+    pub(crate) fn new(change: Change, done: bool) -> Self {
+        Self {
+            act: change.act,
+            path: change.path.into_vec(),
+            done,
+        }
+    }
+}
+
 /// What there is to know about this end's line when somebody wonders what bound it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LineFacts {
@@ -213,6 +240,8 @@ pub struct Summary {
     pub direction: Direction,
     /// Whether the bytes went from memory to memory, and no file was touched.
     pub is_measurement: bool,
+    /// Whether nothing was changed: what is counted is what would be.
+    pub is_rehearsal: bool,
     /// File bytes that stand under their final names.
     pub bytes: u64,
     /// Files that do.
@@ -223,6 +252,8 @@ pub struct Summary {
     pub there_bytes: u64,
     /// Files and links not among those, in whose place another was left as it is.
     pub kept: u64,
+    /// Names that the sender does not have and that were removed, as was asked for.
+    pub deleted: u64,
     /// Names that failed.
     pub failed: u64,
     /// Those of them that were not what had been read.

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use haul_disk::{Asked, Expected, Landing, ReceiveOptions, ScanOptions};
+use haul_disk::{Asked, Expected, ReceiveOptions, ScanOptions};
 use haul_udp::UdpPath;
 use haul_wire::{
     PacketCounter, block_len,
@@ -30,7 +30,7 @@ use crate::{
     },
     handshake::{ClientOffer, Greeted, greet},
     path::{self, Opened, OpenedPath, Origin, Stop},
-    place::{in_background, local_sources, selection},
+    place::{in_background, landing, left_out, local_sources, selection},
     summary::{Terms, conclude},
 };
 
@@ -65,7 +65,7 @@ where
     let (reader, writer) = tokio::io::split(control);
     let mut control = Control::initiator(reader, writer);
     let initiator = Initiator {
-        job,
+        job: job.harmless(),
         peer: peer.to_canonical(),
         events,
         cancel,
@@ -109,6 +109,7 @@ impl Initiator {
         let terms = Terms {
             direction: self.job.direction,
             is_measurement: self.job.measure.is_some(),
+            is_rehearsal: self.job.options.placing.dry_run,
             suite,
             policy: self.job.options.policy,
             time: began.elapsed(),
@@ -143,6 +144,18 @@ impl Initiator {
             direction, sources, ..
         } = &self.job;
         let is_measuring = self.job.measure.is_some();
+        let JobOptions {
+            placing, taking, ..
+        } = &self.job.options;
+        if placing.check().is_err() {
+            return Err(TransferError::Usage("a suffix is no part of a name"));
+        }
+        // Directories that are only on the way to where something lands were not looked through.
+        if placing.delete && !taking.targets.is_empty() {
+            return Err(TransferError::Usage(
+                "what the source does not have cannot be told where sources land in places of choice",
+            ));
+        }
         if sources.is_empty() != is_measuring {
             return Err(TransferError::Usage("nothing to transfer"));
         }
@@ -182,6 +195,7 @@ impl Initiator {
                     remembered: self.job.options.remembered,
                     ecn: self.job.options.ecn,
                     waits: accepted.judges,
+                    rehearses: options.placing.dry_run,
                 },
             }));
         }
@@ -200,17 +214,19 @@ impl Initiator {
             ..Asked::of(&specs)
         };
         let create_dir = options.placing.create_dir;
-        let resolve = move || Landing::resolve(Path::new("."), &destination, asked, create_dir);
+        let resolve = landing(&options.placing);
+        let resolve = move || resolve(Path::new("."), &destination, asked, create_dir);
         let (root, landing) = in_background("destination", move || Ok(resolve()?)).await?;
         let mut receive = ReceiveOptions::new(options.preserve);
         receive.expected = Some(Expected::new(&specs));
         receive.resume = options.resume;
         receive.placing = options.placing.clone();
         receive.proofs = options.proofs;
+        receive.left_out = left_out(&options.taking)?;
         let destination = Destination::Files {
             root,
             landing,
-            options: receive,
+            options: Box::new(receive),
         };
         Ok(Part::Receive(ReceiveParameters {
             judges: destination.judges(),

@@ -35,6 +35,17 @@ pub struct Job {
     pub options: JobOptions,
 }
 
+impl Job {
+    /// In a dry run sources stay where they are, too.
+    pub(crate) fn harmless(mut self) -> Self {
+        if self.options.placing.dry_run {
+            self.options.taking.after = After::Keep;
+            self.options.taking.remove_empty_dirs = false;
+        }
+        self
+    }
+}
+
 /// How the initiator wants it moved. The defaults assume nothing about the link.
 #[derive(Debug, Clone)]
 pub struct JobOptions {
@@ -115,7 +126,7 @@ impl Default for JobOptions {
 impl JobOptions {
     /// Whether the receiver looks what is there before it is sent.
     pub(crate) fn is_judged(&self) -> bool {
-        self.resume != Resume::Never || self.placing.overwrite.keeps()
+        self.resume != Resume::Never || self.placing.is_judged()
     }
 
     /// Changes the limits to begin with.

@@ -42,15 +42,15 @@ mod tests;
 pub use bps::{Bps, BpsError};
 pub use error::{Misbehaviour, Phase, TransferError, UdpDirection};
 pub use event::{
-    DigestRecord, Event, FailedFile, FileRecord, HostFacts, LineFacts, PathFacts, Progress,
-    SessionFacts, StageFacts, Summary, Warning,
+    ChangeRecord, DigestRecord, Event, FailedFile, FileRecord, HostFacts, LineFacts, PathFacts,
+    Progress, SessionFacts, StageFacts, Summary, Warning,
 };
 pub use exit::{EXIT_CODES, ExitCode, entry as exit_code};
 pub use haul_flow::{Decision, EcnState, Policy};
 pub use haul_udp::BUFFER_BYTES_WANTED;
 pub use haul_wire::{
     SuiteId,
-    control::{ErrorCode, escaped},
+    control::{Act, ErrorCode, escaped},
 };
 pub use initiate::initiate;
 pub use job::{

@@ -6,7 +6,9 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use haul_disk::{Asked, DiskError, Landing, Outgoing, Root, ScanOptions, Selection, expand_source};
+use haul_disk::{
+    Asked, DiskError, Landing, LeftOut, Outgoing, Root, ScanOptions, Selection, expand_source,
+};
 use haul_wire::control;
 
 use crate::TransferError;
@@ -48,7 +50,7 @@ impl Ground {
         Ok(sources)
     }
 
-    /// Where files land.
+    /// Where files land, or in a dry run would.
     ///
     /// # Errors
     /// [`TransferError::Disk`] when it cannot be used, [`TransferError::NotPermitted`] when it
@@ -57,7 +59,7 @@ impl Ground {
         &self,
         destination: &[u8],
         asked: Asked,
-        create_dir: bool,
+        placing: &control::Placing,
     ) -> Result<(Root, Landing), TransferError> {
         let (base, destination) = self.confine(destination)?;
         if self.jail.is_some() {
@@ -66,7 +68,8 @@ impl Ground {
             let existing = path.ancestors().find(|path| path.exists());
             self.check_inside(existing.unwrap_or(&path))?;
         }
-        Ok(Landing::resolve(base, &destination, asked, create_dir)?)
+        let resolve = landing(placing);
+        Ok(resolve(base, &destination, asked, placing.create_dir)?)
     }
 
     /// The directory that a specification is relative to, and the specification as it reads there.
@@ -137,6 +140,18 @@ pub(crate) fn local_sources(
     Ok(sources)
 }
 
+/// A way to resolve a destination.
+type Resolve = fn(&Path, &[u8], Asked, bool) -> Result<(Root, Landing), DiskError>;
+
+/// How a destination is resolved: as it is made, or in a dry run as it would be.
+pub(crate) fn landing(placing: &control::Placing) -> Resolve {
+    if placing.dry_run {
+        Landing::rehearse
+    } else {
+        Landing::resolve
+    }
+}
+
 /// Runs what may wait for a disk where it holds up nobody.
 ///
 /// # Errors
@@ -159,6 +174,17 @@ pub(crate) fn selection(wanted: &control::Selection) -> Result<Selection, Transf
         .map(|rule| String::from_utf8_lossy(rule))
         .collect();
     Ok(Selection::new(&lines, wanted.oldest, wanted.newest)?)
+}
+
+/// What the sender leaves out, as far as whoever removes what is not listed must know it.
+///
+/// # Errors
+/// [`TransferError::Pattern`] for a rule that is none.
+pub(crate) fn left_out(taking: &control::Taking) -> Result<LeftOut, TransferError> {
+    Ok(LeftOut {
+        selection: selection(&taking.selection)?,
+        symlinks: taking.symlinks,
+    })
 }
 
 fn check_sources(sources: &[PathBuf], scan: ScanOptions) -> Result<(), TransferError> {

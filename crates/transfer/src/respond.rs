@@ -24,7 +24,7 @@ use crate::{
     },
     handshake::{Agreed, ServerPolicy, answer, hear},
     path::{self, Detoured, OpenedPath, Origin, Stop},
-    place::{Ground, in_background, selection},
+    place::{Ground, in_background, left_out, selection},
     summary::{Terms, conclude},
 };
 
@@ -92,6 +92,7 @@ impl Responder {
             ready.limits.policy,
         );
         let is_measurement = ready.request.measure.is_some();
+        let is_rehearsal = ready.request.placing.dry_run;
         let account = self.move_data(control, ready).await?;
         let control_bytes = control.bytes();
         conclude(
@@ -99,6 +100,7 @@ impl Responder {
             Terms {
                 direction,
                 is_measurement,
+                is_rehearsal,
                 suite,
                 policy,
                 time: began.elapsed(),
@@ -239,6 +241,7 @@ impl Responder {
                     remembered: request.remembered,
                     ecn: request.ecn,
                     waits: request.is_judged(),
+                    rehearses: request.placing.dry_run,
                 },
             })),
             Direction::Upload => {
@@ -309,19 +312,16 @@ fn destination(ground: &Ground, request: &Request) -> Result<Destination, Transf
     if request.measure.is_some() {
         return Ok(Destination::Memory);
     }
-    let (root, landing) = ground.landing(
-        &request.destination,
-        asked(request),
-        request.placing.create_dir,
-    )?;
+    let (root, landing) = ground.landing(&request.destination, asked(request), &request.placing)?;
     let mut options = ReceiveOptions::new(request.preserve);
     options.resume = request.resume;
     options.placing = request.placing.clone();
     options.proofs = proofs(request);
+    options.left_out = left_out(&request.taking)?;
     Ok(Destination::Files {
         root,
         landing,
-        options,
+        options: Box::new(options),
     })
 }
 

@@ -10,6 +10,7 @@ use crate::{
 pub(crate) struct Terms {
     pub(crate) direction: Direction,
     pub(crate) is_measurement: bool,
+    pub(crate) is_rehearsal: bool,
     pub(crate) suite: SuiteId,
     pub(crate) policy: Policy,
     /// From the first hello to the end.
@@ -56,11 +57,13 @@ fn summarize(account: &Account, terms: &Terms) -> Summary {
     Summary {
         direction: terms.direction,
         is_measurement: terms.is_measurement,
+        is_rehearsal: terms.is_rehearsal,
         bytes: verdict.bytes,
         files: verdict.files,
         there_files: verdict.there_files,
         there_bytes: verdict.there_bytes,
         kept: verdict.kept,
+        deleted: verdict.deleted,
         failed: verdict.failed,
         corrupt: verdict.corrupt,
         seconds: terms.time.as_secs_f64(),

@@ -74,13 +74,14 @@ async fn what_is_no_pattern_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_there_is_replaced_as_was_asked_for() {
-    use haul_transfer::Overwrite::{Always, Diff, Never, Older};
+    use haul_transfer::Overwrite::{Always, Diff, DiffOlder, Never, Older};
     // Which of: the same, another that is older, another that is newer, a link; then of them kept.
     for (overwrite, replaced, there, kept) in [
         (Diff, [false, true, true, true], 1, 0),
         (Always, [true; 4], 0, 0),
         (Never, [false; 4], 1, 3),
         (Older, [false, true, false, false], 1, 2),
+        (DiffOlder, [false, true, false, false], 1, 2),
     ] {
         for direction in BOTH {
             let dir = tempfile::tempdir().unwrap();

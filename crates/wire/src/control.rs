@@ -24,6 +24,7 @@ mod bounded;
 mod code;
 mod frame;
 mod hello;
+mod placing;
 mod text;
 mod unkept;
 
@@ -35,6 +36,7 @@ pub use frame::{FRAME_HEADER_LEN, FRAME_LEN_MAX, PADDING, frame, frame_len};
 pub use hello::{
     ClientHello, Features, HelloLimits, Nonce, ServerHello, Spoken, UDP_ENDPOINTS_MAX, UdpEndpoint,
 };
+pub use placing::{Act, Change, Fsync, Overwrite, Placing, SUFFIX_LEN_MAX};
 pub use text::{TEXT_LEN_MAX, Text, escaped};
 pub use unkept::{UNKEPT_MAX, Unkept};
 
@@ -58,6 +60,8 @@ pub const DATAGRAMS_BYTES_MAX: usize = 64 << 10;
 pub const RULES_MAX: usize = 4096;
 /// Most runs of blocks that one message says to be there.
 pub const HAD_RANGES_MAX: usize = 1 << 14;
+/// Most changes in one message.
+pub const CHANGES_MAX: usize = 128;
 /// Most failed files a verdict names; the others are only counted.
 pub const FAILURES_MAX: usize = 100;
 
@@ -110,6 +114,8 @@ pub enum Message {
     Detour,
     /// Datagrams as they would have been sent; [`DATAGRAMS_BYTES_MAX`] bytes at most.
     Datagrams(#[serde(deserialize_with = "bounded::list::<_, _, DATAGRAMS_MAX>")] Vec<ByteBuf>),
+    /// The responder receives data that is only rehearsed: what would become of names.
+    Changes(#[serde(deserialize_with = "bounded::list::<_, _, CHANGES_MAX>")] Vec<Change>),
 }
 
 /// Proof of the keys: a MAC over the hash of both hellos, as received and as sent.
@@ -215,61 +221,6 @@ pub enum After {
     Remove,
     /// It is moved into this directory.
     Move(ByteBuf),
-}
-
-/// What the receiver of data does with what is there and with what arrives.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Placing {
-    /// Create the destination directory when it is missing.
-    pub create_dir: bool,
-    /// What becomes of files that are there. With one that [keeps](Overwrite::keeps) them it is as with
-    /// `resume`: what is kept need not be sent.
-    pub overwrite: Overwrite,
-    /// When it is on the disk.
-    pub fsync: Fsync,
-    /// A file that is replaced is kept under its name and this.
-    pub backup_suffix: Option<ByteBuf>,
-    /// A file that is not whole has its final name and this.
-    pub partial_suffix: Option<ByteBuf>,
-    /// What the sender does not have is removed.
-    pub delete: bool,
-    /// Nothing is changed; what would be is told.
-    pub dry_run: bool,
-}
-
-/// What becomes of a file that is there under its final name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum Overwrite {
-    /// It is replaced.
-    Always,
-    /// It is replaced unless it is the same, as far as is looked.
-    #[default]
-    Diff,
-    /// It stays.
-    Never,
-    /// It is replaced if it was modified before the source was.
-    Older,
-    /// It is replaced if it was modified before the source was and is not the same.
-    DiffOlder,
-}
-
-impl Overwrite {
-    /// Whether it may stay although it is another.
-    pub fn keeps(self) -> bool {
-        matches!(self, Self::Never | Self::Older | Self::DiffOlder)
-    }
-}
-
-/// When what is received is on the disk, come what may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum Fsync {
-    /// When the system sees fit.
-    #[default]
-    Never,
-    /// When success is reported.
-    End,
-    /// Each file before it has its name, and everything when success is reported.
-    Each,
 }
 
 /// What of files is carried over beside their contents.
@@ -507,6 +458,8 @@ pub struct Verdict {
     pub there_bytes: u64,
     /// Files and links not among those, in whose place another was left as it is.
     pub kept: u64,
+    /// Names that the sender does not have and that were removed, as was asked for.
+    pub deleted: u64,
     /// How many names failed.
     pub failed: u64,
     /// How many of those because what was written is not what was read.
@@ -576,6 +529,7 @@ impl Message {
             _ if !rest.is_empty() => return Err(WireError::Malformed("message")),
             Self::Request(request) => request.check()?,
             Self::Verdict(verdict) => verdict.check()?,
+            Self::Changes(changes) => placing::check(changes)?,
             _ => {}
         }
         Ok(message)
@@ -600,6 +554,7 @@ impl Message {
             Self::Had(_) => "what is there",
             Self::Detour => "detour",
             Self::Datagrams(_) => "datagrams",
+            Self::Changes(_) => "changes",
             Self::Ping => "ping",
             Self::Pong => "pong",
             Self::Cancel => "cancel",
@@ -624,7 +579,7 @@ impl Selection {
 impl Request {
     /// Whether the receiver judges the list as it is read, so that the sender waits for its word.
     pub fn is_judged(&self) -> bool {
-        self.resume != Resume::Never || self.placing.overwrite.keeps()
+        self.resume != Resume::Never || self.placing.is_judged()
     }
 
     fn check(&self) -> Result<(), WireError> {
@@ -634,7 +589,7 @@ impl Request {
                 return Err(WireError::Range("request path"));
             }
         }
-        Ok(())
+        self.placing.check()
     }
 }
 

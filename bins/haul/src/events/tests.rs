@@ -1,7 +1,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use haul_transfer::{
-    Digests, Direction, EcnState, ErrorCode, Limits, PathFacts, Policy, SuiteId, Warning,
+    Act, ChangeRecord, Digests, Direction, EcnState, ErrorCode, Limits, PathFacts, Policy, SuiteId,
+    Warning,
 };
 use serde_json::Value;
 
@@ -38,6 +39,11 @@ pub(crate) fn one_of_each() -> Vec<Value> {
             blake3: [0; 32],
             sha256: None,
         },
+    }));
+    json.event(&Event::Change(ChangeRecord {
+        act: Act::Delete,
+        path: b"run6/\xff.bam".to_vec(),
+        done: true,
     }));
     json.event(&Event::Warning(Warning {
         text: "the clock of the other end is odd".to_owned(),
@@ -110,11 +116,13 @@ pub(crate) fn summary() -> Summary {
     Summary {
         direction: Direction::Upload,
         is_measurement: false,
+        is_rehearsal: false,
         bytes: 12_345_678_901,
         files: 20_000,
         there_files: 0,
         there_bytes: 0,
         kept: 0,
+        deleted: 0,
         failed: 0,
         corrupt: 0,
         seconds: 14.21,

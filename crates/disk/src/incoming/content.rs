@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, io::IoSlice, ops::Range};
 
 use haul_batch::{Batch, MAX_SEGMENTS};
-use haul_manifest::{ChangeKind, Piece};
+use haul_manifest::{ChangeKind, FileNo, Layout, Piece};
 use haul_wire::{BLOCK_ADDR_LEN, HEADER_LEN, Part, TAG_LEN, part_len};
 use smallvec::SmallVec;
 
@@ -45,6 +45,20 @@ impl<'a> Fragment<'a> {
 }
 
 impl Incoming {
+    /// Gives the next file that has content its number, and the range that its content has.
+    pub(super) fn map_content(
+        &mut self,
+        layout: &Layout,
+        size: u64,
+    ) -> Result<(FileNo, Range<u64>), DiskError> {
+        let (file, start) = (FileNo(self.next_file), self.map.end());
+        for extent in layout.extents(size) {
+            self.map.push(file, extent.offset, extent.len)?;
+        }
+        self.next_file += u64::from(self.map.end() > start);
+        Ok((file, start..self.map.end()))
+    }
+
     /// Places what can be placed and keeps the rest; returns how many had arrived before.
     pub(super) fn place_contents(&mut self, fragments: Fragments<'_>) -> Result<u64, DiskError> {
         let (fragments, duplicates) = self.news(fragments);

@@ -28,6 +28,10 @@ pub(super) struct Dirs {
     nodes: Vec<Node>,
     open: Lru<DirId, Arc<OwnedFd>>,
     top: Arc<OwnedFd>,
+    /// Whether nothing is made, only found,
+    is_rehearsal: bool,
+    /// and not even the top is there.
+    is_top_new: bool,
 }
 
 #[derive(Debug)]
@@ -49,6 +53,17 @@ impl Dirs {
             root,
             nodes: Vec::new(),
             open: Lru::new(OPEN_DIRS),
+            is_rehearsal: false,
+            is_top_new: false,
+        })
+    }
+
+    /// Ones that are only looked for. Where the top is missing, `root` is a directory above it.
+    pub(super) fn rehearsing(root: Root, is_top_missing: bool) -> Result<Self, Errno> {
+        Ok(Self {
+            is_rehearsal: true,
+            is_top_new: is_top_missing,
+            ..Self::new(root)?
         })
     }
 
@@ -88,14 +103,22 @@ impl Dirs {
         hash_on(hash_on(above, b"/"), name)
     }
 
+    /// How many directories have been listed.
+    pub(super) fn count(&self) -> u32 {
+        self.nodes.len() as u32
+    }
+
     /// The top directory.
     pub(super) fn top(&self) -> &Arc<OwnedFd> {
         &self.top
     }
 
-    /// Whether this transfer has made the directory: nothing was in it before.
+    /// Whether this transfer has made the directory, or would: nothing was in it before.
     pub(super) fn is_new(&self, id: DirId) -> bool {
-        id != DirId::DESTINATION && self.nodes[id.0 as usize - 1].is_new
+        match id {
+            DirId::DESTINATION => self.is_top_new,
+            DirId(number) => self.nodes[number as usize - 1].is_new,
+        }
     }
 
     /// Whether the directory is new.
@@ -103,11 +126,20 @@ impl Dirs {
         if is_reserved(parent, name) {
             return Err(FailureKind::Reserved);
         }
+        if self.is_rehearsal && self.is_new(parent) {
+            return Ok(true);
+        }
         let dir = self.open(parent)?;
-        match mkdirat(&*dir, name.as_bytes(), mode) {
+        let made = if self.is_rehearsal {
+            Err(Errno::EXIST)
+        } else {
+            mkdirat(&*dir, name.as_bytes(), mode)
+        };
+        match made {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => match self.root.dir(dir.as_fd(), &[name.as_bytes()]) {
                 Ok(_) => Ok(false),
+                Err(Errno::NOENT) if self.is_rehearsal => Ok(true),
                 Err(Errno::NOTDIR | Errno::LOOP) => Err(FailureKind::NotADirectory),
                 Err(errno) => Err(errno.into()),
             },

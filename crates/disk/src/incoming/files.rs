@@ -101,7 +101,7 @@ pub(super) enum Found {
     /// The same file, by all that is known.
     Whole(Stat),
     /// Another, that is not to be replaced.
-    Kept,
+    Kept(Stat),
     /// Some bytes of it, in a partial file.
     Part(Partial, OwnedFd, RangeSet),
 }
@@ -194,7 +194,7 @@ impl Files {
             {
                 return Found::Whole(stat);
             }
-            Some(stat) if self.stays(&listed.meta, &stat) => return Found::Kept,
+            Some(stat) if self.stays(&listed.meta, &stat) => return Found::Kept(stat),
             _ => {}
         }
         let Some(Claim::Part(part)) = claim else {
@@ -202,7 +202,7 @@ impl Files {
         };
         let (source, file) = (part.source, part.file);
         if source == listed.source()
-            && let Some((partial, fd)) = Partial::find(&dir, &listed.name, file)
+            && let Some((partial, fd)) = Partial::find(&tree.naming, &dir, &listed.name, file)
             && let Ok(stat) = fstat(&fd)
         {
             let len = listed.size.min(stat.st_size as u64);
@@ -218,19 +218,20 @@ impl Files {
         self.journal.as_mut()?.take_claim(listed.path)
     }
 
-    /// Whether what has a link's name is to stay, unless it is this file.
+    /// What has a link's name, if it is to stay, unless it is this file.
     pub(super) fn keeps(
         &self,
         tree: &mut Tree,
         (parent, name): (DirId, &Name),
         meta: &Meta,
         file: Option<Identity>,
-    ) -> bool {
-        self.overwrite.keeps()
-            && tree.dirs.open(parent).is_ok_and(|dir| {
-                statat(&*dir, name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW)
-                    .is_ok_and(|stat| Some(Identity::of(&stat)) != file && self.stays(meta, &stat))
-            })
+    ) -> Option<Stat> {
+        if !self.overwrite.keeps() {
+            return None;
+        }
+        let dir = tree.dirs.open(parent).ok()?;
+        let found = statat(&*dir, name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW).ok();
+        found.filter(|stat| Some(Identity::of(stat)) != file && self.stays(meta, stat))
     }
 
     /// Whether what is there stays, though it is another. What could not be replaced is not kept.
@@ -483,7 +484,7 @@ impl Files {
             let mode = tree.attributes.mode_when_made(&listed.meta);
             if let Some(fd) = self.nameless.create(&dir, mode)? {
                 if !tree.dirs.is_new(listed.parent) {
-                    partial::clear(&dir, &listed.name)?;
+                    partial::clear(&tree.naming, &dir, &listed.name)?;
                 }
                 write_all(&fd, piece.file_offset, slices)?;
                 unfinished.stage = Stage::Nameless(fd);
@@ -540,7 +541,7 @@ impl Files {
             return partial.open(&dir);
         }
         let size = (!unfinished.is_small()).then_some(listed.size);
-        let (partial, fd) = Partial::create(&dir, &listed.name, size)?;
+        let (partial, fd) = Partial::create(&tree.naming, &dir, &listed.name, size)?;
         unfinished.stage = Stage::Writing(partial);
         Ok(fd)
     }

@@ -24,6 +24,7 @@ use super::{
     hardlinks::HardLink,
     links::Link,
     nameless,
+    naming::Naming,
     partial::Partial,
     published::{Published, Stamp},
 };
@@ -113,7 +114,7 @@ impl Finished {
 pub(super) struct Finishing {
     jobs: Option<Sender<Vec<Job>>>,
     done: Receiver<Vec<Done>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<Published>>,
     /// Not handed over yet: waking the thread for each would cost as much as the work.
     gathered: Vec<Job>,
     outstanding: usize,
@@ -122,19 +123,28 @@ pub(super) struct Finishing {
     open_max: usize,
 }
 
+/// How files are finished.
+#[derive(Debug)]
+pub(super) struct Options {
+    pub(super) attributes: Attributes,
+    /// Whether each file is on the disk before it has its name.
+    pub(super) syncs: bool,
+    pub(super) proofs: Proofs,
+    pub(super) naming: Naming,
+}
+
 impl Finishing {
-    /// `syncs`: each file is on the disk before it has its name.
-    pub(super) fn start(attributes: Attributes, syncs: bool, proofs: Proofs) -> io::Result<Self> {
+    pub(super) fn start(options: Options) -> io::Result<Self> {
         let (jobs, jobs_in) = channel::<Vec<Job>>();
         let (done_out, done) = channel();
         let thread = std::thread::Builder::new()
             .name("haul-finish".to_owned())
             .spawn(move || {
                 let mut finisher = Finisher {
-                    attributes,
-                    syncs,
-                    proofs,
-                    published: Published::default(),
+                    attributes: options.attributes,
+                    syncs: options.syncs,
+                    proofs: options.proofs,
+                    published: Published::new(options.naming),
                     misses: Vec::new(),
                 };
                 for jobs in jobs_in {
@@ -143,6 +153,7 @@ impl Finishing {
                     // Whoever has given up wants it done all the same.
                     let _ = done_out.send(done);
                 }
+                finisher.published
             })?;
         Ok(Self {
             jobs: Some(jobs),
@@ -201,7 +212,7 @@ impl Finishing {
     fn await_some(&mut self) {
         match self.done.recv() {
             Ok(done) => self.note(done),
-            Err(_) => self.join(),
+            Err(_) => drop(self.end()),
         }
     }
 
@@ -210,15 +221,15 @@ impl Finishing {
         self.untold.extend(done);
     }
 
-    /// A panic over there is one here.
-    fn join(&mut self) {
+    /// Ends the thread, which has done everything: what has been given names. A panic over there is one
+    /// here.
+    pub(super) fn end(&mut self) -> Published {
         self.jobs = None;
         self.outstanding = 0;
-        if let Some(thread) = self.thread.take()
-            && let Err(panic) = thread.join()
-            && !std::thread::panicking()
-        {
-            std::panic::resume_unwind(panic);
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(published)) => published,
+            Some(Err(panic)) if !std::thread::panicking() => std::panic::resume_unwind(panic),
+            _ => Published::default(),
         }
     }
 }
@@ -226,7 +237,7 @@ impl Finishing {
 impl Drop for Finishing {
     fn drop(&mut self) {
         self.hand_over();
-        self.join();
+        self.end();
     }
 }
 
@@ -253,7 +264,7 @@ impl Finisher {
                 let made = link.create(&dir, &self.attributes, published, misses);
                 made.map(Some)
             }
-            What::HardLink(link) => link.create(&dir, &self.published).map(|()| None),
+            What::HardLink(link) => link.create(&dir, &mut self.published).map(|()| None),
         };
         Done {
             what: what.into_finished(),
@@ -306,7 +317,8 @@ impl Finisher {
                 Err(errno) => return Err(errno.into()),
             }
         }
-        let (partial, fd) = Partial::create(dir, &listed.name, Some(listed.size))?;
+        let (partial, fd) =
+            Partial::create(&self.published.naming, dir, &listed.name, Some(listed.size))?;
         self.publish(dir, listed, &partial, &fd)
     }
 
@@ -345,7 +357,7 @@ impl Finisher {
             Err(Errno::EXIST) => {
                 let name = listed.name.as_bytes();
                 self.published.check_replaceable(dir, name)?;
-                let partial = Partial::name(dir, &listed.name, fd)?;
+                let partial = Partial::name(&self.published.naming, dir, &listed.name, fd)?;
                 if let Err(why) = partial.publish(dir, &listed.name, &mut self.published) {
                     partial.discard(dir);
                     return Err(why);

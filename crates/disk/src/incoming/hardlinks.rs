@@ -12,8 +12,7 @@ use rustix::{
 use super::{
     Incoming,
     finishing::{Done, Finished, Job, What},
-    journal::is_reserved,
-    partial::{self, partial_name},
+    partial,
     published::{Published, Stamp},
 };
 use crate::{DiskError, FailureKind};
@@ -122,8 +121,12 @@ impl Incoming {
             let name = name.as_bytes().to_vec();
             return Err(DiskError::Unexpected { name });
         }
-        if is_reserved(parent, &name) {
+        self.note_listed(parent, &name);
+        if self.tree.is_reserved(parent, &name) {
             return self.tree.failed(parent, &name, 0, FailureKind::Reserved);
+        }
+        if self.is_rehearsal {
+            return self.rehearse_hard_link(parent, &name);
         }
         self.hard_links.add(parent, name, to);
         Ok(())
@@ -160,11 +163,12 @@ impl Incoming {
             ..Meta::default()
         };
         let place = (parent, &name);
-        if self
+        let kept = self
             .files
-            .keeps(&mut self.tree, place, &meta, Some(file.file))
-        {
-            return self.note_kept();
+            .keeps(&mut self.tree, place, &meta, Some(file.file));
+        if let Some(stat) = kept {
+            self.note_kept(&stat);
+            return Ok(());
         }
         let from = match self.tree.dirs.open(first.parent) {
             Ok(dir) => (dir, first.name.clone()),
@@ -200,7 +204,7 @@ impl HardLink {
     pub(super) fn create(
         &mut self,
         dir: &OwnedFd,
-        published: &Published,
+        published: &mut Published,
     ) -> Result<(), FailureKind> {
         let (from, first) = (&*self.from.0, self.from.1.as_bytes());
         let name = self.name.as_bytes();
@@ -224,13 +228,15 @@ impl HardLink {
             return Ok(());
         }
         published.check_replaceable(dir, name)?;
-        partial::clear(dir, &self.name)?;
-        let partial = partial_name(name, 0);
+        partial::clear(&published.naming, dir, &self.name)?;
+        let partial = published.naming.partial(name, 0);
         link(&partial)?;
-        renameat(dir, &*partial, dir, name).map_err(|errno| {
-            // The rename's failure is what counts.
+        let replaced = published.make_way(dir, name);
+        let replaced = replaced.and_then(|()| Ok(renameat(dir, &*partial, dir, name)?));
+        if replaced.is_err() {
+            // Why it could not be replaced is what counts.
             let _ = unlinkat(dir, &*partial, AtFlags::empty());
-            errno.into()
-        })
+        }
+        replaced
     }
 }

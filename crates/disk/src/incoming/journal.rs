@@ -95,10 +95,12 @@ enum Record {
 
 /// Whether an entry would stand where journals do: what a peer sends must never be taken for one.
 pub(super) fn is_reserved(parent: DirId, name: &Name) -> bool {
-    parent == DirId::DESTINATION
-        && (0..NAMES_MAX)
-            .map(self::name)
-            .any(|own| own == name.as_bytes())
+    parent == DirId::DESTINATION && is_journal(name.as_bytes())
+}
+
+/// Whether a name is one that journals have, in a directory where some run's things landed.
+pub(super) fn is_journal(name: &[u8]) -> bool {
+    (0..NAMES_MAX).map(self::name).any(|own| own == name)
 }
 
 #[derive(Debug)]
@@ -126,15 +128,8 @@ impl Journal {
     /// Takes in what earlier runs have left, those excepted that are still running. One that is not
     /// used only loses what does not hold any more.
     pub(super) fn open(top: Arc<OwnedFd>, is_used: bool) -> Self {
-        let mut this = Self {
-            boot: boot_id(),
-            top,
-            files: Vec::new(),
-            claims: HashMap::new(),
-            buffer: Vec::new(),
-            is_used,
-            state: State::Unwritten,
-        };
+        let mut this = Self::none(top, is_used);
+        this.state = State::Unwritten;
         for number in 0..NAMES_MAX {
             let name = name(number);
             let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -149,6 +144,34 @@ impl Journal {
             }
         }
         this
+    }
+
+    /// The same, leaving them as they are, and writing nothing.
+    pub(super) fn peek(top: Arc<OwnedFd>, is_used: bool) -> Self {
+        let mut this = Self::none(top, is_used);
+        for number in 0..NAMES_MAX {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            if let Ok(fd) = openat(&*this.top, &*name(number), flags, Mode::empty())
+                && fstat(&fd).is_ok_and(|stat| is_ours(&stat))
+            {
+                // What is torn cannot be cut off here, and need not be.
+                let _ = this.read(&mut File::from(fd));
+            }
+        }
+        this
+    }
+
+    /// One that says nothing and is not written.
+    pub(super) fn none(top: Arc<OwnedFd>, is_used: bool) -> Self {
+        Self {
+            boot: boot_id(),
+            top,
+            files: Vec::new(),
+            claims: HashMap::new(),
+            buffer: Vec::new(),
+            is_used,
+            state: State::Off,
+        }
     }
 
     /// Whether this run believes what is said, and says anything.

@@ -1,7 +1,9 @@
 use std::collections::VecDeque;
 
 use haul_manifest::Shown;
+use haul_wire::control::{Act, Change};
 
+use super::sweep::Undeleted;
 use crate::{
     Digests, FAILURES_KEPT, FailureKind, FileFailure, Unkept,
     unkept::{Attribute, KeepError, Tally},
@@ -24,6 +26,10 @@ pub struct Received {
     pub there_bytes: u64,
     /// Files and links not among those, in whose place another was left as it is.
     pub kept: u64,
+    /// Names that the sender does not have and that were removed, as was asked for.
+    pub deleted: u64,
+    /// Why none was removed although that was asked for.
+    pub undeleted: Option<Undeleted>,
     /// Special files that the sender left out.
     pub skipped: u64,
     /// Files, directories and links that failed, here or at the sender.
@@ -64,6 +70,7 @@ pub(super) struct Ledger {
     pub(super) received: Received,
     events: Option<VecDeque<FileEvent>>,
     unkept: Tally,
+    changes: VecDeque<Change>,
 }
 
 impl Ledger {
@@ -72,6 +79,7 @@ impl Ledger {
             received: Received::default(),
             events: file_events.then(VecDeque::new),
             unkept: Tally::default(),
+            changes: VecDeque::new(),
         }
     }
 
@@ -124,9 +132,29 @@ impl Ledger {
         }
     }
 
+    /// The list does not tell of so many names that the sender has.
+    pub(super) fn unlisted(&mut self, count: u64) {
+        if count > 0 {
+            self.failed(b".".to_vec(), 0, FailureKind::Unlisted);
+            self.received.failed_count = self.received.failed_count.saturating_add(count - 1);
+        }
+    }
+
     pub(super) fn skipped(&mut self, path: &[u8], why: FailureKind) {
         self.received.skipped += 1;
         self.note(path, why);
+    }
+
+    /// Something became, or would become, of a name; told only where events are.
+    pub(super) fn changed(&mut self, act: Act, path: &[u8]) {
+        if self.events.is_some() {
+            let path = path.to_vec().into();
+            self.changes.push_back(Change { act, path });
+        }
+    }
+
+    pub(super) fn poll_change(&mut self) -> Option<Change> {
+        self.changes.pop_front()
     }
 
     pub(super) fn poll_event(&mut self) -> Option<FileEvent> {

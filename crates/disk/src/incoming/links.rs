@@ -8,7 +8,7 @@ use rustix::{
 
 use super::{
     attributes::{Attributes, Miss, Subject},
-    partial::partial_name,
+    naming::partial_name,
     published::{Published, Stamp},
 };
 use crate::FailureKind;
@@ -52,19 +52,18 @@ impl Link {
         &self,
         dir: &OwnedFd,
         attributes: &Attributes,
-        published: &Published,
+        published: &mut Published,
         misses: &mut Vec<Miss>,
     ) -> Result<Stamp, FailureKind> {
         let name = self.name.as_bytes();
         published.check_replaceable(dir, name)?;
         let partial = partial_name(name, 0);
         symlinkat(&*self.target, dir, &*partial)?;
-        let done = self
-            .dress(dir, &partial, attributes, misses)
-            .and_then(|stamp| {
-                renameat(dir, &*partial, dir, name)?;
-                Ok(stamp)
-            });
+        let done = published.make_way(dir, name).and_then(|()| {
+            let stamp = self.dress(dir, &partial, attributes, misses)?;
+            renameat(dir, &*partial, dir, name)?;
+            Ok(stamp)
+        });
         if done.is_err() {
             // The first failure is what counts.
             let _ = unlinkat(dir, &*partial, AtFlags::empty());

@@ -21,21 +21,24 @@ mod journal;
 mod ledger;
 mod links;
 mod nameless;
+mod naming;
 mod options;
 mod partial;
 mod proof;
 mod published;
+mod rehearsal;
 mod resume;
+mod sweep;
+mod tree;
 mod waiting;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
 use haul_batch::Batch;
 use haul_manifest::{
-    ContentMap, DirId, Entry, Extra, FileNo, Layout, ListError, Meta, Name, RangeSet, SkipKind,
-    TORN, VOID,
+    ContentMap, DirId, Entry, Extra, Layout, ListError, Meta, Name, RangeSet, SkipKind, TORN, VOID,
 };
-use haul_wire::control::{Fsync, Resume};
+use haul_wire::control::{Change, Fsync, Resume};
 use haul_wire::{BlockAddr, Stream};
 use rustix::{
     fs::{Mode, OFlags, openat, syncfs},
@@ -50,10 +53,13 @@ use self::{
     finishing::{Done, Finished, Finishing, Job, What},
     hardlinks::{HardLink, HardLinks},
     inflow::Inflow,
-    journal::{Journal, is_reserved},
+    journal::Journal,
     ledger::Ledger,
     links::Link,
+    naming::Naming,
     proof::Proof,
+    sweep::Sweep,
+    tree::Tree,
     waiting::Waiting,
 };
 pub use self::{
@@ -61,6 +67,7 @@ pub use self::{
     ledger::{FileEvent, Received},
     options::ReceiveOptions,
     resume::has_leftovers,
+    sweep::{LeftOut, Undeleted},
 };
 use crate::{Digests, DiskError, Expected, FailureKind, Landing, Root, WAITING_BYTES_MAX};
 
@@ -111,16 +118,13 @@ pub struct Incoming {
     /// Blocks of content of which has been told whether they are there, if anything of that is told.
     judged: Option<u64>,
     fsync: Fsync,
+    /// What is to be removed in the end, if anything is.
+    sweep: Option<Sweep>,
+    is_winding_up: bool,
+    /// Whether nothing is to be changed.
+    is_rehearsal: bool,
     /// Block bytes taken care of in this call.
     written: u64,
-}
-
-/// The destination, and the account of what has been made there.
-#[derive(Debug)]
-struct Tree {
-    dirs: Dirs,
-    ledger: Ledger,
-    attributes: Attributes,
 }
 
 impl Incoming {
@@ -143,15 +147,34 @@ impl Incoming {
             cause,
         };
         let attributes = Attributes::new(options.preserve, options.umask);
-        let dirs = Dirs::new(root).map_err(|errno| failed(errno.into()))?;
-        let journal = Journal::open(Arc::clone(dirs.top()), options.resume != Resume::Never);
-        let (syncs, proofs) = (options.placing.fsync == Fsync::Each, options.proofs);
-        let finishing = Finishing::start(attributes.clone(), syncs, proofs).map_err(failed)?;
-        let proof = proofs.wanted.then(|| Proof::start(proofs));
+        let is_rehearsal = options.placing.dry_run;
+        let dirs = if is_rehearsal {
+            Dirs::rehearsing(root, landing.is_missing)
+        } else {
+            Dirs::new(root)
+        };
+        let dirs = dirs.map_err(|errno| failed(errno.into()))?;
+        let look = match (is_rehearsal, landing.is_missing) {
+            (false, _) => Journal::open,
+            (true, false) => Journal::peek,
+            (true, true) => Journal::none,
+        };
+        let journal = look(Arc::clone(dirs.top()), options.resume != Resume::Never);
+        let naming = Naming::new(&options.placing);
+        let finishing = finishing::Options {
+            attributes: attributes.clone(),
+            syncs: options.placing.fsync == Fsync::Each,
+            proofs: options.proofs,
+            naming: naming.clone(),
+        };
+        let finishing = Finishing::start(finishing).map_err(failed)?;
+        let is_proved = options.proofs.wanted && !is_rehearsal;
+        let proof = is_proved.then(|| Proof::start(options.proofs));
         let proof = proof.transpose().map_err(failed)?;
         let overwrite = options.placing.overwrite;
         let files = Files::new(finishing, overwrite, options.resume, proof, journal);
-        Ok(Self {
+        let sweep = Sweep::new(options.left_out, naming.clone(), &landing, is_rehearsal);
+        let mut this = Self {
             block_len,
             landing,
             expected: options.expected,
@@ -159,6 +182,7 @@ impl Incoming {
                 dirs,
                 ledger: Ledger::new(options.file_events),
                 attributes,
+                naming,
             },
             files,
             links: Vec::new(),
@@ -172,8 +196,13 @@ impl Incoming {
             has_top: false,
             judged: None,
             fsync: options.placing.fsync,
+            sweep: options.placing.delete.then_some(sweep),
+            is_winding_up: false,
+            is_rehearsal,
             written: 0,
-        })
+        };
+        this.rehearse_top();
+        Ok(this)
     }
 
     /// Takes the blocks of a batch, or parts of blocks: `segments` tells which segment holds which.
@@ -248,21 +277,26 @@ impl Incoming {
         self.tree.ledger.poll_event()
     }
 
-    /// Makes the symbolic links, then the hard links, then gives the directories their attributes. To
-    /// be called
+    /// What became of a name that is no file that arrived, if events were asked for.
+    pub fn poll_change(&mut self) -> Option<Change> {
+        self.tree.ledger.poll_change()
+    }
+
+    /// [Winds up](Self::wind_up), then gives the directories their attributes. To be called
     /// once [complete](Self::is_complete); files that are not whole keep their partial names.
     ///
     /// # Errors
     /// [`DiskError::Storage`] when the file system gives up.
     pub fn finish(mut self) -> Result<Received, DiskError> {
-        self.make_links()?;
-        self.files.finishing.wait();
-        self.settle_finished()?;
-        self.make_hard_links()?;
+        while self.wind_up()? {}
+        if self.is_rehearsal {
+            return Ok(self.tree.ledger.close());
+        }
         let Tree {
             dirs,
             ledger,
             attributes,
+            ..
         } = &mut self.tree;
         dirs.finish(attributes, ledger);
         if self.fsync != Fsync::Never {
@@ -349,17 +383,22 @@ impl Incoming {
                 target,
             } => {
                 let name = self.local_name(parent, name, false)?;
+                self.note_listed(parent, &name);
                 let extra = self.take_extra(parent, &name, &meta);
-                if is_reserved(parent, &name) {
+                if self.tree.is_reserved(parent, &name) {
                     return self.tree.failed(parent, &name, 0, FailureKind::Reserved);
                 }
-                self.links.push(Link {
+                let link = Link {
                     parent,
                     name,
                     meta,
                     extra,
                     target,
-                });
+                };
+                if self.is_rehearsal {
+                    return self.rehearse_link(&link);
+                }
+                self.links.push(link);
                 if self.links.len() >= LINKS_KEPT {
                     self.make_links()?;
                 }
@@ -377,6 +416,7 @@ impl Incoming {
                 self.expect_hard_link(parent, name, to)
             }
             Entry::Skipped { parent, name, why } => {
+                self.note_listed(parent, &name);
                 let path = self.tree.dirs.path(parent, name.as_bytes());
                 let ledger = &mut self.tree.ledger;
                 match why {
@@ -385,8 +425,9 @@ impl Incoming {
                 }
                 Ok(())
             }
-            Entry::End { .. } => {
+            Entry::End { unlisted, .. } => {
                 self.check_end()?;
+                self.tree.ledger.unlisted(unlisted);
                 self.pad_end();
                 Ok(())
             }
@@ -422,11 +463,18 @@ impl Incoming {
         meta: &Meta,
         extra: Option<Box<Extra>>,
     ) -> Result<(), DiskError> {
+        self.note_listed(parent, name);
+        let shown = extra.clone().filter(|_| self.is_rehearsal);
         let Tree {
             dirs, attributes, ..
         } = &mut self.tree;
         match dirs.create(parent, name, meta, extra, attributes) {
-            Ok(()) => self.tree.ledger.received.dirs += 1,
+            Ok(()) => {
+                self.tree.ledger.received.dirs += 1;
+                if self.is_rehearsal {
+                    self.rehearse_dir(parent, name, (meta, shown.as_deref()));
+                }
+            }
             Err(why) => self.tree.failed(parent, name, 0, why)?,
         }
         Ok(())
@@ -434,8 +482,12 @@ impl Incoming {
 
     fn expect_file(&mut self, mut listed: Listed, layout: &Layout) -> Result<(), DiskError> {
         let content = layout.content_len(listed.size)?;
+        self.note_listed(listed.parent, &listed.name);
+        if self.is_rehearsal {
+            return self.rehearse_file(&listed, layout);
+        }
         let found = self.files.find(&mut self.tree, &listed);
-        let reserved = is_reserved(listed.parent, &listed.name);
+        let reserved = self.tree.is_reserved(listed.parent, &listed.name);
         if content == 0 {
             let parent = listed.parent;
             if reserved {
@@ -444,19 +496,17 @@ impl Incoming {
                     .failed(parent, &listed.name, 0, FailureKind::Reserved);
             }
             let what = match found {
-                Found::Kept => return self.note_kept(),
+                Found::Kept(stat) => {
+                    self.note_kept(&stat);
+                    return Ok(());
+                }
                 Found::Whole(stat) => What::There(listed, stat),
                 _ => What::Hollow(listed),
             };
             return self.finish_later(parent, what);
         }
-        let file = FileNo(self.next_file);
-        self.next_file += 1;
+        let (file, Range { start, .. }) = self.map_content(layout, listed.size)?;
         listed.file = Some(file);
-        let start = self.map.end();
-        for extent in layout.extents(listed.size) {
-            self.map.push(file, extent.offset, extent.len)?;
-        }
         match found {
             _ if reserved => {
                 self.files.expect(file, listed, content)?;
@@ -467,9 +517,10 @@ impl Incoming {
                 self.note_had(start..self.map.end())?;
                 self.finish_later(listed.parent, What::There(listed, stat))
             }
-            Found::Kept => {
+            Found::Kept(stat) => {
                 self.note_had(start..self.map.end())?;
-                self.note_kept()
+                self.note_kept(&stat);
+                Ok(())
             }
             Found::Part(partial, fd, written) => {
                 // The end comes again where it is to be proved: otherwise nobody would read it over there.
@@ -486,17 +537,12 @@ impl Incoming {
     fn make_links(&mut self) -> Result<(), DiskError> {
         for link in std::mem::take(&mut self.links) {
             let place = (link.parent, &link.name);
-            if self.files.keeps(&mut self.tree, place, &link.meta, None) {
-                self.note_kept()?;
+            if let Some(stat) = self.files.keeps(&mut self.tree, place, &link.meta, None) {
+                self.note_kept(&stat);
                 continue;
             }
             self.finish_later(link.parent, What::Link(link))?;
         }
-        Ok(())
-    }
-
-    fn note_kept(&mut self) -> Result<(), DiskError> {
-        self.tree.ledger.received.kept += 1;
         Ok(())
     }
 
@@ -589,30 +635,6 @@ impl Incoming {
         if self.waiting.last_at().is_some_and(|at| at >= total) {
             return Err(DiskError::BlockBeyondEnd);
         }
-        Ok(())
-    }
-}
-
-impl Tree {
-    /// Counts a failure, or gives up when nothing else would fare better.
-    fn failed(
-        &mut self,
-        parent: DirId,
-        name: &Name,
-        size: u64,
-        why: FailureKind,
-    ) -> Result<(), DiskError> {
-        use std::os::unix::ffi::OsStringExt as _;
-        let path = self.dirs.path(parent, name.as_bytes());
-        if let FailureKind::Os(errno) = why
-            && why.is_storage()
-        {
-            return Err(DiskError::Storage {
-                path: PathBuf::from(std::ffi::OsString::from_vec(path)),
-                cause: errno.into(),
-            });
-        }
-        self.ledger.failed(path, size, why);
         Ok(())
     }
 }

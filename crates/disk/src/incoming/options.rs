@@ -3,6 +3,7 @@ use std::fs;
 use haul_wire::control::{Placing, Preserve, Resume};
 use rustix::{fs::Mode, process::umask};
 
+use super::LeftOut;
 use crate::{Expected, Proofs};
 
 /// How files are made.
@@ -19,6 +20,8 @@ pub struct ReceiveOptions {
     pub placing: Placing,
     /// Whether each file must come to what the sender says that it does.
     pub proofs: Proofs,
+    /// What of its own the sender does not list; matters where what is not listed is removed.
+    pub left_out: LeftOut,
     /// What may arrive at the top, when it was this side that asked. `None`: anything.
     pub expected: Option<Expected>,
     /// Whether each file is told of by [`crate::Incoming::poll_event`]. Costs memory until polled.
@@ -34,6 +37,7 @@ impl ReceiveOptions {
             resume: Resume::Never,
             placing: Placing::default(),
             proofs: Proofs::default(),
+            left_out: LeftOut::default(),
             expected: None,
             file_events: false,
         }
@@ -41,7 +45,7 @@ impl ReceiveOptions {
 
     /// Whether it is looked what is there before it is sent.
     pub fn is_judged(&self) -> bool {
-        self.resume != Resume::Never || self.placing.overwrite.keeps()
+        self.resume != Resume::Never || self.placing.is_judged()
     }
 }
 

@@ -14,15 +14,13 @@ use rustix::{
 
 use super::{
     nameless,
+    naming::{NAMES_MAX, Naming},
     published::{Identity, Published},
 };
 use crate::FailureKind;
 
-const SUFFIX: &[u8] = b".haul-part";
 /// Permissions of a partial file: nobody else's business.
 const PARTIAL_MODE: u32 = 0o600;
-/// Names tried when others have taken them.
-const NAMES_MAX: u8 = 9;
 
 /// Where a partial file is, so that it can be closed and opened again.
 #[derive(Debug)]
@@ -35,11 +33,12 @@ impl Partial {
     /// Makes the partial file for `name`; with a `size`, of so many bytes, all hole. One left over
     /// by a transfer that is no longer running is replaced.
     pub(super) fn create(
+        naming: &Naming,
         dir: &OwnedFd,
         name: &Name,
         size: Option<u64>,
     ) -> Result<(Self, OwnedFd), FailureKind> {
-        let (partial, fd) = claim(dir, name, |partial| exclusive(dir, partial))?;
+        let (partial, fd) = claim(naming, dir, name, |partial| exclusive(dir, partial))?;
         let this = Self {
             name: partial,
             identity: lock(&fd)?,
@@ -54,8 +53,15 @@ impl Partial {
     }
 
     /// Gives a file without a name the partial name for `name`.
-    pub(super) fn name(dir: &OwnedFd, name: &Name, fd: &OwnedFd) -> Result<Self, FailureKind> {
-        let (partial, ()) = claim(dir, name, |partial| nameless::link(fd, dir, partial))?;
+    pub(super) fn name(
+        naming: &Naming,
+        dir: &OwnedFd,
+        name: &Name,
+        fd: &OwnedFd,
+    ) -> Result<Self, FailureKind> {
+        let (partial, ()) = claim(naming, dir, name, |partial| {
+            nameless::link(fd, dir, partial)
+        })?;
         Ok(Self {
             name: partial,
             identity: lock(fd)?,
@@ -63,10 +69,15 @@ impl Partial {
     }
 
     /// The partial file for `name` that is this file, if it is still there and nobody's.
-    pub(super) fn find(dir: &OwnedFd, name: &Name, file: Identity) -> Option<(Self, OwnedFd)> {
+    pub(super) fn find(
+        naming: &Naming,
+        dir: &OwnedFd,
+        name: &Name,
+        file: Identity,
+    ) -> Option<(Self, OwnedFd)> {
         (0..NAMES_MAX).find_map(|attempt| {
             let this = Self {
-                name: partial_name(name.as_bytes(), attempt).into(),
+                name: naming.partial(name.as_bytes(), attempt).into(),
                 identity: file,
             };
             let stat = statat(dir, &*this.name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
@@ -100,19 +111,28 @@ impl Partial {
         name: &Name,
         published: &mut Published,
     ) -> Result<(), FailureKind> {
+        if !self.has_its_name(dir) {
+            return Err(FailureKind::Collision);
+        }
         // Most names are new: then nothing needs to be looked at before.
         let flags = RenameFlags::NOREPLACE;
         match renameat_with(dir, &*self.name, dir, name.as_bytes(), flags) {
             Ok(()) => {}
             // Taken, or a kernel or file system that cannot rename so.
             Err(Errno::EXIST | Errno::INVAL | Errno::NOSYS) => {
-                published.check_replaceable(dir, name.as_bytes())?;
+                published.make_way(dir, name.as_bytes())?;
                 renameat(dir, &*self.name, dir, name.as_bytes())?;
             }
             Err(errno) => return Err(errno.into()),
         }
         published.insert(self.identity);
         Ok(())
+    }
+
+    /// Whether no other file has taken its name.
+    fn has_its_name(&self, dir: &OwnedFd) -> bool {
+        statat(dir, &*self.name, AtFlags::SYMLINK_NOFOLLOW)
+            .is_ok_and(|stat| Identity::of(&stat) == self.identity)
     }
 
     /// Removes it, unless another file has taken its name.
@@ -124,14 +144,15 @@ impl Partial {
 
 /// Makes something under the first partial name for `name` that is not in use.
 fn claim<T>(
+    naming: &Naming,
     dir: &OwnedFd,
     name: &Name,
     make: impl Fn(&[u8]) -> Result<T, Errno>,
 ) -> Result<(Box<[u8]>, T), FailureKind> {
     for attempt in 0..NAMES_MAX {
-        let partial = partial_name(name.as_bytes(), attempt);
+        let partial = naming.partial(name.as_bytes(), attempt);
         let made = match make(&partial) {
-            Err(Errno::EXIST) if remove_stale(dir, &partial)? => make(&partial),
+            Err(Errno::EXIST) if remove_stale(naming, dir, &partial)? => make(&partial),
             other => other,
         };
         match made {
@@ -167,19 +188,21 @@ fn lock(fd: &OwnedFd) -> Result<Identity, FailureKind> {
 }
 
 /// Removes what an earlier transfer has left of `name`; an error while another is writing it.
-pub(super) fn clear(dir: &OwnedFd, name: &Name) -> Result<(), FailureKind> {
-    remove_stale(dir, &partial_name(name.as_bytes(), 0)).map(drop)
+pub(super) fn clear(naming: &Naming, dir: &OwnedFd, name: &Name) -> Result<(), FailureKind> {
+    remove_stale(naming, dir, &naming.partial(name.as_bytes(), 0)).map(drop)
 }
 
 /// Removes a partial file of ours that nobody is writing. `false`: it is not ours.
-fn remove_stale(dir: &OwnedFd, name: &[u8]) -> Result<bool, FailureKind> {
+fn remove_stale(naming: &Naming, dir: &OwnedFd, name: &[u8]) -> Result<bool, FailureKind> {
     let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let stat = match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => stat,
         Err(Errno::NOENT) => return Ok(true),
         Err(errno) => return Err(errno.into()),
     };
-    if !is_ours(&stat) {
+    // Files of others might have a name that somebody made up.
+    let is_likely = !naming.is_custom() || stat.st_mode & 0o7777 == PARTIAL_MODE;
+    if !is_ours(&stat) || !is_likely {
         return Ok(false);
     }
     let fd = match openat(dir, name, flags, Mode::empty()) {
@@ -203,25 +226,6 @@ pub(super) fn is_ours(stat: &Stat) -> bool {
         && stat.st_nlink == 1
 }
 
-/// `.<name>.haul-part`; a long name is cut, and told apart by a hash of the whole.
-pub(super) fn partial_name(name: &[u8], attempt: u8) -> Vec<u8> {
-    let mut suffix = SUFFIX.to_vec();
-    if attempt > 0 {
-        suffix.extend([b'.', b'0' + attempt]);
-    }
-    let room = haul_manifest::MAX_NAME_LEN - suffix.len() - 1;
-    let mut partial = vec![b'.'];
-    if name.len() <= room {
-        partial.extend_from_slice(name);
-    } else {
-        let hash = format!("~{:016x}", hash_on(HASH_EMPTY, name));
-        partial.extend_from_slice(&name[..room - hash.len()]);
-        partial.extend_from_slice(hash.as_bytes());
-    }
-    partial.extend_from_slice(&suffix);
-    partial
-}
-
 /// The hash of nothing.
 pub(super) const HASH_EMPTY: u64 = 0xcbf2_9ce4_8422_2325;
 
@@ -231,25 +235,4 @@ pub(super) fn hash_on(hash: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(hash, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn partial_names_fit_and_differ() {
-        assert_eq!(partial_name(b"a", 0), b".a.haul-part");
-        assert_eq!(partial_name(b"a", 1), b".a.haul-part.1");
-        let mut long = vec![b'x'; 255];
-        let first = partial_name(&long, 0);
-        long[254] = b'y';
-        let second = partial_name(&long, 0);
-        assert_eq!((first.len(), second.len()), (255, 255));
-        assert_ne!(first, second);
-        for len in 240..=255 {
-            let name = partial_name(&vec![b'n'; len], 9);
-            assert!(Name::new(&name).is_ok());
-        }
-    }
 }

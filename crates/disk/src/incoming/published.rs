@@ -3,12 +3,13 @@ use std::{collections::HashSet, os::fd::OwnedFd};
 use haul_manifest::Timestamp;
 
 use rustix::{
-    fs::{AtFlags, FileType, Stat, statat, unlinkat},
+    fs::{AtFlags, FileType, Stat, linkat, renameat, statat, unlinkat},
     io::Errno,
 };
 
 use serde::{Deserialize, Serialize};
 
+use super::{journal::is_journal, naming::Naming};
 use crate::FailureKind;
 
 /// A file as it was when it was finished.
@@ -65,11 +66,23 @@ impl Identity {
 /// What this transfer has given final names to. A destination that ignores case, or normalises
 /// names, takes two names of ours for one: the second must not replace the first.
 #[derive(Debug, Default)]
-pub(super) struct Published(HashSet<Identity>);
+pub(super) struct Published {
+    files: HashSet<Identity>,
+    pub(super) naming: Naming,
+}
 
 impl Published {
+    pub(super) fn new(naming: Naming) -> Self {
+        let files = HashSet::new();
+        Self { files, naming }
+    }
+
     pub(super) fn insert(&mut self, identity: Identity) {
-        self.0.insert(identity);
+        self.files.insert(identity);
+    }
+
+    pub(super) fn into_identities(self) -> HashSet<Identity> {
+        self.files
     }
 
     /// Whether what has this name may be replaced: nothing, a regular file or a symbolic link that
@@ -83,7 +96,7 @@ impl Published {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => Err(FailureKind::IsADirectory),
             FileType::RegularFile | FileType::Symlink => {
-                if self.0.contains(&Identity::of(&stat)) {
+                if self.files.contains(&Identity::of(&stat)) {
                     Err(FailureKind::Collision)
                 } else {
                     Ok(())
@@ -91,5 +104,40 @@ impl Published {
             }
             _ => Err(FailureKind::SpecialInPlace),
         }
+    }
+
+    /// Whether what has this name may be replaced; where that was asked for, it is kept under another one
+    /// as well. An older one there goes.
+    pub(super) fn make_way(&mut self, dir: &OwnedFd, name: &[u8]) -> Result<(), FailureKind> {
+        self.check_replaceable(dir, name)?;
+        let Some(backup) = self.naming.backup(name) else {
+            return Ok(());
+        };
+        let backup = backup.map_err(|_| FailureKind::BackupTaken)?;
+        let backup = backup.as_bytes();
+        let stat = match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        };
+        let is_free = self.check_replaceable(dir, backup).is_ok();
+        if !is_free || self.naming.is_custom_partial(backup) || is_journal(backup) {
+            return Err(FailureKind::BackupTaken);
+        }
+        match unlinkat(dir, backup, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        // With two names for a moment, what is replaced is never without one.
+        match linkat(dir, name, dir, backup, AtFlags::empty()) {
+            Ok(()) => {}
+            // A file system, or a file, that cannot have two.
+            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK) => {
+                renameat(dir, name, dir, backup)?;
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+        self.insert(Identity::of(&stat));
+        Ok(())
     }
 }

@@ -3,20 +3,20 @@
 use std::ops::Range;
 
 use haul_manifest::{Extent, RangeSet};
-use haul_wire::control::{HAD_RANGES_MAX, Had};
+use haul_wire::control::{HAD_RANGES_MAX, Had, Placing};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, statat};
 
-use super::{Incoming, journal::JOURNAL_NAME, partial::partial_name};
+use super::{Incoming, journal::JOURNAL_NAME, naming::Naming};
 use crate::{DiskError, Landing, Root};
 
 /// Whether there is anything at a destination that need not be sent: without, the sender need not wait
 /// to hear what.
-pub fn has_leftovers(root: &Root, landing: &Landing) -> bool {
+pub fn has_leftovers(root: &Root, landing: &Landing, placing: &Placing) -> bool {
     let Ok(top) = root.duplicate() else {
         return false;
     };
     if let Some(name) = &landing.rename {
-        let partial = partial_name(name.as_bytes(), 0);
+        let partial = Naming::new(placing).partial(name.as_bytes(), 0);
         let names = [name.as_bytes(), &partial, JOURNAL_NAME];
         let is_there = |name| statat(&top, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
         return names.into_iter().any(is_there);

@@ -25,6 +25,8 @@ pub(super) struct Listing {
     entries: u64,
     files: u64,
     next_file: u64,
+    /// Found, and not to be listed.
+    unlisted: u64,
     ended: bool,
     /// Whether digests of what was sent may still come to be listed.
     is_proved: bool,
@@ -51,6 +53,7 @@ impl Listing {
             entries: 0,
             files: 0,
             next_file: 0,
+            unlisted: 0,
             ended: false,
             is_proved,
         }
@@ -116,12 +119,18 @@ impl Listing {
         Ok(file)
     }
 
+    /// Counts what is there and is not listed.
+    pub(super) fn note_unlisted(&mut self) {
+        self.unlisted += 1;
+    }
+
     /// Lists the end and makes all that was listed sendable.
     pub(super) fn end(&mut self) {
         self.push(&Entry::End {
             content_bytes: self.map.end(),
             files: self.files,
             entries: self.entries,
+            unlisted: self.unlisted,
         });
         self.ended = true;
         self.writer.pad();

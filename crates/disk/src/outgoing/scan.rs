@@ -188,8 +188,11 @@ impl Scan<'_> {
                     levels.extend(entered);
                 }
                 Some(Err(errno)) => {
-                    let path = self.out.lock().places.path(level.at.place, b"");
-                    self.out.lock().fail(path, errno.into());
+                    let mut state = self.out.lock();
+                    let path = state.places.path(level.at.place, b"");
+                    state.fail(path, errno.into());
+                    state.listing.note_unlisted();
+                    drop(state);
                     levels.pop();
                 }
                 None => {
@@ -378,6 +381,7 @@ impl Scan<'_> {
                 }
                 let path = state.places.path(at.place, local);
                 state.fail(path, FailureKind::Os(Errno::OVERFLOW));
+                state.listing.note_unlisted();
             }
         }
     }
@@ -427,7 +431,9 @@ impl Scan<'_> {
         let path = state.places.path(at.place, name.as_bytes());
         state.fail(path, FailureKind::Skipped(why));
         // Too deep to be sent is too deep to be listed.
-        if why != SkipKind::TooDeep {
+        if why == SkipKind::TooDeep {
+            state.listing.note_unlisted();
+        } else {
             state.listing.push(&Entry::Skipped {
                 parent: at.id,
                 name,

@@ -66,10 +66,15 @@ impl Selection {
     }
 
     /// Whether this path below a source may go.
-    pub(super) fn admits(&self, path: &[u8], is_dir: bool) -> bool {
+    pub(crate) fn admits(&self, path: &[u8], is_dir: bool) -> bool {
         let path = Path::new(OsStr::from_bytes(path));
         let rules = self.rules.as_ref();
         !rules.is_some_and(|rules| rules.matched(path, is_dir).is_ignore())
+    }
+
+    /// Whether files are left out for their age.
+    pub(crate) fn has_ages(&self) -> bool {
+        self.oldest.is_some() || self.newest.is_some()
     }
 
     /// Whether a file that was last modified at this second may go.

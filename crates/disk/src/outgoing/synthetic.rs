@@ -144,6 +144,7 @@ impl State {
             content_bytes: bytes,
             files: 1,
             entries: 1,
+            unlisted: 0,
         });
         self.list.pad();
         self.available.list_blocks = self.list.blocks();

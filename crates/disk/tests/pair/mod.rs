@@ -25,8 +25,8 @@ use std::{
 
 use haul_batch::Pool;
 use haul_disk::{
-    Asked, Available, DiskError, Had, Incoming, Landing, Outgoing, Preserve, ReceiveOptions,
-    Received, ScanOptions,
+    Asked, Available, Change, DiskError, Had, Incoming, Landing, Outgoing, Preserve,
+    ReceiveOptions, Received, ScanOptions,
 };
 use haul_manifest::RangeSet;
 use haul_wire::{
@@ -166,10 +166,22 @@ pub fn run(
 /// to one, and how many blocks of content were delivered.
 pub fn drive(
     outgoing: &Arc<Outgoing>,
+    incoming: Incoming,
+    network: Network,
+    seed: u64,
+    goes_on: &mut dyn FnMut(u64) -> bool,
+) -> Result<(Option<Received>, u64), DiskError> {
+    drive_told(outgoing, incoming, network, seed, goes_on, &mut |_| ())
+}
+
+/// The same; `tell` hears of changes.
+pub fn drive_told(
+    outgoing: &Arc<Outgoing>,
     mut incoming: Incoming,
     network: Network,
     seed: u64,
     goes_on: &mut dyn FnMut(u64) -> bool,
+    tell: &mut dyn FnMut(Change),
 ) -> Result<(Option<Received>, u64), DiskError> {
     let _seed = Seed(seed);
     let mut random = Random(seed);
@@ -192,6 +204,10 @@ pub fn drive(
             line.leave_out(&had);
         }
         if incoming.is_complete() {
+            while incoming.wind_up()? {
+                std::iter::from_fn(|| incoming.poll_change()).for_each(&mut *tell);
+            }
+            std::iter::from_fn(|| incoming.poll_change()).for_each(&mut *tell);
             break incoming.finish().map(Some);
         }
         if line.under_way.is_empty() && line.top_up() == 0 {

@@ -78,6 +78,7 @@ impl Peer {
             content_bytes: self.content,
             files: self.files,
             entries: self.entries,
+            unlisted: 0,
         })
     }
 

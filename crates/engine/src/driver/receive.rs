@@ -106,6 +106,7 @@ impl Driver for ReceiveDriver {
             }
             Fact::Had(had) => self.desk.tell(EngineEvent::Had(had)),
             Fact::File(event) => self.desk.tell(EngineEvent::File(event)),
+            Fact::Change(change) => self.desk.tell(EngineEvent::Change(change)),
             Fact::Complete(all) => {
                 self.received = Some(*all);
                 self.desk.tell(EngineEvent::Complete);

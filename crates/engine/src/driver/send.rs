@@ -126,6 +126,7 @@ impl Driver for SendDriver {
             | Fact::Written(_)
             | Fact::Had(_)
             | Fact::File(_)
+            | Fact::Change(_)
             | Fact::Complete(_) => {}
         }
         Ok(())

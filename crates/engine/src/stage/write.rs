@@ -29,10 +29,7 @@ pub(crate) fn run(
         while let Some(had) = incoming.poll_had() {
             let _ = inbox.send(Fact::Had(had));
         }
-        while let Some(event) = incoming.poll_event() {
-            // The driver, when gone, has ended the line.
-            let _ = inbox.send(Fact::File(event));
-        }
+        tell(&mut *incoming, inbox);
         watch.was_waiting_for_output();
         if complete {
             return finish(incoming, cargo, inbox);
@@ -43,13 +40,28 @@ pub(crate) fn run(
 
 /// Finishes, then only drains: copies of blocks may still arrive until the sender knows.
 fn finish(
-    incoming: Box<dyn Sink>,
+    mut incoming: Box<dyn Sink>,
     cargo: &Receiver<Cargo>,
     inbox: &Sender<Fact>,
 ) -> Result<(), EngineError> {
+    while incoming.wind_up()? {
+        tell(&mut *incoming, inbox);
+    }
+    tell(&mut *incoming, inbox);
     let received = incoming.finish()?;
     if inbox.send(Fact::Complete(Box::new(received))).is_ok() {
         cargo.iter().for_each(drop);
     }
     Ok(())
+}
+
+/// Tells what has happened to names.
+fn tell(incoming: &mut dyn Sink, inbox: &Sender<Fact>) {
+    while let Some(event) = incoming.poll_event() {
+        // The driver, when gone, has ended the line.
+        let _ = inbox.send(Fact::File(event));
+    }
+    while let Some(change) = incoming.poll_change() {
+        let _ = inbox.send(Fact::Change(change));
+    }
 }

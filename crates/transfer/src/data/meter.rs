@@ -213,6 +213,7 @@ mod tests {
             there_bytes: 0,
             kept: 0,
             corrupt: 0,
+            deleted: 0,
             failed: 1,
             failures: Vec::new(),
         };

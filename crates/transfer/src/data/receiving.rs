@@ -15,14 +15,17 @@ use haul_flow::ReceiverConfig;
 use haul_manifest::SkipKind;
 use haul_wire::{
     block_len,
-    control::{self, FAILURES_MAX, FileFault, Host, Message, PATH_LEN_MAX, Status, Text, Verdict},
+    control::{
+        self, CHANGES_MAX, Change, FAILURES_MAX, FileFault, Host, Message, PATH_LEN_MAX, Status,
+        Text, Verdict,
+    },
     segment_len,
 };
 use serde_bytes::ByteBuf;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Account, Session, Setting, Wake, connect, unkept};
-use crate::{Event, FileRecord, InForce, Phase, TransferError, control::Control};
+use super::{Account, SILENCE_MAX, Session, Setting, Wake, connect, unkept};
+use crate::{ChangeRecord, Event, FileRecord, InForce, Phase, TransferError, control::Control};
 
 /// How long the sender may take to say that it has seen the verdict. The data is safe by then.
 const DONE_PATIENCE: Duration = Duration::from_secs(10);
@@ -42,7 +45,7 @@ pub(crate) enum Destination {
     Files {
         root: Root,
         landing: Landing,
-        options: ReceiveOptions,
+        options: Box<ReceiveOptions>,
     },
     /// It only counts.
     Memory,
@@ -56,9 +59,17 @@ impl Destination {
                 root,
                 landing,
                 options,
-            } => options.is_judged() && has_leftovers(root, landing),
+            } => {
+                options.is_judged()
+                    && (options.placing.dry_run || has_leftovers(root, landing, &options.placing))
+            }
             Self::Memory => false,
         }
+    }
+
+    /// Whether what would become of names is to be told.
+    fn is_rehearsal(&self) -> bool {
+        matches!(self, Self::Files { options, .. } if options.placing.dry_run)
     }
 
     fn sink(self, block_len: usize, judges: bool) -> Result<Box<dyn Sink>, DiskError> {
@@ -70,7 +81,7 @@ impl Destination {
             } => {
                 // They are counted even where nobody wants to hear of them.
                 options.file_events = true;
-                let mut incoming = Incoming::new(root, landing, options, block_len)?;
+                let mut incoming = Incoming::new(root, landing, *options, block_len)?;
                 if judges {
                     incoming.tell_had();
                 }
@@ -91,6 +102,7 @@ pub(super) async fn receive(
     parameters: ReceiveParameters,
 ) -> Result<Account, TransferError> {
     let block_len = block_len(setting.path.datagram_len);
+    let is_rehearsal = parameters.destination.is_rehearsal();
     let incoming = parameters.destination.sink(block_len, parameters.judges)?;
     let flow = ReceiverConfig {
         segment_len: segment_len(block_len),
@@ -105,6 +117,7 @@ pub(super) async fn receive(
             count.fetch_add(u64::from(file.outcome.is_ok()), Relaxed);
             file_events || tells_digests
         }
+        EngineEvent::Change(_) => file_events || is_rehearsal,
         _ => true,
     });
     let running = haul_engine::receive(ReceiveSetup {
@@ -118,6 +131,8 @@ pub(super) async fn receive(
         file_events,
         block_len: block_len as u64,
         there_bytes: 0,
+        is_rehearsal,
+        changes: Vec::new(),
     };
     if parameters.is_awaited && !parameters.judges {
         receiving.say_had(nothing_there())?;
@@ -128,6 +143,11 @@ pub(super) async fn receive(
     let stopped = stopped.ok_or(TransferError::TaskFailed("write"))?;
     receiving.note(&stopped.snapshot);
     let received = stopped.received.ok_or(TransferError::TaskFailed("write"))?;
+    if let Some(why) = received.undeleted {
+        let is = if is_rehearsal { "would be" } else { "was" };
+        let text = format!("nothing {is} deleted at the destination: {why}");
+        receiving.session.warn_both(text)?;
+    }
     let verdict = verdict(&received);
     receiving.session.warn_of_unkept(&verdict, false);
     let data_time = receiving.session.began.elapsed();
@@ -154,6 +174,10 @@ struct Receiving<'a> {
     block_len: u64,
     /// Bytes of content that need not come.
     there_bytes: u64,
+    /// Whether nothing is changed.
+    is_rehearsal: bool,
+    /// What the initiator has not been told yet.
+    changes: Vec<Change>,
 }
 
 impl Receiving<'_> {
@@ -166,7 +190,7 @@ impl Receiving<'_> {
             match self.session.wake().await? {
                 Wake::Message(Message::InForce(told)) => self.note_limits(&told)?,
                 Wake::Message(other) => return Err(self.session.control.unexpected(&other)),
-                Wake::Engine(EngineEvent::Complete) => return Ok(()),
+                Wake::Engine(EngineEvent::Complete) => return self.tell_changes().await,
                 Wake::Engine(EngineEvent::Failed(error)) => return Err(error.into()),
                 Wake::Engine(EngineEvent::Delivered | EngineEvent::Decided(_)) => {}
                 Wake::Engine(EngineEvent::Had(had)) => self.say_had(had)?,
@@ -180,6 +204,7 @@ impl Receiving<'_> {
                         }));
                     }
                 }
+                Wake::Engine(EngineEvent::Change(change)) => self.note_change(change).await?,
                 Wake::Limits(limits) => {
                     let wish = Message::Rate(limits.to_wire());
                     self.session.control.send(&wish)?;
@@ -188,6 +213,7 @@ impl Receiving<'_> {
                     self.session.control.send(&Message::Ceiling(ceiling))?;
                 }
                 Wake::Tick => {
+                    self.tell_changes().await?;
                     let snapshot = self.session.snapshot();
                     self.note(&snapshot);
                     let status = self.status(Host::default());
@@ -195,6 +221,32 @@ impl Receiving<'_> {
                 }
             }
         }
+    }
+
+    /// The initiator's user hears of it, wherever that is.
+    async fn note_change(&mut self, change: Change) -> Result<(), TransferError> {
+        if self.session.events.is_some() {
+            let done = !self.is_rehearsal;
+            self.session
+                .emit(Event::Change(ChangeRecord::new(change, done)));
+            return Ok(());
+        }
+        self.changes.push(change);
+        if self.changes.len() == CHANGES_MAX {
+            self.tell_changes().await?;
+        }
+        Ok(())
+    }
+
+    async fn tell_changes(&mut self) -> Result<(), TransferError> {
+        if self.changes.is_empty() {
+            return Ok(());
+        }
+        let changes = Message::Changes(std::mem::take(&mut self.changes));
+        self.session
+            .control
+            .send_within(&changes, SILENCE_MAX)
+            .await
     }
 
     fn say_had(&mut self, had: Had) -> Result<(), TransferError> {
@@ -282,6 +334,7 @@ fn verdict(received: &Received) -> Verdict {
         there_files: received.there_files,
         there_bytes: received.there_bytes,
         kept: received.kept,
+        deleted: received.deleted,
         failed: received.failed_count,
         corrupt: received.corrupt,
         failures: failures.collect(),

@@ -2,8 +2,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{Account, Session, Setting, Wake, connect, meter, unkept};
 use crate::{
-    Cause, Direction, Event, InForce, Limits, Misbehaviour, Phase, TransferError, UdpDirection,
-    control::Control,
+    Cause, ChangeRecord, Direction, Event, InForce, Limits, Misbehaviour, Phase, TransferError,
+    UdpDirection, control::Control,
 };
 use haul_batch::{MAX_BATCH_BYTES, MAX_SEGMENTS};
 use haul_disk::{FailureKind, Outgoing, ScanOptions, Selection, Supply, Synthetic, Until};
@@ -41,6 +41,8 @@ pub(crate) struct Hints {
     pub(crate) ecn: bool,
     /// Whether the receiver will say what it has already.
     pub(crate) waits: bool,
+    /// Whether the receiver will say what would become of names.
+    pub(crate) rehearses: bool,
 }
 
 /// Where it takes what it sends.
@@ -126,6 +128,7 @@ pub(super) async fn send(
         applied: limits,
         direction,
         arrived: (Instant::now(), 0),
+        hears_changes: hints.rehearses && direction == Direction::Upload,
     };
     let outcome = sending.until_verdict().await;
     let data_time = sending.session.began.elapsed();
@@ -141,6 +144,7 @@ pub(super) async fn send(
     sending.warn_of_skipped()?;
     sending.warn_of_unread()?;
     sending.session.warn_of_unkept(&verdict, true);
+    sending.warn_of_unlisted()?;
     sending
         .session
         .control
@@ -200,6 +204,8 @@ struct Sending<'a> {
     direction: Direction,
     /// When blocks last arrived, or none was in flight, and how many had.
     arrived: (Instant, u64),
+    /// Whether the receiver tells what would become of names.
+    hears_changes: bool,
 }
 
 impl Sending<'_> {
@@ -216,6 +222,12 @@ impl Sending<'_> {
                 Wake::Message(Message::Had(had)) => {
                     if let Some(running) = &self.session.running {
                         running.set_had(had);
+                    }
+                }
+                Wake::Message(Message::Changes(changes)) if self.hears_changes => {
+                    for change in changes {
+                        let record = ChangeRecord::new(change, false);
+                        self.session.emit(Event::Change(record));
                     }
                 }
                 // Only a responder has anything to forbid.
@@ -235,7 +247,9 @@ impl Sending<'_> {
                     self.session.emit(Event::Decision(decision));
                 }
                 Wake::Engine(EngineEvent::File(file)) => self.session.emit_digests(&file),
-                Wake::Engine(EngineEvent::Complete | EngineEvent::Had(_)) => {}
+                Wake::Engine(
+                    EngineEvent::Complete | EngineEvent::Change(_) | EngineEvent::Had(_),
+                ) => {}
                 Wake::Tick => {
                     let snapshot = self.session.snapshot();
                     let status = self.note(&snapshot);
@@ -361,6 +375,20 @@ impl Sending<'_> {
     fn warn_of_unread(&self) -> Result<(), TransferError> {
         for unread in &unkept::to_wire(&self.outgoing.unkept()) {
             self.session.warn_both(unkept::told(unread, "read"))?;
+        }
+        Ok(())
+    }
+
+    /// What could not be listed the receiver only counts.
+    fn warn_of_unlisted(&self) -> Result<(), TransferError> {
+        let is_unlisted = |why| {
+            let too_deep = FailureKind::Skipped(SkipKind::TooDeep);
+            matches!(why, FailureKind::Os(_)) || why == too_deep
+        };
+        let failures = self.outgoing.failures();
+        let unlisted = failures.iter().filter(|file| is_unlisted(file.why));
+        for file in unlisted.take(WARNINGS_MAX) {
+            self.session.warn_both(file.to_string())?;
         }
         Ok(())
     }

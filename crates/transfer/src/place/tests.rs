@@ -33,6 +33,13 @@ fn jailed(root: &Path) -> Ground {
     Ground::new(root.join("jail"), Some(root.join("jail")))
 }
 
+fn placing(create_dir: bool) -> control::Placing {
+    control::Placing {
+        create_dir,
+        ..control::Placing::default()
+    }
+}
+
 #[test]
 fn without_a_jail_the_home_is_where_relative_names_begin() {
     let (_dir, root) = tree();
@@ -67,10 +74,16 @@ fn a_jail_is_the_root_and_the_home() {
     assert_eq!(ground.sources(&["/*.txt"], SCAN).unwrap().len(), 2);
     for spec in ["", "/", "~", "sub", "/sub"] {
         ground
-            .landing(spec.as_bytes(), ONE, false)
+            .landing(spec.as_bytes(), ONE, &placing(false))
             .unwrap_or_else(|e| panic!("{spec}: {e}"));
     }
-    ground.landing(b"/new/dir", ONE, true).unwrap();
+    let rehearsed = control::Placing {
+        dry_run: true,
+        ..placing(true)
+    };
+    ground.landing(b"/new/dir", ONE, &rehearsed).unwrap();
+    assert!(!root.join("jail/new").exists());
+    ground.landing(b"/new/dir", ONE, &placing(true)).unwrap();
     assert!(root.join("jail/new/dir").is_dir());
 }
 
@@ -92,7 +105,7 @@ fn nothing_leads_out_of_a_jail() {
         assert_eq!(error.code(), ErrorCode::NotPermitted, "{spec}: {error}");
         if !spec.contains('*') {
             let error = ground
-                .landing(spec.as_bytes(), ONE, true)
+                .landing(spec.as_bytes(), ONE, &placing(true))
                 .map(drop)
                 .unwrap_err();
             assert_eq!(error.code(), ErrorCode::NotPermitted, "{spec}: {error}");
@@ -104,7 +117,7 @@ fn nothing_leads_out_of_a_jail() {
         .unwrap_err();
     assert_eq!(error.code(), ErrorCode::NoSuchSource);
     assert!(!root.join("jail2/new").exists());
-    assert!(ground.landing(b"out/new", ONE, true).is_err());
+    assert!(ground.landing(b"out/new", ONE, &placing(true)).is_err());
     assert!(!root.join("jail2/new").exists());
 }
 
@@ -119,7 +132,7 @@ fn what_is_missing_or_unreadable_has_its_own_code() {
     let error = ground.sources(&["."], flat).unwrap_err();
     assert_eq!(error.code(), ErrorCode::SourceUnreadable);
     let error = ground
-        .landing(b"no/such/dir/x", ONE, false)
+        .landing(b"no/such/dir/x", ONE, &placing(false))
         .map(drop)
         .unwrap_err();
     assert_eq!(error.code(), ErrorCode::DestinationUnwritable);

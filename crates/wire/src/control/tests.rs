@@ -128,6 +128,10 @@ fn every_message() -> Vec<Message> {
         }),
         Message::Detour,
         Message::Datagrams(vec![ByteBuf::from(*b"one"), ByteBuf::from([7; 1472])]),
+        Message::Changes(vec![Change {
+            act: Act::Delete,
+            path: ByteBuf::from(*b"a/b"),
+        }]),
         Message::Ping,
         Message::Pong,
         Message::Cancel,
@@ -139,6 +143,7 @@ fn every_message() -> Vec<Message> {
             there_bytes: 1 << 20,
             kept: 5,
             corrupt: 1,
+            deleted: 6,
             failed: 1,
             failures: vec![FileFault {
                 path: ByteBuf::from(*b"a/b"),
@@ -314,4 +319,27 @@ fn codes_have_distinct_numbers_and_names() {
 fn secrets_are_not_shown() {
     let shown = format!("{:?}", Message::ClientHello(client_hello()));
     assert!(!shown.contains("7, 7"), "{shown}");
+}
+
+#[test]
+fn a_suffix_is_a_part_of_a_name_and_nothing_else() {
+    let Message::Request(request) = request() else {
+        panic!("a request");
+    };
+    let decoded = |backup: &[u8], partial: &[u8]| {
+        let mut request = request.clone();
+        request.placing.backup_suffix = Some(ByteBuf::from(backup));
+        request.placing.partial_suffix = Some(ByteBuf::from(partial));
+        let body = Message::Request(request).encode().expect("small");
+        Message::decode(&body)
+    };
+    assert!(decoded(b"~", b".part").is_ok());
+    assert!(decoded(&[b'a'; SUFFIX_LEN_MAX], b"\xff").is_ok());
+    let long = [b'a'; SUFFIX_LEN_MAX + 1];
+    for wrong in [&b""[..], b"/../../x", b"a/", b"\0", &long] {
+        let refused = Err(WireError::Range("suffix"));
+        assert_eq!(decoded(wrong, b".part"), refused, "{wrong:?}");
+        assert_eq!(decoded(b"~", wrong), refused, "{wrong:?}");
+    }
+    assert_eq!(decoded(b"~", b"~"), Err(WireError::Range("suffix")));
 }
