@@ -46,6 +46,7 @@ fn summarize(account: &Account, terms: &Terms) -> Summary {
         status,
         here,
         there,
+        omitted,
         segment_len,
         data_time,
     } = account;
@@ -62,6 +63,7 @@ fn summarize(account: &Account, terms: &Terms) -> Summary {
         there_bytes: verdict.there_bytes,
         kept: verdict.kept,
         failed: verdict.failed,
+        omitted: *omitted,
         seconds: terms.time.as_secs_f64(),
         data_seconds,
         goodput_bps: goodput_bps as u64,

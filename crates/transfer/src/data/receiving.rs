@@ -102,7 +102,7 @@ pub(super) async fn receive(
     let (link, engine, setting) = connect(setting, move |event| match event {
         EngineEvent::File(file) => {
             count.fetch_add(u64::from(file.outcome.is_ok()), Relaxed);
-            file_events
+            file_events || file.outcome.is_err()
         }
         _ => true,
     });
@@ -138,6 +138,7 @@ pub(super) async fn receive(
         there: status.host.clone(),
         status,
         here,
+        omitted: None,
         segment_len: segment_len(block_len),
         data_time,
     })

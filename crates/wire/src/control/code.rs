@@ -39,6 +39,10 @@ pub enum ErrorCode {
     DiskFull = 23,
     /// Reading or writing failed for another reason.
     DiskFailed = 24,
+    /// A command that was to run before or after the transfer failed.
+    HookFailed = 26,
+    /// The machine ran out of threads, memory, sockets or open files.
+    Resources = 27,
     /// The control connection broke.
     ConnectionLost = 30,
     /// The network stopped carrying the transfer's datagrams.
@@ -53,7 +57,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All codes, in ascending order.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::Internal,
         Self::Usage,
         Self::Partial,
@@ -72,6 +76,8 @@ impl ErrorCode {
         Self::DestinationUnwritable,
         Self::DiskFull,
         Self::DiskFailed,
+        Self::HookFailed,
+        Self::Resources,
         Self::ConnectionLost,
         Self::PathFailed,
         Self::PeerMisbehaved,
@@ -105,6 +111,8 @@ impl ErrorCode {
             Self::DestinationUnwritable => "destination-unwritable",
             Self::DiskFull => "disk-full",
             Self::DiskFailed => "disk-failed",
+            Self::HookFailed => "hook-failed",
+            Self::Resources => "resources",
             Self::ConnectionLost => "connection-lost",
             Self::PathFailed => "path-failed",
             Self::PeerMisbehaved => "peer-misbehaved",
