@@ -21,6 +21,7 @@ use crate::{
         Args, Cipher, FsyncName, MeasuringArgs, OutputArgs, OverwriteName, PolicyName, RateArgs,
         SecurityArgs, SshArgs, TransferArgs,
     },
+    hooks::Hooks,
     place::{Place, PlaceError, RemotePlace},
     select::{self, PatternFileError},
     version,
@@ -39,6 +40,10 @@ pub(crate) struct Job {
     pub(crate) login: Login,
     /// What to run there, quoted for its shell.
     pub(crate) remote_command: String,
+    /// What to run before and after.
+    pub(crate) hooks: Hooks,
+    /// The options as given, for a log.
+    pub(crate) given: String,
     /// Where to take commands.
     pub(crate) control: Option<PathBuf>,
     /// What to move.
@@ -114,6 +119,9 @@ pub(crate) enum JobError {
     /// `-S` with a line break or another control character.
     #[error("-S \"{0}\" contains a control character")]
     RemoteHaul(String),
+    /// `--remote-log` with one.
+    #[error("--remote-log \"{0}\" contains a control character")]
+    RemoteLog(String),
     /// `--host-key` that is not a fingerprint.
     #[error("--host-key \"{0}\" is not a fingerprint; ssh-keygen -lf shows it as SHA256:…")]
     Fingerprint(String),
@@ -162,18 +170,21 @@ impl Job {
         let target = with_port(route.target, args.ssh.port)?;
         let options = job_options(args)?;
         let remote_command = remote_command(args, &options)?;
+        let transfer = haul_transfer::Job {
+            direction: route.direction,
+            sources: route.sources,
+            destination: route.destination,
+            measure: args.measuring.measure.map(|extent| extent.0),
+            options,
+        };
         Ok(Self {
+            hooks: Hooks::new(&args.hooks, &target, &transfer),
+            given: args.given.clone(),
             target,
             login: login(&args.ssh, &args.security)?,
             remote_command,
             control: args.rate.control.clone(),
-            transfer: haul_transfer::Job {
-                direction: route.direction,
-                sources: route.sources,
-                destination: route.destination,
-                measure: args.measuring.measure.map(|extent| extent.0),
-                options,
-            },
+            transfer,
             retry_for: args.transfer.retry_for,
             remembers: !args.rate.no_remember,
         })
@@ -441,6 +452,12 @@ fn remote_command(args: &Args, options: &JobOptions) -> Result<String, JobError>
     }
     if options.suites.contains(&SuiteId::NoneCmac) {
         command.push_str(" --allow-none");
+    }
+    if let Some(place) = &args.output.remote_log {
+        if place.contains(char::is_control) {
+            return Err(JobError::RemoteLog(escaped(place.as_bytes())));
+        }
+        command.push_str(&format!(" --log={}", words::quote(place)));
     }
     Ok(command)
 }

@@ -21,15 +21,18 @@ mod ctl;
 mod ending;
 mod events;
 mod failure;
+mod hooks;
 mod human;
 mod job;
 mod keys;
 mod line;
+mod logbook;
 mod memory;
 mod name;
 mod output;
 mod place;
 mod remote;
+mod report;
 mod retry;
 mod screen;
 mod select;
@@ -64,6 +67,6 @@ fn transfer(typed: Vec<OsString>) -> Result<(), Failure> {
     let result = Job::resolve(&args)
         .map_err(Failure::from)
         .and_then(|job| client::run(job, &mut output));
-    output.finish(&result);
-    result.map(drop)
+    output.end(&result);
+    result
 }

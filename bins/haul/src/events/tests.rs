@@ -1,6 +1,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
-use haul_transfer::{Direction, EcnState, ErrorCode, Limits, PathFacts, Policy, SuiteId, Warning};
+use haul_transfer::{
+    Direction, EcnState, ErrorCode, Limits, Omitted, PathFacts, Policy, SuiteId, Warning,
+};
 use serde_json::Value;
 
 use super::*;
@@ -50,13 +52,15 @@ pub(crate) fn one_of_each() -> Vec<Value> {
     let minute = Duration::from_secs(60);
     json.retry(&Failure::Cancelled, minute, minute);
     json.error(&Failure::Cancelled);
+    let mut report = Report::new();
+    report.retrying(&Failure::Cancelled);
     json.summary(
         &summary(),
         &[FailedFile {
             path: "a".to_owned(),
             why: "b".to_owned(),
         }],
-        None,
+        &report,
     );
     lines(json)
 }
@@ -106,6 +110,10 @@ pub(crate) fn summary() -> Summary {
         there_bytes: 0,
         kept: 0,
         failed: 0,
+        omitted: Some(Omitted {
+            left_out: 12,
+            special: 1,
+        }),
         seconds: 14.21,
         data_seconds: 14.1,
         goodput_bps: 6_900_000_000,

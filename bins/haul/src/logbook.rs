@@ -1,0 +1,96 @@
+//! `-L`: what happens, a line each, in a log that outlives the terminal.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use haul_log::{Log, LogError, LogPlace};
+use haul_transfer::{Direction, Event, escaped};
+
+use crate::{human, line, screen};
+
+/// Time between two lines of progress.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A log being written. One that cannot be written any more ends; the transfer goes on.
+#[derive(Debug)]
+pub(crate) struct Logbook {
+    log: Log,
+    progressed: Instant,
+}
+
+impl Logbook {
+    /// Opens the log for lines of `program`.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn open(place: &LogPlace, program: &str) -> Result<Self, LogError> {
+        Ok(Self {
+            log: Log::open(place, program)?,
+            progressed: Instant::now(),
+        })
+    }
+
+    /// Adds a line.
+    ///
+    /// # Errors
+    /// The system's: nothing more should be written.
+    pub(crate) fn line(&mut self, text: &str) -> io::Result<()> {
+        self.log.line(text)
+    }
+
+    /// Adds what is to be told of an event, if anything.
+    ///
+    /// # Errors
+    /// The system's: nothing more should be written.
+    pub(crate) fn event(&mut self, event: &Event) -> io::Result<()> {
+        match event {
+            Event::Progress(_) if self.progressed.elapsed() < PROGRESS_INTERVAL => return Ok(()),
+            Event::Progress(_) => self.progressed = Instant::now(),
+            _ => {}
+        }
+        words(event).iter().try_for_each(|text| self.line(text))
+    }
+}
+
+fn words(event: &Event) -> Vec<String> {
+    vec![match event {
+        Event::Request(asked) => {
+            let what = match asked.direction {
+                Direction::Upload => "asked to receive into",
+                Direction::Download => "asked to send",
+            };
+            let paths: Vec<String> = (asked.paths.iter())
+                .map(|path| format!("\"{}\"", escaped(path)))
+                .collect();
+            match paths.is_empty() {
+                true => "asked to measure".to_owned(),
+                false => format!("{what} {}", paths.join(" ")),
+            }
+        }
+        Event::Session(facts) => screen::agreement(facts),
+        Event::Path(facts) => screen::change(facts),
+        Event::Limits(told) => screen::in_force(told),
+        Event::Progress(progress) => screen::status(progress, None),
+        Event::Line(facts) => return line::account(facts),
+        Event::Warning(warning) => {
+            let whose = if warning.remote {
+                "the other end: "
+            } else {
+                ""
+            };
+            format!("warning: {whose}{}", warning.text)
+        }
+        Event::Noise(text) => format!("the other host says: {text}"),
+        Event::File(file) => match &file.failure {
+            Some(why) => format!("failed: {}: {why}", escaped(&file.path)),
+            None => format!(
+                "file: {}, {}",
+                escaped(&file.path),
+                human::bytes(file.bytes)
+            ),
+        },
+        Event::Decision(_) => return Vec::new(),
+    }]
+}
