@@ -32,6 +32,9 @@ use crate::{
 /// Threads of the runtime: it carries a conversation, never the data.
 const RUNTIME_THREADS: usize = 2;
 
+/// What a person may do who cannot wait.
+const CANCELLING: &str = "cancelling; press Ctrl-C again to end at once";
+
 /// Does the whole job: what goes before, the transfer, what comes after. All that is told of it but the
 /// last word, which is the caller's.
 pub(crate) fn run(job: Job, output: &mut Output) -> Result<(), Failure> {
@@ -184,7 +187,7 @@ impl Run<'_> {
                 Some(key) = pressed.recv() => press(key, &self.helm, self.output),
                 () = signals::cancelled(cancel.clone()), if !told_cancel => {
                     told_cancel = true;
-                    self.output.note("cancelling; press Ctrl-C again to end at once");
+                    self.output.note(CANCELLING);
                 }
                 result = &mut transfer => break result,
             }
@@ -194,6 +197,10 @@ impl Run<'_> {
             self.note(&event);
         }
         let cancelled = *cancel.borrow();
+        // The transfer may have heard of it first; the other program may still take its time.
+        if cancelled && !told_cancel {
+            self.output.note(CANCELLING);
+        }
         let ending = spawn_blocking(move || ending::explain(result, cancelled, remote, &host_name));
         ending
             .await

@@ -135,6 +135,9 @@ impl Hooks {
         cancel: watch::Receiver<bool>,
     ) -> Result<(), Failure> {
         let failed = |source| HookError::Start { hook, source };
+        // After a run that was cancelled the next signal is the second one, which ends everything. Looked
+        // at before there is a command: a signal may come as soon as there is.
+        let mut listens = !*cancel.borrow();
         // Standard output is for events.
         let output = io::stderr().as_fd().try_clone_to_owned().map_err(failed)?;
         let mut child = Command::new("/bin/sh")
@@ -153,8 +156,6 @@ impl Hooks {
             group.map_or(0, |group| group.as_raw_nonzero().get()),
             Relaxed,
         );
-        // After a run that was cancelled the next signal is the second one, which ends everything.
-        let mut listens = !*cancel.borrow();
         let mut interrupted = false;
         let status = loop {
             tokio::select! {

@@ -1,7 +1,7 @@
 //! What the command line means: who talks to whom, what moves which way, and how.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs,
     io::{self, Read as _},
     os::unix::ffi::{OsStrExt, OsStringExt},
@@ -167,6 +167,10 @@ impl Job {
             Some(_) => Route::measure(&args.places, &args.measuring)?,
             None => Route::resolve(&args.places, listed(&args.transfer)?)?,
         };
+        // Only the command that goes before may still make what is missing.
+        if args.hooks.pre.is_none() {
+            route.check_sources()?;
+        }
         let target = with_port(route.target, args.ssh.port)?;
         let options = job_options(args)?;
         let remote_command = remote_command(args, &options)?;
@@ -240,16 +244,27 @@ impl Route {
         }
     }
 
+    /// Whether sources of this machine exist.
+    fn check_sources(&self) -> Result<(), JobError> {
+        let local = match self.direction {
+            Direction::Upload => &self.sources[..],
+            Direction::Download => &[],
+        };
+        local.iter().try_for_each(|path| {
+            let looked = fs::symlink_metadata(OsStr::from_bytes(path)).map(drop);
+            looked.map_err(|source| JobError::Source {
+                path: escaped(path),
+                source,
+            })
+        })
+    }
+
     fn upload(sources: Vec<Place>, destination: RemotePlace) -> Result<Self, JobError> {
         let mut paths = Vec::with_capacity(sources.len());
         for source in sources {
             let Place::Local(path) = source else {
                 return Err(JobError::BothRemote);
             };
-            fs::symlink_metadata(&path).map_err(|source| JobError::Source {
-                path: escaped(path.as_os_str().as_bytes()),
-                source,
-            })?;
             paths.push(path.into_os_string().into_vec());
         }
         Ok(Self {

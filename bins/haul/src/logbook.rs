@@ -94,3 +94,31 @@ fn words(event: &Event) -> Vec<String> {
         Event::Decision(_) => return Vec::new(),
     }]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::events::tests::progress;
+
+    #[test]
+    fn progress_is_told_now_and_then_and_everything_else_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().display().to_string().parse().unwrap();
+        let mut book = Logbook::open(&place, "haul").unwrap();
+        let event = Event::Progress(progress());
+        let lines = || {
+            let log = fs::read_to_string(dir.path().join("haul.log")).unwrap();
+            log.lines().count()
+        };
+        book.event(&event).unwrap();
+        assert_eq!(lines(), 0);
+        book.progressed = Instant::now().checked_sub(PROGRESS_INTERVAL).unwrap();
+        book.event(&event).unwrap();
+        book.event(&event).unwrap();
+        assert_eq!(lines(), 1);
+        book.event(&Event::Noise("motd".to_owned())).unwrap();
+        assert_eq!(lines(), 2);
+    }
+}

@@ -18,12 +18,11 @@ use tokio::sync::mpsc;
 
 use crate::{
     args::RemoteArgs,
-    client,
+    bound, client,
     failure::{self, Failure},
     job::FRAMING,
     logbook::Logbook,
-    report::Report,
-    screen, signals, version,
+    report, screen, signals, version,
 };
 
 /// Set by sshd: client address, client port, server address, server port.
@@ -130,9 +129,10 @@ fn account(log: &mut Logbook, outcome: &Result<Summary, Failure>) -> io::Result<
     };
     if let Some(summary) = summary {
         log.line(&screen::account(summary))?;
-        for line in Report::new().lines(Some(summary)) {
-            log.line(&line)?;
+        if let Some(text) = report::not_sent(summary) {
+            log.line(&text)?;
         }
+        log.line(&bound::cost(summary))?;
     }
     log.line(&failure::ending(outcome.as_ref().err()))
 }

@@ -154,7 +154,7 @@ impl Report {
 }
 
 /// `not sent: 3 files (2.0 GB) were there already, 5 kept as they are, 12 names left out, 1 special`.
-fn not_sent(summary: &Summary) -> Option<String> {
+pub(crate) fn not_sent(summary: &Summary) -> Option<String> {
     let Omitted { left_out, special } = summary.omitted.unwrap_or_default();
     let parts: Vec<String> = [
         (summary.there_files > 0 || summary.there_bytes > 0).then(|| {

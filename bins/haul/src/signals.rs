@@ -47,8 +47,9 @@ pub(crate) fn cancellation() -> Result<watch::Sender<bool>, Failure> {
     let told = cancel.clone();
     tokio::spawn(async move {
         signals.any().await;
-        told.send_replace(true);
+        // Before anybody hears of it: on a busy machine much may happen until this goes on.
         let first = Instant::now();
+        told.send_replace(true);
         loop {
             signals.any().await;
             if first.elapsed() >= SAME_WISH {

@@ -38,7 +38,7 @@ fn twice(first: Signal, second: Signal) -> (String, String) {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(
         began.elapsed() < Duration::from_secs(4),
-        "{:?}",
+        "{first:?} {second:?} {told}: {:?}",
         began.elapsed()
     );
     (told, lines.next().unwrap().unwrap())
@@ -95,6 +95,38 @@ fn waiting(site: &Site) -> (Child, BufReader<std::process::ChildStdout>) {
         if event["type"] == "retry" && event["wait_seconds"] == 4.0 {
             return (child, stdout);
         }
+    }
+}
+
+#[test]
+fn an_account_tells_of_connections_that_were_lost() {
+    let site = Site::new();
+    let mut child = slow(&site).args(["-L", "."]).spawn().unwrap();
+    let mut stdout = await_progress(&mut child);
+    kill_remote(&site);
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{rest}");
+    let summary: Value = serde_json::from_str(rest.lines().last().unwrap()).unwrap();
+    assert_eq!(summary["retry_count"], 1, "{summary}");
+    let retry = &summary["retries"][0];
+    assert_eq!(
+        (&retry["code"], &retry["name"]),
+        (&30.into(), &"connection-lost".into())
+    );
+    // It waits for a second before it tries again.
+    assert!(
+        summary["retry_seconds"].as_f64().unwrap() >= 1.0,
+        "{summary}"
+    );
+    assert!(retry["at_seconds"].as_f64().unwrap() > 0.0, "{summary}");
+    let log = fs::read_to_string(site.here().join("haul.log")).unwrap();
+    for wanted in [
+        "trying again in 1.0 s",
+        "connected again once, ",
+        " (connection-lost)\n",
+    ] {
+        assert!(log.contains(wanted), "{wanted}: {log}");
     }
 }
 

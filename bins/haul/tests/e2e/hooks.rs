@@ -73,6 +73,16 @@ fn hooks_are_told_what_is_moved_and_how_it_went() {
 }
 
 #[test]
+fn a_pre_command_may_make_what_is_sent() {
+    let site = Site::new();
+    let arguments = ["-q", "--pre", "echo made > file", "file", "localhost:"];
+    expect_status(0, &site.run(&arguments));
+    assert_eq!(fs::read(site.there().join("file")).unwrap(), b"made\n");
+    let arguments = ["-q", "--pre", "true", "none", "localhost:"];
+    expect_status(20, &site.run(&arguments));
+}
+
+#[test]
 fn a_pre_command_that_fails_keeps_haul_from_connecting() {
     let site = Site::new();
     fs::write(site.here().join("file"), "x").unwrap();
