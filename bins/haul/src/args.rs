@@ -3,6 +3,7 @@
 use std::{ffi::OsString, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{ArgAction, Parser, ValueEnum};
+use haul_log::LogPlace;
 use haul_transfer::{Bps, DEFAULT_UDP_PORTS};
 use haul_wire::{SuiteId, UnknownSuite, control::SUFFIX_LEN_MAX};
 
@@ -46,8 +47,14 @@ pub(crate) struct Args {
     pub(crate) security: SecurityArgs,
     #[command(flatten, next_help_heading = "SSH")]
     pub(crate) ssh: SshArgs,
+    #[command(flatten, next_help_heading = "Hooks")]
+    pub(crate) hooks: HookArgs,
     #[command(flatten, next_help_heading = "Output")]
     pub(crate) output: OutputArgs,
+
+    /// The options as they were given, for a log; without values that may hold secrets.
+    #[arg(skip)]
+    pub(crate) given: String,
 }
 
 /// What to do with the files, and how UDP gets through.
@@ -270,6 +277,18 @@ pub(crate) struct SshArgs {
     pub(crate) connect_timeout: Option<Duration>,
 }
 
+/// Commands of this machine around the run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct HookArgs {
+    /// Run this shell command before connecting; if it fails, nothing is connected
+    #[arg(long, value_name = "COMMAND", hide_short_help = true)]
+    pub(crate) pre: Option<OsString>,
+    /// Run this shell command after the end, whatever it was; HAUL_STATUS and others tell it how
+    /// it went
+    #[arg(long, value_name = "COMMAND", hide_short_help = true)]
+    pub(crate) post: Option<OsString>,
+}
+
 /// What to tell, and how.
 #[derive(Debug, clap::Args)]
 pub(crate) struct OutputArgs {
@@ -282,6 +301,13 @@ pub(crate) struct OutputArgs {
     /// Write one JSON event per line to standard output (docs/EVENTS.md)
     #[arg(long)]
     pub(crate) json: bool,
+    /// Log to haul.log in this directory, in files of at most SIZE bytes [default: 10M], of which
+    /// eleven are kept; -: to standard output
+    #[arg(short = 'L', long, value_name = "DIR[:SIZE]")]
+    pub(crate) log: Option<LogPlace>,
+    /// Have the haul at the other end log to this directory there
+    #[arg(long, value_name = "DIR[:SIZE]", hide_short_help = true)]
+    pub(crate) remote_log: Option<String>,
     /// Write each decision of the rate policy to this file, one JSON object per line (uploads:
     /// who sends decides)
     #[arg(long, value_name = "FILE", hide_short_help = true)]
@@ -331,6 +357,9 @@ pub(crate) struct RemoteArgs {
     /// Refuse to measure, which moves bytes from memory to memory
     #[arg(long)]
     pub(crate) no_measure: bool,
+    /// Log to haul.log in this directory, in files of at most SIZE bytes [default: 10M]
+    #[arg(long, value_name = "DIR[:SIZE]")]
+    pub(crate) log: Option<LogPlace>,
     /// Agree to none-cmac, which does not encrypt, if the initiator asks for it
     #[arg(long)]
     pub(crate) allow_none: bool,

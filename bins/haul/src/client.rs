@@ -32,42 +32,67 @@ use crate::{
 /// Threads of the runtime: it carries a conversation, never the data.
 const RUNTIME_THREADS: usize = 2;
 
-/// Does the whole job, over as many connections as it takes.
-pub(crate) fn run(job: Job, output: &mut Output) -> Result<Summary, Failure> {
-    let mut socket = job.control.as_deref().map(Socket::bind).transpose()?;
+/// What a person may do who cannot wait.
+const CANCELLING: &str = "cancelling; press Ctrl-C again to end at once";
+
+/// Does the whole job: what goes before, the transfer, what comes after. All that is told of it but the
+/// last word, which is the caller's.
+pub(crate) fn run(job: Job, output: &mut Output) -> Result<(), Failure> {
+    output.begin(&job);
     in_runtime(async {
         let cancelling = signals::cancellation()?;
         let cancel = cancelling.subscribe();
-        let helm = Helm::new(job.transfer.options.limits(), cancelling);
-        if let Some(socket) = &mut socket {
-            let served = socket.serve(helm.clone());
-            served.map_err(Failure::system("the control socket"))?;
-        }
-        let mut run = Run {
-            course: Course::new(job.retry_for),
-            job,
-            helm,
-            cancel,
-            output,
+        let hooks = job.hooks.clone();
+        let result = match hooks.before(cancel.clone()).await {
+            Ok(()) => transfer(job, cancelling, output).await,
+            Err(failure) => Err(failure),
         };
-        loop {
-            let failure = match run.attempt().await {
-                Ok(summary) => return Ok(summary),
-                Err(failure) => failure,
-            };
-            if *run.cancel.borrow() {
-                return Err(failure);
-            }
-            let Some(wait) = run.course.next_wait(&failure) else {
-                return Err(failure);
-            };
-            run.output.retrying(&failure, wait, run.course.left());
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = signals::cancelled(run.cancel.clone()) => return Err(Failure::Cancelled),
-            }
+        output.account(&result);
+        let after = hooks.after(&result, output.report(), cancel).await;
+        if let (Err(_), Err(second)) = (&result, &after) {
+            output.warn(second.cause());
         }
+        result.and(after)
     })
+}
+
+/// Moves everything, over as many connections as it takes.
+async fn transfer(
+    job: Job,
+    cancelling: watch::Sender<bool>,
+    output: &mut Output,
+) -> Result<Summary, Failure> {
+    let mut socket = job.control.as_deref().map(Socket::bind).transpose()?;
+    let cancel = cancelling.subscribe();
+    let helm = Helm::new(job.transfer.options.limits(), cancelling);
+    if let Some(socket) = &mut socket {
+        let served = socket.serve(helm.clone());
+        served.map_err(Failure::system("the control socket"))?;
+    }
+    let mut run = Run {
+        course: Course::new(job.retry_for),
+        job,
+        helm,
+        cancel,
+        output,
+    };
+    loop {
+        let failure = match run.attempt().await {
+            Ok(summary) => return Ok(summary),
+            Err(failure) => failure,
+        };
+        if *run.cancel.borrow() {
+            return Err(failure);
+        }
+        let Some(wait) = run.course.next_wait(&failure) else {
+            return Err(failure);
+        };
+        run.output.retrying(&failure, wait, run.course.left());
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = signals::cancelled(run.cancel.clone()) => return Err(Failure::Cancelled),
+        }
+    }
 }
 
 /// A job under way.
@@ -162,7 +187,7 @@ impl Run<'_> {
                 Some(key) = pressed.recv() => press(key, &self.helm, self.output),
                 () = signals::cancelled(cancel.clone()), if !told_cancel => {
                     told_cancel = true;
-                    self.output.note("cancelling; press Ctrl-C again to end at once");
+                    self.output.note(CANCELLING);
                 }
                 result = &mut transfer => break result,
             }
@@ -172,6 +197,10 @@ impl Run<'_> {
             self.note(&event);
         }
         let cancelled = *cancel.borrow();
+        // The transfer may have heard of it first; the other program may still take its time.
+        if cancelled && !told_cancel {
+            self.output.note(CANCELLING);
+        }
         let ending = spawn_blocking(move || ending::explain(result, cancelled, remote, &host_name));
         ending
             .await

@@ -11,7 +11,7 @@ use haul_transfer::{
 };
 use serde::Serialize;
 
-use crate::{account, bound, failure::Failure, name};
+use crate::{account, bound, failure::Failure, name, report::Report};
 
 /// Version of the schema. A field may be added under the same number; one that goes or changes its
 /// meaning raises it.
@@ -37,13 +37,8 @@ impl<W: Write> JsonLines<W> {
     }
 
     /// The account at the end; `failures` name the first files that failed, if any did.
-    pub(crate) fn summary(
-        &mut self,
-        summary: &Summary,
-        failures: &[FailedFile],
-        told: Option<&InForce>,
-    ) {
-        self.write(&Record::summary(summary, failures, told));
+    pub(crate) fn summary(&mut self, summary: &Summary, failures: &[FailedFile], report: &Report) {
+        self.write(&Record::summary(summary, failures, report));
     }
 
     /// Why there is no success.
@@ -206,9 +201,13 @@ enum Record<'a> {
         there_files: u64,
         kept: u64,
         deleted: u64,
+        left_out: Option<u64>,
+        skipped: Option<u64>,
         failed: u64,
         corrupt: u64,
         failures: Vec<NamedFailure<'a>>,
+        #[serde(flatten)]
+        troubles: Troubles<'a>,
         seconds: f64,
         data_seconds: f64,
         goodput_bps: u64,
@@ -285,6 +284,40 @@ struct Ends<'a> {
     advice: Vec<String>,
 }
 
+/// What went wrong on the way, and was got over.
+#[derive(Serialize)]
+struct Troubles<'a> {
+    warnings: u64,
+    retry_count: u64,
+    retry_seconds: f64,
+    retries: Vec<PastRetry<'a>>,
+}
+
+#[derive(Serialize)]
+struct PastRetry<'a> {
+    code: u8,
+    name: &'static str,
+    text: &'a str,
+    at_seconds: f64,
+}
+
+impl<'a> Troubles<'a> {
+    fn of(report: &'a Report) -> Self {
+        let retries = report.retries().iter().map(|retry| PastRetry {
+            code: retry.code as u8,
+            name: retry.code.name(),
+            text: &retry.text,
+            at_seconds: round(retry.at.as_secs_f64()),
+        });
+        Self {
+            warnings: report.warnings(),
+            retry_count: report.retry_count(),
+            retry_seconds: round(report.lost().as_secs_f64()),
+            retries: retries.collect(),
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct NamedFailure<'a> {
     path: &'a str,
@@ -296,6 +329,8 @@ impl<'a> Record<'a> {
         Some(match event {
             // For people who tune: `--trace` writes them.
             Event::Decision(_) => return None,
+            // For the log of the other end.
+            Event::Request(_) => return None,
             Event::Line(facts) => Self::line(facts),
             Event::Session(facts) => Self::session(facts),
             Event::Limits(told) => Self::rate(told),
@@ -413,7 +448,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    fn summary(summary: &'a Summary, failures: &'a [FailedFile], told: Option<&InForce>) -> Self {
+    fn summary(summary: &'a Summary, failures: &'a [FailedFile], report: &'a Report) -> Self {
         let failures = failures
             .iter()
             .map(|file| NamedFailure {
@@ -432,9 +467,12 @@ impl<'a> Record<'a> {
             there_files: summary.there_files,
             kept: summary.kept,
             deleted: summary.deleted,
+            left_out: summary.omitted.map(|omitted| omitted.left_out),
+            skipped: summary.omitted.map(|omitted| omitted.special),
             failed: summary.failed,
             corrupt: summary.corrupt,
             failures,
+            troubles: Troubles::of(report),
             seconds: round(summary.seconds),
             data_seconds: round(summary.data_seconds),
             goodput_bps: summary.goodput_bps,
@@ -451,7 +489,7 @@ impl<'a> Record<'a> {
             ends: Box::new(Ends {
                 here: Host::of(&summary.here),
                 there: Host::of(&summary.there),
-                limited_by: bound::limit(summary, told),
+                limited_by: bound::limit(summary, report.limits()),
                 advice: bound::advice(summary),
             }),
             control_bytes: summary.control_bytes,

@@ -5,12 +5,13 @@ use std::{
     process::ExitCode,
 };
 
+use haul_log::LogError;
 use haul_ssh::SshError;
-use haul_transfer::{ErrorCode, TransferError, escaped, exit_code};
+use haul_transfer::{ErrorCode, TransferError, escaped, exit_code, system_code};
 
 use crate::{
-    account::AccountError, ctl::CtlError, job::JobError, remote::RemoteError, socket::SocketError,
-    trace::TraceError,
+    account::AccountError, ctl::CtlError, hooks::HookError, job::JobError, remote::RemoteError,
+    socket::SocketError, trace::TraceError,
 };
 
 /// Why a run did not do what was asked.
@@ -28,6 +29,15 @@ pub(crate) enum Failure {
     /// What files came to cannot be written down.
     #[error(transparent)]
     Account(#[from] AccountError),
+    /// The log that was asked for cannot be written.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// Events and the log are both to go to standard output.
+    #[error("--json and -L - both want standard output; log to a directory instead")]
+    TwoOutputs,
+    /// A command around the run failed.
+    #[error(transparent)]
+    Hook(#[from] HookError),
     /// There can be no control socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
@@ -83,9 +93,13 @@ impl Failure {
     /// Its line in the table of exit statuses.
     pub(crate) fn code(&self) -> ErrorCode {
         match self {
-            Self::CommandLine(_) | Self::Trace(_) | Self::Socket(_) | Self::Account(_) => {
-                ErrorCode::Usage
-            }
+            Self::CommandLine(_)
+            | Self::Trace(_)
+            | Self::Log(_)
+            | Self::Account(_)
+            | Self::TwoOutputs
+            | Self::Socket(_) => ErrorCode::Usage,
+            Self::Hook(_) => ErrorCode::HookFailed,
             Self::Ctl(error) => error.code(),
             Self::Job(error) => error.code(),
             Self::Login(error) => login_code(error),
@@ -94,7 +108,7 @@ impl Failure {
             Self::Transfer(error) => error.code(),
             Self::Remote(error) => error.code(),
             Self::Cancelled => ErrorCode::Cancelled,
-            Self::System { .. } => ErrorCode::Internal,
+            Self::System { source, .. } => system_code(source),
         }
     }
 
@@ -109,6 +123,9 @@ impl Failure {
             Self::Job(_)
             | Self::Trace(_)
             | Self::Account(_)
+            | Self::Log(_)
+            | Self::TwoOutputs
+            | Self::Hook(_)
             | Self::Socket(_)
             | Self::Ctl(_)
             | Self::Login(_)
@@ -144,6 +161,17 @@ impl Failure {
         }
         let _ = writeln!(io::stderr(), "haul: error: {}", self.line());
         ExitCode::from(self.code() as u8)
+    }
+}
+
+/// The last line of a log: what a run ends with.
+pub(crate) fn ending(failure: Option<&Failure>) -> String {
+    match failure {
+        None => "ends: status 0 (success)".to_owned(),
+        Some(failure) => {
+            let (code, why) = (failure.code(), failure.line());
+            format!("ends: status {} ({}): {why}", code as u8, code.name())
+        }
     }
 }
 
@@ -192,7 +220,8 @@ fn login_code(error: &SshError) -> ErrorCode {
         }
         SshError::RemoteCommandRefused { .. } => ErrorCode::RemoteMissing,
         SshError::Lost { .. } => ErrorCode::ConnectionLost,
-        SshError::System { .. } | SshError::WorkerDied => ErrorCode::Internal,
+        SshError::System { source, .. } => system_code(source),
+        SshError::WorkerDied => ErrorCode::Internal,
     }
 }
 
@@ -261,6 +290,34 @@ mod tests {
             "docs/CLI.md should have\n{}",
             table.join("\n")
         );
+    }
+
+    #[test]
+    fn every_cause_of_others_has_a_status_that_exists() {
+        let document = include_str!("../../../docs/ERRORS.md");
+        let rows: Vec<Vec<&str>> = document
+            .lines()
+            .skip_while(|line| !line.starts_with("|---"))
+            .skip(1)
+            .take_while(|line| line.starts_with('|'))
+            .map(|line| line[1..line.len() - 1].split('|').map(str::trim).collect())
+            .collect();
+        for (number, row) in rows.iter().enumerate() {
+            let [cause, words, name, again, _] = row[..] else {
+                panic!("{row:?}");
+            };
+            assert_eq!(cause, number.to_string(), "{row:?}");
+            assert!(!words.is_empty(), "{row:?}");
+            if name == "-" {
+                assert_eq!(again, "-", "{row:?}");
+                continue;
+            }
+            let known = |line: &&haul_transfer::ExitCode| name == format!("`{}`", line.code.name());
+            let line = EXIT_CODES.iter().find(known);
+            let line = line.unwrap_or_else(|| panic!("{name} is no status: {row:?}"));
+            assert_eq!(again, if line.retryable { "yes" } else { "no" }, "{row:?}");
+        }
+        assert_eq!(rows.len(), 67);
     }
 
     #[test]

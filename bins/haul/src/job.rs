@@ -1,7 +1,7 @@
 //! What the command line means: who talks to whom, what moves which way, and how.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs,
     io::{self, Read as _},
     os::unix::ffi::{OsStrExt, OsStringExt},
@@ -21,6 +21,7 @@ use crate::{
         Args, Cipher, FsyncName, MeasuringArgs, OutputArgs, OverwriteName, PolicyName, ProofArgs,
         RateArgs, SecurityArgs, SshArgs, TransferArgs, VerifyName,
     },
+    hooks::Hooks,
     place::{Place, PlaceError, RemotePlace},
     select::{self, PatternFileError},
     version,
@@ -39,6 +40,10 @@ pub(crate) struct Job {
     pub(crate) login: Login,
     /// What to run there, quoted for its shell.
     pub(crate) remote_command: String,
+    /// What to run before and after.
+    pub(crate) hooks: Hooks,
+    /// The options as given, for a log.
+    pub(crate) given: String,
     /// Where to take commands.
     pub(crate) control: Option<PathBuf>,
     /// What to move.
@@ -117,6 +122,9 @@ pub(crate) enum JobError {
     /// `-S` with a line break or another control character.
     #[error("-S \"{0}\" contains a control character")]
     RemoteHaul(String),
+    /// `--remote-log` with one.
+    #[error("--remote-log \"{0}\" contains a control character")]
+    RemoteLog(String),
     /// `--host-key` that is not a fingerprint.
     #[error("--host-key \"{0}\" is not a fingerprint; ssh-keygen -lf shows it as SHA256:…")]
     Fingerprint(String),
@@ -165,21 +173,28 @@ impl Job {
             Some(_) => Route::measure(&args.places, &args.measuring)?,
             None => Route::resolve(&args.places, listed(&args.transfer)?)?,
         };
+        // Only the command that goes before may still make what is missing.
+        if args.hooks.pre.is_none() {
+            route.check_sources()?;
+        }
         let target = with_port(route.target, args.ssh.port)?;
         let options = job_options(args)?;
         let remote_command = remote_command(args, route.direction, &options)?;
+        let transfer = haul_transfer::Job {
+            direction: route.direction,
+            sources: route.sources,
+            destination: route.destination,
+            measure: args.measuring.measure.map(|extent| extent.0),
+            options,
+        };
         Ok(Self {
+            hooks: Hooks::new(&args.hooks, &target, &transfer),
+            given: args.given.clone(),
             target,
             login: login(&args.ssh, &args.security)?,
             remote_command,
             control: args.rate.control.clone(),
-            transfer: haul_transfer::Job {
-                direction: route.direction,
-                sources: route.sources,
-                destination: route.destination,
-                measure: args.measuring.measure.map(|extent| extent.0),
-                options,
-            },
+            transfer,
             // Beginning anew would tell everything again.
             retry_for: if args.transfer.dry_run {
                 Duration::ZERO
@@ -240,16 +255,27 @@ impl Route {
         }
     }
 
+    /// Whether sources of this machine exist.
+    fn check_sources(&self) -> Result<(), JobError> {
+        let local = match self.direction {
+            Direction::Upload => &self.sources[..],
+            Direction::Download => &[],
+        };
+        local.iter().try_for_each(|path| {
+            let looked = fs::symlink_metadata(OsStr::from_bytes(path)).map(drop);
+            looked.map_err(|source| JobError::Source {
+                path: escaped(path),
+                source,
+            })
+        })
+    }
+
     fn upload(sources: Vec<Place>, destination: RemotePlace) -> Result<Self, JobError> {
         let mut paths = Vec::with_capacity(sources.len());
         for source in sources {
             let Place::Local(path) = source else {
                 return Err(JobError::BothRemote);
             };
-            fs::symlink_metadata(&path).map_err(|source| JobError::Source {
-                path: escaped(path.as_os_str().as_bytes()),
-                source,
-            })?;
             paths.push(path.into_os_string().into_vec());
         }
         Ok(Self {
@@ -486,6 +512,12 @@ fn remote_command(
     }
     if direction == Direction::Upload && options.preserve.privileged {
         command.push_str(" --allow-privileged");
+    }
+    if let Some(place) = &args.output.remote_log {
+        if place.contains(char::is_control) {
+            return Err(JobError::RemoteLog(escaped(place.as_bytes())));
+        }
+        command.push_str(&format!(" --log={}", words::quote(place)));
     }
     Ok(command)
 }

@@ -22,16 +22,19 @@ mod ctl;
 mod ending;
 mod events;
 mod failure;
+mod hooks;
 mod human;
 mod job;
 mod keep;
 mod keys;
 mod line;
+mod logbook;
 mod memory;
 mod name;
 mod output;
 mod place;
 mod remote;
+mod report;
 mod retry;
 mod screen;
 mod select;
@@ -66,6 +69,8 @@ fn transfer(typed: Vec<OsString>) -> Result<(), Failure> {
     let result = Job::resolve(&args)
         .map_err(Failure::from)
         .and_then(|job| client::run(job, &mut output));
-    output.finish(&result)?;
-    result.map(drop)
+    let accounts = output.close_accounts();
+    let result = result.and(accounts);
+    output.end(&result);
+    result
 }

@@ -6,14 +6,24 @@
 use std::{
     env,
     ffi::OsString,
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::PathBuf,
 };
 
 use clap::Parser;
-use haul_transfer::{ErrorCode, RespondSetup};
+use haul_log::LogPlace;
+use haul_transfer::{ErrorCode, RespondSetup, Summary, TransferError};
+use tokio::sync::mpsc;
 
-use crate::{args::RemoteArgs, client, failure::Failure, job::FRAMING, signals};
+use crate::{
+    args::RemoteArgs,
+    bound, client,
+    failure::{self, Failure},
+    job::FRAMING,
+    logbook::Logbook,
+    report, screen, signals, version,
+};
 
 /// Set by sshd: client address, client port, server address, server port.
 const SSH_CONNECTION: &str = "SSH_CONNECTION";
@@ -24,6 +34,9 @@ pub(crate) enum RemoteError {
     /// An initiator of another generation.
     #[error("this haul speaks protocol {FRAMING}, the other end asked for {0}; update the older")]
     Protocol(u8),
+    /// Standard output belongs to the conversation.
+    #[error("haul --remote cannot log to standard output; name a directory after --log")]
+    LogToStdout,
     /// Neither `$HOME` nor an account's entry.
     #[error("this account has no home directory; set HOME")]
     NoHome,
@@ -34,7 +47,7 @@ impl RemoteError {
     pub(crate) fn code(&self) -> ErrorCode {
         match self {
             Self::Protocol(_) => ErrorCode::VersionMismatch,
-            Self::NoHome => ErrorCode::Usage,
+            Self::LogToStdout | Self::NoHome => ErrorCode::Usage,
         }
     }
 }
@@ -53,14 +66,75 @@ pub(crate) fn run(words: &[OsString]) -> Result<(), Failure> {
         .ok()
         .and_then(|text| Connection::parse(&text));
     let setup = setup(&args, home, connection);
-    client::in_runtime(async {
+    let log = args.log.as_ref().map(|place| {
+        if *place == LogPlace::Stdout {
+            return Err(Failure::from(RemoteError::LogToStdout));
+        }
+        Logbook::open(place, "haul --remote").map_err(Failure::from)
+    });
+    let mut log = log.transpose()?;
+    let outcome = client::in_runtime(async {
         let setup = RespondSetup {
             cancel: Some(signals::cancellation()?.subscribe()),
             ..setup
         };
-        haul_transfer::respond(tokio::io::stdin(), tokio::io::stdout(), setup).await?;
-        Ok(())
-    })
+        serve(setup, &mut log).await
+    });
+    if let Some(log) = &mut log {
+        // Nobody is left to tell of a log that cannot be written.
+        let _ = account(log, &outcome);
+    }
+    outcome.map(drop)
+}
+
+/// Serves, and logs what happens meanwhile.
+async fn serve(setup: RespondSetup, log: &mut Option<Logbook>) -> Result<Summary, Failure> {
+    let (told, mut events) = mpsc::unbounded_channel();
+    let client = (setup.ssh_peer).map_or_else(|| "somebody".to_owned(), |ip| ip.to_string());
+    let setup = RespondSetup {
+        events: log.is_some().then_some(told),
+        ..setup
+    };
+    let version = version::short();
+    write(log, |log| {
+        log.line(&format!("haul {version} serves {client}"))
+    });
+    let serving = haul_transfer::respond(tokio::io::stdin(), tokio::io::stdout(), setup);
+    tokio::pin!(serving);
+    let outcome = loop {
+        tokio::select! {
+            biased;
+            Some(event) = events.recv() => write(log, |log| log.event(&event)),
+            outcome = &mut serving => break outcome,
+        }
+    };
+    while let Ok(event) = events.try_recv() {
+        write(log, |log| log.event(&event));
+    }
+    Ok(outcome?)
+}
+
+/// Writes to the log, if there is one, and gives it up when it cannot be written.
+fn write(log: &mut Option<Logbook>, line: impl FnOnce(&mut Logbook) -> io::Result<()>) {
+    if log.as_mut().is_some_and(|log| line(log).is_err()) {
+        *log = None;
+    }
+}
+
+fn account(log: &mut Logbook, outcome: &Result<Summary, Failure>) -> io::Result<()> {
+    let summary = match outcome {
+        Ok(summary) => Some(summary),
+        Err(Failure::Transfer(TransferError::Partial { summary, .. })) => Some(&**summary),
+        Err(_) => None,
+    };
+    if let Some(summary) = summary {
+        log.line(&screen::account(summary))?;
+        if let Some(text) = report::not_sent(summary) {
+            log.line(&text)?;
+        }
+        log.line(&bound::cost(summary))?;
+    }
+    log.line(&failure::ending(outcome.as_ref().err()))
 }
 
 fn setup(args: &RemoteArgs, home: PathBuf, connection: Option<Connection>) -> RespondSetup {

@@ -134,7 +134,7 @@ impl Surface {
 
 /// `1.2 GB of 5.0 GB, 24.0 %, 6.9 Gbit/s, ETA 44.0 s, …`: the most wanted first, for a narrow
 /// window cuts the end off.
-fn status(progress: &Progress, in_force: Option<&InForce>) -> String {
+pub(crate) fn status(progress: &Progress, in_force: Option<&InForce>) -> String {
     let mut parts = Vec::with_capacity(9);
     if progress.scanned {
         parts.push(format!(

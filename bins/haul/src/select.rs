@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::PathBuf};
 
-use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, parser::ValueSource};
 use haul_transfer::{Selection, escaped};
 use jiff::{Span, Zoned, civil};
 
@@ -34,10 +34,38 @@ pub(crate) struct PatternFileError {
 /// # Errors
 /// clap's.
 pub(crate) fn parse(typed: Vec<std::ffi::OsString>) -> Result<Args, clap::Error> {
-    let matches = Args::command().try_get_matches_from(typed)?;
+    let command = Args::command();
+    let matches = command.clone().try_get_matches_from(typed)?;
     let mut args = Args::from_arg_matches(&matches)?;
     args.transfer.rules = in_order(&matches, &args.transfer);
+    args.given = given(&command, &matches);
     Ok(args)
+}
+
+/// Options whose values are commands, which may hold passwords.
+const COMMANDS: [&str; 3] = ["ssh_program", "pre", "post"];
+
+/// The options of the command line on one line, by their long names.
+fn given(command: &Command, matches: &ArgMatches) -> String {
+    let mut words = Vec::new();
+    let typed = command.get_arguments().filter(|option| {
+        let source = matches.value_source(option.get_id().as_str());
+        source == Some(ValueSource::CommandLine)
+    });
+    for option in typed {
+        let Some(name) = option.get_long() else {
+            continue;
+        };
+        words.push(format!("--{name}"));
+        let id = option.get_id().as_str();
+        if COMMANDS.contains(&id) {
+            words.push("…".to_owned());
+        } else if option.get_action().takes_values() {
+            let values = matches.get_raw(id).into_iter().flatten();
+            words.extend(values.map(|value| escaped(value.as_encoded_bytes())));
+        }
+    }
+    words.join(" ")
 }
 
 fn in_order(matches: &ArgMatches, args: &TransferArgs) -> Vec<Rule> {
@@ -121,6 +149,16 @@ mod tests {
                 Rule::From("f".into()),
                 Rule::Include("d".into()),
             ]
+        );
+    }
+
+    #[test]
+    fn options_are_told_without_what_may_be_secret() {
+        let typed = "haul -l 300M --pre hunter2 -p -vv --exclude a --exclude b x\x1b h:";
+        let args = parse(typed.split(' ').map(Into::into).collect()).unwrap();
+        assert_eq!(
+            args.given,
+            "--preserve --exclude a b --rate 300M --pre … --verbose"
         );
     }
 

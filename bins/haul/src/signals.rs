@@ -8,12 +8,13 @@ use std::{
 };
 
 use haul_transfer::ErrorCode;
+use rustix::process::Signal as Number;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
 
-use crate::{ask, failure::Failure, keys, socket};
+use crate::{ask, failure::Failure, hooks, keys, socket};
 
 /// A wish often comes twice: timeout(1) signals its child and then its group, and a parent passes
 /// on what the terminal has sent already. Signals this close to the first are that wish again.
@@ -32,6 +33,9 @@ pub(crate) fn cancellation() -> Result<watch::Sender<bool>, Failure> {
     };
     let refuse = Failure::system("listening for signals");
     let signals = (|| {
+        // A file that grows beyond what this user may have fails with EFBIG then, and haul lives to
+        // tell.
+        let _ = signal(SignalKind::from_raw(Number::XFSZ.as_raw()))?;
         Ok(Signals {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
@@ -43,8 +47,9 @@ pub(crate) fn cancellation() -> Result<watch::Sender<bool>, Failure> {
     let told = cancel.clone();
     tokio::spawn(async move {
         signals.any().await;
-        told.send_replace(true);
+        // Before anybody hears of it: on a busy machine much may happen until this goes on.
         let first = Instant::now();
+        told.send_replace(true);
         loop {
             signals.any().await;
             if first.elapsed() >= SAME_WISH {
@@ -64,6 +69,7 @@ fn end_at_once() -> ! {
     ask::restore_terminal();
     keys::restore();
     socket::remove();
+    hooks::end();
     let over = if io::stderr().is_terminal() {
         "\r\x1b[K"
     } else {

@@ -73,7 +73,8 @@ pub(crate) fn quote_program(path: &str) -> String {
     }
 }
 
-fn quote(text: &str) -> String {
+/// Quotes a text so that any POSIX shell sees exactly one word.
+pub(crate) fn quote(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+@%,".contains(&b);
     if !text.is_empty() && text.bytes().all(plain) {
         return text.to_owned();

@@ -3,6 +3,15 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
+#[path = "e2e/causes.rs"]
+mod causes;
+#[path = "e2e/ending.rs"]
+mod ending;
+#[path = "e2e/hooks.rs"]
+mod hooks;
+#[path = "e2e/log.rs"]
+mod log;
+
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
@@ -11,7 +20,7 @@ use std::{
     os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Output, Stdio},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use rustix::{
@@ -151,6 +160,11 @@ fn tree(dir: &Path) -> BTreeMap<OsString, Option<Vec<u8>>> {
         }
     }
     found
+}
+
+/// A pipe with a name, on which a test waits for somebody to write.
+fn fifo(path: &Path) {
+    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
 }
 
 fn interrupt(child: &Child, signal: Signal) {
@@ -441,42 +455,6 @@ fn an_interrupt_ends_in_order_and_leaves_only_partials() {
         let left: Vec<_> = tree(&site.there()).into_keys().collect();
         assert_eq!(left, [".big.haul-part", ".haul-journal"], "{signals:?}");
     }
-}
-
-#[test]
-fn a_second_interrupt_ends_at_once() {
-    let site = Site::new();
-    let fifo = site.there().join("started");
-    mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-    // An ssh that hears the conversation begin, says nothing, and does not end when nobody talks to
-    // it any more.
-    let deaf = "/bin/sh -c 'head -c 1 >/dev/null; : > \"$THERE\"/started; exec sleep 10'";
-    let mut child = Command::new(env!("CARGO_BIN_EXE_haul"))
-        .args(["--ssh-program", deaf, "localhost:file", "."])
-        .current_dir(site.here())
-        .env("THERE", site.there())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let began = Instant::now();
-    fs::read(&fifo).unwrap();
-    interrupt(&child, Signal::INT);
-    let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    stderr.read_line(&mut line).unwrap();
-    assert!(line.starts_with("haul: cancelling"), "{line}");
-    // What follows faster than a person presses keys is the first interrupt once more.
-    std::thread::sleep(Duration::from_millis(400));
-    interrupt(&child, Signal::INT);
-    assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert!(
-        began.elapsed() < Duration::from_secs(4),
-        "{:?}",
-        began.elapsed()
-    );
-    line.clear();
-    stderr.read_line(&mut line).unwrap();
-    assert!(line.starts_with("haul: error: cancelled"), "{line}");
 }
 
 #[test]

@@ -137,6 +137,32 @@ fn expect(status: i32, output: &Output) {
 }
 
 #[test]
+fn a_log_tells_who_asked_for_what_and_how_it_ended() {
+    let logs = tempfile::tempdir().unwrap();
+    let hauld = Hauld::start(&["--log", &format!("{}:1M", logs.path().display())]);
+    fs::write(hauld.path("here/file"), "12345").unwrap();
+    fs::create_dir_all(hauld.path("served/sub/file")).unwrap();
+    expect(0, &hauld.haul(&["file", "ann@127.0.0.1:"]));
+    expect(3, &hauld.haul(&["file", "ann@127.0.0.1:sub/"]));
+    expect(20, &hauld.haul(&["ann@127.0.0.1:none", "."]));
+    let log = fs::read_to_string(logs.path().join("haul.log")).unwrap();
+    let mut lines = log.lines();
+    for wanted in [
+        "begins",
+        "ann@127.0.0.1:",
+        "asks to put into \"\"",
+        "done: 5 bytes in 1 files",
+        "asks to put into \"sub/\"",
+        "failed: file: a directory is in its place",
+        "failed: 1 of 1 names failed",
+        "asks for \"none\"",
+        "failed: ",
+    ] {
+        assert!(lines.any(|line| line.contains(wanted)), "{wanted}: {log}");
+    }
+}
+
+#[test]
 fn files_go_up_and_down() {
     let hauld = Hauld::start(&[]);
     let bytes: Vec<u8> = (0..5_000_000u32).map(|n| (n ^ (n >> 9)) as u8).collect();

@@ -2,6 +2,7 @@ use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Parser;
+use haul_log::LogPlace;
 use haul_transfer::Bps;
 
 /// Serves a directory tree to haul clients, without an sshd and without root.
@@ -48,6 +49,11 @@ pub(crate) struct Args {
     /// Cap of what all downloads together may use
     #[arg(long, value_name = "BPS")]
     pub(crate) cap_down: Option<Bps>,
+
+    /// Log to haul.log in this directory, in files of at most SIZE bytes [default: 10M], of which eleven
+    /// are kept, beside standard error
+    #[arg(long, value_name = "DIR[:SIZE]")]
+    pub(crate) log: Option<LogPlace>,
 
     /// Accept datagrams from addresses other than the one SSH came from
     #[arg(long)]

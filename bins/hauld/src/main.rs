@@ -11,9 +11,14 @@ mod keys;
 mod listen;
 mod session;
 
-use std::{io::Write, process::ExitCode};
+use std::{
+    io::Write,
+    process::ExitCode,
+    sync::{Mutex, PoisonError},
+};
 
 use clap::Parser;
+use haul_log::Log;
 
 use crate::{args::Args, listen::Server};
 
@@ -29,6 +34,10 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(args: Args) -> anyhow::Result<()> {
+    if let Some(place) = &args.log {
+        *LOG.lock().unwrap_or_else(PoisonError::into_inner) = Some(Log::open(place, "hauld")?);
+        log(&format!("hauld {} begins", env!("CARGO_PKG_VERSION")));
+    }
     let host_key = keys::host_key(&args.host_key_file()?)?;
     let fingerprint = keys::fingerprint(&host_key);
     let server = Server::bind(args, host_key).await?;
@@ -41,7 +50,15 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     server.run().await
 }
 
-/// One line on standard error. A log that cannot be written must not end a transfer.
+/// What `--log` asked for.
+static LOG: Mutex<Option<Log>> = Mutex::new(None);
+
+/// One line on standard error and in the log. A log that cannot be written must not end a transfer.
 fn log(line: &str) {
     let _ = writeln!(std::io::stderr(), "hauld: {line}");
+    let mut log = LOG.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(Err(error)) = log.as_mut().map(|log| log.line(line)) {
+        *log = None;
+        let _ = writeln!(std::io::stderr(), "hauld: the log ends here: {error}");
+    }
 }

@@ -1,12 +1,14 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
-use haul_transfer::{RespondSetup, Seats, Summary, TransferError, respond};
+use haul_transfer::{
+    Direction, Event, FileRecord, RespondSetup, Seats, Summary, TransferError, escaped, respond,
+};
 use russh::{
     Channel, ChannelId, ChannelOpenFailure,
     keys::HashAlg,
     server::{Auth, ChannelOpenHandle, Handle, Handler, Msg, Session as Ssh, VerifiedPublicKey},
 };
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::{args::Args, cap::Cap, keys, log};
 
@@ -146,11 +148,24 @@ impl Handler for Session {
             tokio::spawn(refuse(handle, id));
             return Ok(());
         }
-        let (setup, who) = (self.setup(), self.who.clone());
+        let (mut setup, who) = (self.setup(), self.who.clone());
+        let (told, mut events) = mpsc::unbounded_channel();
+        setup.events = Some(told);
         tokio::spawn(async move {
             log(&format!("{who}: begins"));
             let (reader, writer) = tokio::io::split(channel.into_stream());
-            let outcome = respond(reader, writer, setup).await;
+            let serving = respond(reader, writer, setup);
+            tokio::pin!(serving);
+            let outcome = loop {
+                tokio::select! {
+                    biased;
+                    Some(event) = events.recv() => tell(&who, &event),
+                    outcome = &mut serving => break outcome,
+                }
+            };
+            while let Ok(event) = events.try_recv() {
+                tell(&who, &event);
+            }
             log(&format!("{who}: {}", describe(&outcome)));
             let status = outcome.map_or_else(|error| u32::from(error.exit_code()), |_| 0);
             end(&handle, id, status).await;
@@ -208,6 +223,31 @@ fn is_ours(command: &[u8]) -> bool {
     let mut words = command.split_ascii_whitespace();
     let program = words.next().unwrap_or_default().trim_matches('\'');
     program.rsplit('/').next() == Some("haul") && words.next() == Some("--remote")
+}
+
+/// Logs what is worth it of a running transfer.
+fn tell(who: &str, event: &Event) {
+    let text = match event {
+        Event::Request(asked) => {
+            let what = match asked.direction {
+                Direction::Upload => "asks to put into",
+                Direction::Download => "asks for",
+            };
+            let paths = asked
+                .paths
+                .iter()
+                .map(|path| format!(" \"{}\"", escaped(path)));
+            format!("{what}{}", paths.collect::<String>())
+        }
+        Event::File(FileRecord {
+            path,
+            failure: Some(why),
+            ..
+        }) => format!("failed: {}: {why}", escaped(path)),
+        Event::Warning(warning) => format!("warning: {}", warning.text),
+        _ => return,
+    };
+    log(&format!("{who}: {text}"));
 }
 
 fn describe(outcome: &Result<Summary, TransferError>) -> String {

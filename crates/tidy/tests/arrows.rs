@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// What each crate may use of the others: docs/ARCHITECTURE.md draws the same table.
-const MAY_USE: [(&str, &[&str]); 16] = [
+const MAY_USE: [(&str, &[&str]); 17] = [
     ("haul-wire", &[]),
     ("haul-batch", &[]),
     ("haul-seal", &["haul-wire", "haul-batch"]),
@@ -15,6 +15,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("haul-udp", &["haul-batch"]),
     ("haul-disk", &["haul-batch", "haul-manifest", "haul-wire"]),
     ("haul-ssh", &[]),
+    ("haul-log", &[]),
     (
         "haul-engine",
         &[
@@ -44,9 +45,15 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("haul-tidy", &[]),
     (
         "haul",
-        &["haul-wire", "haul-ssh", "haul-transfer", "haul-disk"],
+        &[
+            "haul-wire",
+            "haul-ssh",
+            "haul-log",
+            "haul-transfer",
+            "haul-disk",
+        ],
     ),
-    ("hauld", &["haul-wire", "haul-transfer"]),
+    ("hauld", &["haul-wire", "haul-log", "haul-transfer"]),
     (
         "haul-bench",
         &[

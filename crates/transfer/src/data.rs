@@ -21,8 +21,8 @@ use tokio::{
 };
 
 use crate::{
-    DigestRecord, Direction, Event, Limits, PathFacts, Phase, Seat, TransferError, Warning,
-    control::Control, handshake::Agreed, path::OpenedPath,
+    DigestRecord, Direction, Event, Limits, Omitted, PathFacts, Phase, Seat, TransferError,
+    Warning, control::Control, handshake::Agreed, path::OpenedPath,
 };
 use host::HostMeter;
 use line::Line;
@@ -55,7 +55,7 @@ pub(crate) struct Setting {
     pub(crate) share_bps: Option<u64>,
     /// Where this session shares a cap with others.
     pub(crate) seat: Option<Seat>,
-    /// Where events go, on the initiator.
+    /// Where events go, if anybody listens.
     pub(crate) events: Option<mpsc::UnboundedSender<Event>>,
     pub(crate) file_events: bool,
     /// Whether it is told what each file comes to.
@@ -96,6 +96,8 @@ pub(crate) struct Account {
     /// What it cost this end, and the other one as far as it told.
     pub(crate) here: Host,
     pub(crate) there: Host,
+    /// What this end did not send, if it sent.
+    pub(crate) omitted: Option<Omitted>,
     /// Bytes of UDP payload in a full datagram.
     pub(crate) segment_len: usize,
     /// From the opening of the path to the verdict.

@@ -9,6 +9,7 @@ use haul_wire::{
     WireError,
     control::{ErrorCode, Fault, Message, Text},
 };
+use rustix::io::Errno;
 
 use crate::{FailedFile, Summary};
 
@@ -189,7 +190,7 @@ impl TransferError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Usage(_) | Self::Pattern(_) => ErrorCode::Usage,
-            Self::Detour(_) => ErrorCode::Internal,
+            Self::Detour(error) => system_code(error),
             Self::RemoteMissing { .. } => ErrorCode::RemoteMissing,
             Self::VersionMismatch { .. } | Self::UnknownFeature(_) => ErrorCode::VersionMismatch,
             Self::NoCommonCipher { .. } => ErrorCode::NoCommonCipher,
@@ -207,7 +208,8 @@ impl TransferError {
             Self::Disk(error) => disk_code(error),
             Self::Engine(error) => engine_code(error),
             Self::Seal(error) => seal_code(error),
-            Self::Udp(_) | Self::Random(_) | Self::TaskFailed(_) => ErrorCode::Internal,
+            Self::Udp(error) => udp_code(error),
+            Self::Random(_) | Self::TaskFailed(_) => ErrorCode::Internal,
         }
     }
 
@@ -279,11 +281,11 @@ fn engine_code(error: &EngineError) -> ErrorCode {
         EngineError::Flow(FlowError::AcknowledgedUnsent { .. }) | EngineError::Malformed(_) => {
             ErrorCode::PeerMisbehaved
         }
+        EngineError::Udp(error) => udp_code(error),
+        EngineError::Thread { .. } => ErrorCode::Resources,
         EngineError::Flow(FlowError::NumbersExhausted)
-        | EngineError::Udp(_)
         | EngineError::Randomness(_)
-        | EngineError::Panicked(_)
-        | EngineError::Thread { .. } => ErrorCode::Internal,
+        | EngineError::Panicked(_) => ErrorCode::Internal,
     }
 }
 
@@ -292,6 +294,13 @@ fn disk_code(error: &DiskError) -> ErrorCode {
         return ErrorCode::PeerMisbehaved;
     }
     match error {
+        DiskError::Source { cause, .. }
+        | DiskError::Destination { cause, .. }
+        | DiskError::Storage { cause, .. }
+            if is_shortage(cause) =>
+        {
+            ErrorCode::Resources
+        }
         DiskError::Source { cause, .. } if cause.kind() == io::ErrorKind::NotFound => {
             ErrorCode::NoSuchSource
         }
@@ -313,6 +322,31 @@ fn disk_code(error: &DiskError) -> ErrorCode {
         DiskError::Storage { .. } => ErrorCode::DiskFailed,
         _ => ErrorCode::Internal,
     }
+}
+
+fn udp_code(error: &UdpError) -> ErrorCode {
+    match error {
+        UdpError::NoFreePort { .. } => ErrorCode::Resources,
+        UdpError::Socket { source, .. } => system_code(source),
+    }
+}
+
+/// The kind of trouble of a refusal of the system that nobody could have foreseen.
+pub fn system_code(error: &io::Error) -> ErrorCode {
+    if is_shortage(error) {
+        ErrorCode::Resources
+    } else {
+        ErrorCode::Internal
+    }
+}
+
+/// Whether the machine, or what one user may have of it, is used up.
+fn is_shortage(error: &io::Error) -> bool {
+    // A thread that cannot be had now, is "try again" to the system.
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS | Errno::AGAIN)
+    )
 }
 
 fn is_full(error: &io::Error) -> bool {
@@ -378,3 +412,6 @@ impl fmt::Display for UdpDirection {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,8 @@ use crate::{Direction, InForce};
 pub enum Event {
     /// What the other host's shell printed before haul spoke, escaped.
     Noise(String),
+    /// What a responder is asked for, before it looks at it; the initiator does not hear of it.
+    Request(RequestFacts),
     /// Both ends are sure of each other and the path is open: data flows from here on.
     Session(SessionFacts),
     /// The path is not what it was: another address, or other datagrams.
@@ -23,7 +25,7 @@ pub enum Event {
     Limits(InForce),
     /// Where the transfer is; a few times a second, and once at the end.
     Progress(Progress),
-    /// A file is finished or has failed; only when asked for.
+    /// A file has failed, or, when asked for, is finished. The sender hears of neither.
     File(FileRecord),
     /// What a file comes to; only when all are to be told of.
     Digest(DigestRecord),
@@ -36,6 +38,16 @@ pub enum Event {
     Line(LineFacts),
     /// Something went not quite as asked, at either end; the transfer goes on.
     Warning(Warning),
+}
+
+/// What was asked of a responder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestFacts {
+    /// Which way data is to flow, seen from the initiator.
+    pub direction: Direction,
+    /// What it is to send, or where it is to put what it receives; as typed. Bytes of unknown origin: escape
+    /// before showing. Empty for a measurement.
+    pub paths: Vec<Vec<u8>>,
 }
 
 /// What was agreed.
@@ -258,6 +270,8 @@ pub struct Summary {
     pub failed: u64,
     /// Those of them that were not what had been read.
     pub corrupt: u64,
+    /// What the sender did not send on purpose; `None` at the receiver, who does not hear of it.
+    pub omitted: Option<Omitted>,
     /// Seconds from the first hello to the verdict.
     pub seconds: f64,
     /// Seconds from the opening of the path to the verdict.
@@ -292,6 +306,15 @@ pub struct Summary {
     pub suite: SuiteId,
     /// Who decided the rate.
     pub policy: Policy,
+}
+
+/// What is below the sources and was not sent, without being a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Omitted {
+    /// Names that the selection left out; what is below a directory that was is not counted.
+    pub left_out: u64,
+    /// FIFOs, sockets and devices.
+    pub special: u64,
 }
 
 /// One name that failed, as the receiver reports it.

@@ -28,11 +28,11 @@ const fn line(
 }
 
 /// Every exit status but 0, ascending. The numbers are stable: scripts rely on them.
-pub const EXIT_CODES: [ExitCode; 24] = [
+pub const EXIT_CODES: [ExitCode; 26] = [
     line(
         ErrorCode::Internal,
         false,
-        "a defect of haul, or the system gave no thread, socket or random bytes",
+        "a defect of haul, or the system refused what it never should",
         "report it, with the message and both versions",
     ),
     line(
@@ -142,6 +142,18 @@ pub const EXIT_CODES: [ExitCode; 24] = [
         true,
         "what was written is not what was read at the other end",
         "those files were not kept; check memory and disks of both machines, then run the same command again",
+    ),
+    line(
+        ErrorCode::HookFailed,
+        false,
+        "the command of --pre or --post failed",
+        "see what it said; after --post the files have arrived all the same",
+    ),
+    line(
+        ErrorCode::Resources,
+        true,
+        "a machine ran out of threads, memory, sockets or open files",
+        "end other programs or raise its limits (ulimit -n, ulimit -u), then run the same command again",
     ),
     line(
         ErrorCode::ConnectionLost,

@@ -7,9 +7,9 @@ pub use haul_wire::control::{
     After, Direction, Fsync, Measure, Overwrite, Placing, Preserve, Remembered, Resume, Selection,
     Symlinks, Taking,
 };
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
-use crate::{Limits, Seats};
+use crate::{Event, Limits, Seats};
 
 /// UDP ports a responder uses unless told otherwise.
 pub const DEFAULT_UDP_PORTS: RangeInclusive<u16> = 33001..=33100;
@@ -89,7 +89,8 @@ pub struct JobOptions {
     pub any_source: bool,
     /// Send datagrams over the control channel where UDP does not get through. Default: yes.
     pub fallback: bool,
-    /// Emit [`crate::Event::File`] for every file. Default: no, for a million of them is a lot.
+    /// Emit [`crate::Event::File`] for every file, not only for those that fail. Default: no, for a million of
+    /// them is a lot.
     pub file_events: bool,
     /// Time between two [`crate::Event::Progress`]. Default 200 ms.
     pub progress_interval: Duration,
@@ -183,6 +184,8 @@ pub struct RespondSetup {
     pub any_source: bool,
     /// Bytes this end buffers between network and disk when it receives.
     pub receive_buffer_bytes: u64,
+    /// Hears how it goes, for a log.
+    pub events: Option<mpsc::UnboundedSender<Event>>,
     /// Turns true when this end is to stop, as by a signal.
     pub cancel: Option<watch::Receiver<bool>>,
 }
@@ -208,6 +211,7 @@ impl RespondSetup {
             ssh_peer: None,
             any_source: false,
             receive_buffer_bytes: DEFAULT_RECEIVE_BUFFER_BYTES,
+            events: None,
             cancel: None,
         }
     }

@@ -40,10 +40,10 @@ mod summary;
 mod tests;
 
 pub use bps::{Bps, BpsError};
-pub use error::{Misbehaviour, Phase, TransferError, UdpDirection};
+pub use error::{Misbehaviour, Phase, TransferError, UdpDirection, system_code};
 pub use event::{
-    ChangeRecord, DigestRecord, Event, FailedFile, FileRecord, HostFacts, LineFacts, PathFacts,
-    Progress, SessionFacts, StageFacts, Summary, Warning,
+    ChangeRecord, DigestRecord, Event, FailedFile, FileRecord, HostFacts, LineFacts, Omitted,
+    PathFacts, Progress, RequestFacts, SessionFacts, StageFacts, Summary, Warning,
 };
 pub use exit::{EXIT_CODES, ExitCode, entry as exit_code};
 pub use haul_flow::{Decision, EcnState, Policy};

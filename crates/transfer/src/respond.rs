@@ -7,7 +7,11 @@ use std::{
 
 use haul_disk::{Asked, Proofs, ReceiveOptions, ScanOptions};
 use haul_udp::UdpPath;
-use haul_wire::control::{Accepted, Message, Request, UdpEndpoint, Verify};
+use haul_wire::{
+    block_len,
+    control::{Accepted, Message, Request, UdpEndpoint, Verify},
+    segment_len,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
@@ -16,7 +20,8 @@ use tokio::{
 };
 
 use crate::{
-    Direction, Limits, Phase, RespondSetup, Seat, Seats, Summary, TransferError,
+    Direction, Event, Limits, Phase, RequestFacts, RespondSetup, Seat, Seats, SessionFacts,
+    Summary, TransferError,
     control::{Control, HELLO_PATIENCE, SETUP_PATIENCE},
     data::{
         self, Account, Destination, Hints, Origins, Part, ReceiveParameters, SendParameters,
@@ -93,6 +98,7 @@ impl Responder {
         );
         let is_measurement = ready.request.measure.is_some();
         let is_rehearsal = ready.request.placing.dry_run;
+        self.emit(|| Event::Session(facts(&ready)));
         let account = self.move_data(control, ready).await?;
         let control_bytes = control.bytes();
         conclude(
@@ -133,6 +139,7 @@ impl Responder {
             Message::Request(request) => request,
             other => return Err(control.unexpected(&other)),
         };
+        self.emit(|| Event::Request(asked_for(&request)));
         let (limits, part) = self.consider(&request).await?;
         let source_count = match &part {
             Part::Send(parameters) => parameters.origins.count(),
@@ -157,6 +164,13 @@ impl Responder {
             part,
             seat,
         })
+    }
+
+    fn emit(&self, event: impl FnOnce() -> Event) {
+        if let Some(events) = &self.setup.events {
+            // A transfer goes on without listeners.
+            let _ = events.send(event());
+        }
     }
 
     /// A socket of the family that the initiator names, on a port that both ends want.
@@ -285,7 +299,7 @@ impl Responder {
             rate_max_bps: self.setup.rate_max_bps,
             share_bps: ready.seat.as_ref().and_then(Seat::share),
             seat: ready.seat,
-            events: None,
+            events: self.setup.events.clone(),
             file_events: false,
             tells_digests: false,
             progress_interval: tick,
@@ -293,6 +307,30 @@ impl Responder {
             limit_changes: None,
         };
         data::run(control, setting, ready.part).await
+    }
+}
+
+fn asked_for(request: &Request) -> RequestFacts {
+    let paths = match request.direction {
+        _ if request.measure.is_some() => Vec::new(),
+        Direction::Upload => vec![request.destination.to_vec()],
+        Direction::Download => request.sources.iter().map(|path| path.to_vec()).collect(),
+    };
+    RequestFacts {
+        direction: request.direction,
+        paths,
+    }
+}
+
+fn facts(ready: &Ready) -> SessionFacts {
+    SessionFacts {
+        direction: ready.request.direction,
+        suite: ready.agreed.suite,
+        policy: ready.limits.policy,
+        peer: ready.path.peer,
+        segment_len: segment_len(block_len(ready.path.datagram_len)),
+        rtt: ready.path.rtt,
+        agent: ready.agreed.agent.to_string(),
     }
 }
 

@@ -47,6 +47,7 @@ fn summarize(account: &Account, terms: &Terms) -> Summary {
         status,
         here,
         there,
+        omitted,
         segment_len,
         data_time,
     } = account;
@@ -66,6 +67,7 @@ fn summarize(account: &Account, terms: &Terms) -> Summary {
         deleted: verdict.deleted,
         failed: verdict.failed,
         corrupt: verdict.corrupt,
+        omitted: *omitted,
         seconds: terms.time.as_secs_f64(),
         data_seconds,
         goodput_bps: goodput_bps as u64,

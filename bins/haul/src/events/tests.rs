@@ -1,8 +1,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use haul_transfer::{
-    Act, ChangeRecord, Digests, Direction, EcnState, ErrorCode, Limits, PathFacts, Policy, SuiteId,
-    Warning,
+    Act, ChangeRecord, Digests, Direction, EcnState, ErrorCode, Limits, Omitted, PathFacts, Policy,
+    SuiteId, Warning,
 };
 use serde_json::Value;
 
@@ -66,13 +66,15 @@ pub(crate) fn one_of_each() -> Vec<Value> {
     let minute = Duration::from_secs(60);
     json.retry(&Failure::Cancelled, minute, minute);
     json.error(&Failure::Cancelled);
+    let mut report = Report::new();
+    report.retrying(&Failure::Cancelled);
     json.summary(
         &summary(),
         &[FailedFile {
             path: "a".to_owned(),
             why: "b".to_owned(),
         }],
-        None,
+        &report,
     );
     lines(json)
 }
@@ -125,6 +127,10 @@ pub(crate) fn summary() -> Summary {
         deleted: 0,
         failed: 0,
         corrupt: 0,
+        omitted: Some(Omitted {
+            left_out: 12,
+            special: 1,
+        }),
         seconds: 14.21,
         data_seconds: 14.1,
         goodput_bps: 6_900_000_000,

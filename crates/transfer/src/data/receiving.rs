@@ -115,7 +115,7 @@ pub(super) async fn receive(
     let (link, engine, setting) = connect(setting, move |event| match event {
         EngineEvent::File(file) => {
             count.fetch_add(u64::from(file.outcome.is_ok()), Relaxed);
-            file_events || tells_digests
+            file_events || tells_digests || file.outcome.is_err()
         }
         EngineEvent::Change(_) => file_events || is_rehearsal,
         _ => true,
@@ -161,6 +161,7 @@ pub(super) async fn receive(
         there: status.host.clone(),
         status,
         here,
+        omitted: None,
         segment_len: segment_len(block_len),
         data_time,
     })
@@ -196,7 +197,7 @@ impl Receiving<'_> {
                 Wake::Engine(EngineEvent::Had(had)) => self.say_had(had)?,
                 Wake::Engine(EngineEvent::File(file)) => {
                     self.session.emit_digests(&file);
-                    if self.file_events {
+                    if self.file_events || file.outcome.is_err() {
                         self.session.emit(Event::File(FileRecord {
                             path: file.path,
                             bytes: file.size,

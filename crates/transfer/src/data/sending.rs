@@ -2,8 +2,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{Account, Session, Setting, Wake, connect, meter, unkept};
 use crate::{
-    Cause, ChangeRecord, Direction, Event, InForce, Limits, Misbehaviour, Phase, TransferError,
-    UdpDirection, control::Control,
+    Cause, ChangeRecord, Direction, Event, InForce, Limits, Misbehaviour, Omitted, Phase,
+    TransferError, UdpDirection, control::Control,
 };
 use haul_batch::{MAX_BATCH_BYTES, MAX_SEGMENTS};
 use haul_disk::{FailureKind, Outgoing, ScanOptions, Selection, Supply, Synthetic, Until};
@@ -155,6 +155,7 @@ pub(super) async fn send(
         status,
         here,
         there: sending.session.meter.there(),
+        omitted: Some(sending.omitted()),
         segment_len: segment_len(block_len),
         data_time,
     })
@@ -391,6 +392,14 @@ impl Sending<'_> {
             self.session.warn_both(file.to_string())?;
         }
         Ok(())
+    }
+
+    fn omitted(&self) -> Omitted {
+        let totals = self.outgoing.totals();
+        Omitted {
+            left_out: totals.left_out,
+            special: totals.skipped,
+        }
     }
 
     /// Takes the engine's figures to the meter and returns what the other end is to hear.

@@ -41,6 +41,10 @@ pub enum ErrorCode {
     DiskFailed = 24,
     /// What was written is not what was read.
     Integrity = 25,
+    /// A command that was to run before or after the transfer failed.
+    HookFailed = 26,
+    /// The machine ran out of threads, memory, sockets or open files.
+    Resources = 27,
     /// The control connection broke.
     ConnectionLost = 30,
     /// The network stopped carrying the transfer's datagrams.
@@ -55,7 +59,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All codes, in ascending order.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::Internal,
         Self::Usage,
         Self::Partial,
@@ -75,6 +79,8 @@ impl ErrorCode {
         Self::DiskFull,
         Self::DiskFailed,
         Self::Integrity,
+        Self::HookFailed,
+        Self::Resources,
         Self::ConnectionLost,
         Self::PathFailed,
         Self::PeerMisbehaved,
@@ -109,6 +115,8 @@ impl ErrorCode {
             Self::DiskFull => "disk-full",
             Self::DiskFailed => "disk-failed",
             Self::Integrity => "integrity",
+            Self::HookFailed => "hook-failed",
+            Self::Resources => "resources",
             Self::ConnectionLost => "connection-lost",
             Self::PathFailed => "path-failed",
             Self::PeerMisbehaved => "peer-misbehaved",

@@ -1,0 +1,156 @@
+//! Signals at any time: the first ends in order, the second at once.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::{Site, await_progress, fifo, interrupt, slow};
+
+/// What haul says of the first and of the second signal.
+fn twice(first: Signal, second: Signal) -> (String, String) {
+    let site = Site::new();
+    let started = site.there().join("started");
+    fifo(&started);
+    // An ssh that hears the conversation begin, says nothing, and does not end when nobody talks to
+    // it any more.
+    let deaf = "/bin/sh -c 'head -c 1 >/dev/null; : > \"$THERE\"/started; exec sleep 10'";
+    let mut child = Command::new(env!("CARGO_BIN_EXE_haul"))
+        .args(["--ssh-program", deaf, "localhost:file", "."])
+        .current_dir(site.here())
+        .env("THERE", site.there())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    fs::read(started).unwrap();
+    interrupt(&child, first);
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let told = lines.next().unwrap().unwrap();
+    // What follows faster than a person presses keys is the first interrupt once more.
+    std::thread::sleep(Duration::from_millis(400));
+    interrupt(&child, second);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "{first:?} {second:?} {told}: {:?}",
+        began.elapsed()
+    );
+    (told, lines.next().unwrap().unwrap())
+}
+
+#[test]
+fn a_second_signal_ends_at_once_whichever_they_are() {
+    for (first, second) in [
+        (Signal::INT, Signal::INT),
+        (Signal::TERM, Signal::TERM),
+        (Signal::HUP, Signal::HUP),
+        (Signal::HUP, Signal::TERM),
+        (Signal::TERM, Signal::INT),
+    ] {
+        let (one, two) = twice(first, second);
+        assert!(one.starts_with("haul: cancelling"), "{first:?}: {one}");
+        assert!(
+            two.starts_with("haul: error: cancelled"),
+            "{second:?}: {two}"
+        );
+    }
+}
+
+/// Ends the haul at the other end: the process whose directory is the home there.
+fn kill_remote(site: &Site) {
+    let mut killed = 0;
+    for entry in fs::read_dir("/proc").unwrap().map_while(Result::ok) {
+        let is_there = fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == site.there());
+        let pid = entry.file_name().to_string_lossy().parse::<i32>();
+        if let (true, Ok(pid)) = (is_there, pid) {
+            kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+            killed += 1;
+        }
+    }
+    assert!(killed > 0, "nobody is there");
+}
+
+/// A run that has lost its connection and waits before it tries again; later attempts are refused.
+fn waiting(site: &Site) -> (Child, BufReader<std::process::ChildStdout>) {
+    let mut child = slow(site).spawn().unwrap();
+    let mut stdout = await_progress(&mut child);
+    fs::write(
+        site.dir.path().join("ssh"),
+        "#!/bin/sh\necho 'ssh: connect to host localhost: Connection refused' >&2\nexit 255\n",
+    )
+    .unwrap();
+    kill_remote(site);
+    let mut line = String::new();
+    loop {
+        line.clear();
+        assert_ne!(stdout.read_line(&mut line).unwrap(), 0, "it does not wait");
+        let event: Value = serde_json::from_str(&line).unwrap();
+        // The third wait is of four seconds.
+        if event["type"] == "retry" && event["wait_seconds"] == 4.0 {
+            return (child, stdout);
+        }
+    }
+}
+
+#[test]
+fn an_account_tells_of_connections_that_were_lost() {
+    let site = Site::new();
+    let mut child = slow(&site).args(["-L", "."]).spawn().unwrap();
+    let mut stdout = await_progress(&mut child);
+    kill_remote(&site);
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{rest}");
+    let summary: Value = serde_json::from_str(rest.lines().last().unwrap()).unwrap();
+    assert_eq!(summary["retry_count"], 1, "{summary}");
+    let retry = &summary["retries"][0];
+    assert_eq!(
+        (&retry["code"], &retry["name"]),
+        (&30.into(), &"connection-lost".into())
+    );
+    // It waits for a second before it tries again.
+    assert!(
+        summary["retry_seconds"].as_f64().unwrap() >= 1.0,
+        "{summary}"
+    );
+    assert!(retry["at_seconds"].as_f64().unwrap() > 0.0, "{summary}");
+    let log = fs::read_to_string(site.here().join("haul.log")).unwrap();
+    for wanted in [
+        "trying again in 1.0 s",
+        "connected again once, ",
+        " (connection-lost)\n",
+    ] {
+        assert!(log.contains(wanted), "{wanted}: {log}");
+    }
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_another_connection() {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let site = Site::new();
+        let (mut child, mut stdout) = waiting(&site);
+        interrupt(&child, signal);
+        let mut rest = String::new();
+        stdout.read_to_string(&mut rest).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        // No further attempt, and the reason as the last word.
+        let events: Vec<Value> = rest
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let [error] = &events[..] else {
+            panic!("{signal:?}: {rest}");
+        };
+        assert_eq!(
+            (&error["type"], &error["code"]),
+            (&"error".into(), &130.into())
+        );
+        assert!(site.there().join(".big.haul-part").exists());
+    }
+}
