@@ -158,10 +158,18 @@ fn skip(kind: &SkipKind) -> &'static str {
         SkipKind::Unreadable => "no permission to read it",
         SkipKind::TooDeep => "path too deep or too long",
         SkipKind::Vanished => "disappeared during the scan",
+        SkipKind::Loop => "a symbolic link that leads in a circle, skipped",
+        SkipKind::Dangling => "a symbolic link that leads nowhere",
+        SkipKind::Outside => "a symbolic link that leads out of the served directory",
     }
 }
 
 impl FailureKind {
+    /// Whether nothing is missing without the file: it is told of, and is no failure.
+    pub fn is_harmless(self) -> bool {
+        matches!(self, Self::Skipped(why) if why.is_harmless())
+    }
+
     /// Whether no other file of the same file system would fare better.
     pub(crate) fn is_storage(self) -> bool {
         matches!(

@@ -27,11 +27,11 @@ mod source;
 mod supply;
 
 pub use error::{DiskError, FailureKind, FileFailure};
-pub use haul_wire::control::{Fsync, Had, Overwrite, Placing, Preserve, Resume};
+pub use haul_wire::control::{Fsync, Had, Overwrite, Placing, Preserve, Resume, Symlinks};
 pub use incoming::{Discard, FileEvent, Incoming, Placed, ReceiveOptions, Received, has_leftovers};
 pub use landing::{Asked, Expected, Landing};
 pub use outgoing::{
-    Available, Outgoing, PatternError, ScanOptions, Selection, Synthetic, Totals, Until,
+    Available, Outgoing, PatternError, ScanOptions, Selection, Synthetic, Totals, Until, Wanted,
 };
 pub use root::Root;
 pub use source::expand_source;

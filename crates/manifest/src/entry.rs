@@ -80,6 +80,19 @@ pub enum SkipKind {
     TooDeep,
     /// It disappeared while the scan was looking at it.
     Vanished,
+    /// A symbolic link that was to be followed, and leads in a circle.
+    Loop,
+    /// A symbolic link that was to be followed, and leads nowhere.
+    Dangling,
+    /// A symbolic link that was to be followed, and leads out of what is served.
+    Outside,
+}
+
+impl SkipKind {
+    /// Whether nothing is missing without it: it is told of, and is no failure.
+    pub fn is_harmless(self) -> bool {
+        matches!(self, Self::Special | Self::Loop)
+    }
 }
 
 /// One element of the list.

@@ -1,11 +1,11 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
 
-use haul_disk::{Asked, Expected, Landing, ReceiveOptions, ScanOptions};
+use haul_disk::{Asked, Expected, Landing, ReceiveOptions, Wanted};
 use haul_udp::UdpPath;
 use haul_wire::{
     PacketCounter, block_len,
@@ -30,7 +30,7 @@ use crate::{
     },
     handshake::{ClientOffer, Greeted, greet},
     path::{self, Opened, OpenedPath, Origin, Stop},
-    place::{in_background, local_sources, selection},
+    place::{in_background, local},
     summary::{Terms, conclude},
 };
 
@@ -113,13 +113,13 @@ impl Initiator {
     }
 
     async fn set_up(&self, control: &mut Control, began: Instant) -> Result<Ready, TransferError> {
-        let sources = self.local_sources().await?;
+        let wanted = self.wanted().await?;
         let greeted = self.greet(control).await?;
         control.send(&Message::Request(self.request()))?;
         control.phase = Phase::Request;
         let deadline = began + SETUP_PATIENCE;
         let (path, accepted) = self.await_both(control, &greeted, deadline).await?;
-        let part = self.part(sources, accepted).await?;
+        let part = self.part(wanted, accepted).await?;
         Ok(Ready {
             greeted,
             path,
@@ -129,7 +129,7 @@ impl Initiator {
     }
 
     /// Looks at what is to be sent before the other end is troubled.
-    async fn local_sources(&self) -> Result<Vec<PathBuf>, TransferError> {
+    async fn wanted(&self) -> Result<Wanted, TransferError> {
         let Job {
             direction, sources, ..
         } = &self.job;
@@ -138,19 +138,20 @@ impl Initiator {
             return Err(TransferError::Usage("nothing to transfer"));
         }
         if *direction == Direction::Download {
-            return Ok(Vec::new());
+            return Ok(Wanted::default());
         }
-        self.job.options.limits().check()?;
-        selection(&self.job.options.taking.selection)?;
+        let options = &self.job.options;
+        options.limits().check()?;
         if is_measuring {
-            return Ok(Vec::new());
+            return Ok(Wanted::default());
         }
-        let (sources, scan) = (sources.clone(), self.scan());
-        in_background("sources", move || local_sources(&sources, scan)).await
+        let (sources, taking) = (sources.clone(), options.taking.clone());
+        let times = options.preserve.times || options.is_judged();
+        in_background("sources", move || local(&sources, &taking, times)).await
     }
 
     /// This end's part of the data, now that the responder has said what there is.
-    async fn part(&self, sources: Vec<PathBuf>, accepted: Accepted) -> Result<Part, TransferError> {
+    async fn part(&self, wanted: Wanted, accepted: Accepted) -> Result<Part, TransferError> {
         let Job {
             direction,
             sources: specs,
@@ -159,15 +160,10 @@ impl Initiator {
             options,
         } = self.job.clone();
         if direction == Direction::Upload {
-            let scan = self.scan();
             return Ok(Part::Send(SendParameters {
                 origins: match measure {
                     Some(measure) => Origins::Memory(measure),
-                    None => Origins::Files {
-                        sources,
-                        scan,
-                        selection: selection(&options.taking.selection)?,
-                    },
+                    None => Origins::Files(wanted),
                 },
                 hints: Hints {
                     remembered: self.job.options.remembered,
@@ -398,14 +394,6 @@ impl Initiator {
             limit_changes: options.limit_changes.clone(),
         };
         data::run(control, setting, ready.part).await
-    }
-
-    fn scan(&self) -> ScanOptions {
-        let options = &self.job.options;
-        ScanOptions {
-            recursive: options.taking.recursive,
-            times: options.preserve.times || options.is_judged(),
-        }
     }
 
     fn facts(&self, ready: &Ready) -> SessionFacts {

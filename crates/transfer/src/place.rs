@@ -6,7 +6,9 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use haul_disk::{Asked, DiskError, Landing, Outgoing, Root, ScanOptions, Selection, expand_source};
+use haul_disk::{
+    Asked, DiskError, Landing, Outgoing, Root, ScanOptions, Selection, Wanted, expand_source,
+};
 use haul_wire::control;
 
 use crate::TransferError;
@@ -46,6 +48,26 @@ impl Ground {
             self.check_inside(source)?;
         }
         Ok(sources)
+    }
+
+    /// What is to be sent.
+    ///
+    /// # Errors
+    /// Those of [`Self::sources`]; [`TransferError::Pattern`].
+    pub(crate) fn wanted(
+        &self,
+        specs: &[impl AsRef<[u8]>],
+        taking: &control::Taking,
+        times: bool,
+    ) -> Result<Wanted, TransferError> {
+        let options = scan(taking, times);
+        let jail = self.jail.as_deref().map(canonical).transpose()?;
+        Ok(Wanted {
+            sources: self.sources(specs, options)?,
+            options,
+            selection: selection(&taking.selection)?,
+            jail,
+        })
     }
 
     /// Where files land.
@@ -105,13 +127,7 @@ impl Ground {
         let Some(jail) = &self.jail else {
             return Ok(());
         };
-        let real = |path: &Path| {
-            path.canonicalize().map_err(|cause| DiskError::Source {
-                path: path.to_owned(),
-                cause,
-            })
-        };
-        if real(path)?.starts_with(real(jail)?) {
+        if canonical(path)?.starts_with(canonical(jail)?) {
             Ok(())
         } else {
             Err(TransferError::NotPermitted(
@@ -121,20 +137,32 @@ impl Ground {
     }
 }
 
-/// Local paths of an upload, looked at before anybody is troubled.
+fn canonical(path: &Path) -> Result<PathBuf, TransferError> {
+    path.canonicalize().map_err(|cause| {
+        let path = path.to_owned();
+        DiskError::Source { path, cause }.into()
+    })
+}
+
+/// What an upload sends, looked at before anybody is troubled.
 ///
 /// # Errors
-/// [`TransferError::Disk`] for the first that cannot be read.
-pub(crate) fn local_sources(
+/// [`TransferError::Disk`] for the first source that cannot be read; [`TransferError::Pattern`].
+pub(crate) fn local(
     sources: &[Vec<u8>],
-    scan: ScanOptions,
-) -> Result<Vec<PathBuf>, TransferError> {
-    let sources: Vec<_> = sources
-        .iter()
-        .map(|source| PathBuf::from(OsStr::from_bytes(source)))
-        .collect();
-    check_sources(&sources, scan)?;
-    Ok(sources)
+    taking: &control::Taking,
+    times: bool,
+) -> Result<Wanted, TransferError> {
+    let path = |source: &Vec<u8>| PathBuf::from(OsStr::from_bytes(source));
+    let sources: Vec<_> = sources.iter().map(path).collect();
+    let options = scan(taking, times);
+    check_sources(&sources, options)?;
+    Ok(Wanted {
+        sources,
+        options,
+        selection: selection(&taking.selection)?,
+        jail: None,
+    })
 }
 
 /// Runs what may wait for a disk where it holds up nobody.
@@ -150,6 +178,16 @@ pub(crate) async fn in_background<T: Send + 'static>(
         .map_err(|_| TransferError::TaskFailed(task))?
 }
 
+/// What is looked for where this is taken, with times where they are kept or compared.
+pub(crate) fn scan(taking: &control::Taking, times: bool) -> ScanOptions {
+    ScanOptions {
+        recursive: taking.recursive,
+        times,
+        symlinks: taking.symlinks,
+        skip_special: taking.skip_special,
+    }
+}
+
 /// What a request selects.
 ///
 /// # Errors
@@ -162,7 +200,8 @@ pub(crate) fn selection(wanted: &control::Selection) -> Result<Selection, Transf
 }
 
 fn check_sources(sources: &[PathBuf], scan: ScanOptions) -> Result<(), TransferError> {
-    let outgoing = Outgoing::new(ANY_BLOCK_LEN, sources.to_vec(), scan);
+    let wanted = Wanted::new(sources.to_vec(), scan);
+    let outgoing = Outgoing::new(ANY_BLOCK_LEN, wanted);
     match outgoing.check_sources().into_iter().next() {
         Some((_, error)) => Err(error.into()),
         None => Ok(()),

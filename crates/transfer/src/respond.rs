@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use haul_disk::{Asked, ReceiveOptions, ScanOptions};
+use haul_disk::{Asked, ReceiveOptions};
 use haul_udp::UdpPath;
 use haul_wire::control::{Accepted, Message, Request, UdpEndpoint};
 use tokio::{
@@ -24,7 +24,7 @@ use crate::{
     },
     handshake::{Agreed, ServerPolicy, answer, hear},
     path::{self, Detoured, OpenedPath, Origin, Stop},
-    place::{Ground, in_background, selection},
+    place::{Ground, in_background},
     summary::{Terms, conclude},
 };
 
@@ -290,12 +290,9 @@ fn origins(ground: &Ground, request: &Request) -> Result<Origins, TransferError>
     if let Some(measure) = request.measure {
         return Ok(Origins::Memory(measure));
     }
-    let scan = scan(request);
-    Ok(Origins::Files {
-        sources: ground.sources(&request.sources, scan)?,
-        scan,
-        selection: selection(&request.taking.selection)?,
-    })
+    let times = request.preserve.times || request.is_judged();
+    let wanted = ground.wanted(&request.sources, &request.taking, times)?;
+    Ok(Origins::Files(wanted))
 }
 
 fn destination(ground: &Ground, request: &Request) -> Result<Destination, TransferError> {
@@ -322,13 +319,6 @@ fn asked(request: &Request) -> Asked {
     Asked {
         count: usize::try_from(request.source_count).unwrap_or(usize::MAX),
         contents: request.source_contents,
-    }
-}
-
-fn scan(request: &Request) -> ScanOptions {
-    ScanOptions {
-        recursive: request.taking.recursive,
-        times: request.preserve.times || request.is_judged(),
     }
 }
 

@@ -29,7 +29,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use haul_batch::Batch;
 use haul_manifest::{
-    ContentMap, DirId, Entry, FileNo, Layout, ListError, Meta, Name, RangeSet, SkipKind, TORN, VOID,
+    ContentMap, DirId, Entry, FileNo, Layout, ListError, Meta, Name, RangeSet, TORN, VOID,
 };
 use haul_wire::control::{Fsync, Resume};
 use haul_wire::{BLOCK_ADDR_LEN, BlockAddr, HEADER_LEN, Part, Stream, TAG_LEN, part_len};
@@ -343,9 +343,10 @@ impl Incoming {
             Entry::Skipped { parent, name, why } => {
                 let path = self.tree.dirs.path(parent, name.as_bytes());
                 let ledger = &mut self.tree.ledger;
-                match why {
-                    SkipKind::Special => ledger.skipped(&path, FailureKind::Skipped(why)),
-                    _ => ledger.failed(path, 0, FailureKind::Skipped(why)),
+                if why.is_harmless() {
+                    ledger.skipped(&path, FailureKind::Skipped(why));
+                } else {
+                    ledger.failed(path, 0, FailureKind::Skipped(why));
                 }
                 Ok(())
             }

@@ -9,6 +9,7 @@
 mod damage;
 mod files;
 mod fill;
+mod follow;
 mod holes;
 mod listing;
 mod places;
@@ -16,6 +17,7 @@ mod reader;
 mod scan;
 mod selection;
 mod synthetic;
+mod wanted;
 
 use std::{
     path::PathBuf,
@@ -29,6 +31,7 @@ use self::{damage::Damage, files::Files, listing::Listing, places::Places, reade
 pub use self::{
     selection::{PatternError, Selection},
     synthetic::{Synthetic, Until},
+    wanted::{ScanOptions, Wanted},
 };
 use crate::{DiskError, FAILURES_KEPT, FailureKind, FileFailure, source};
 
@@ -37,15 +40,6 @@ const LIST_AHEAD_BYTES: usize = 16 << 20;
 /// Most extents of files that the scan runs ahead of delivery. About 80 bytes each here, and twice
 /// that at the receiver.
 const EXTENTS_AHEAD: usize = 1 << 18;
-
-/// What to look for, and what to say of it.
-#[derive(Debug, Clone, Copy)]
-pub struct ScanOptions {
-    /// Whether directories are entered. Without, a source that is one is an error.
-    pub recursive: bool,
-    /// Whether times are listed. Costs about 18 bytes per entry.
-    pub times: bool,
-}
 
 /// How much may be sent. Every field only grows: of two, the larger of each is the newer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -75,7 +69,7 @@ pub struct Totals {
     /// Files, directories and links that were found and left out, as was asked for; what is in a
     /// directory that is left out is not looked for.
     pub left_out: u64,
-    /// FIFOs, sockets and devices, which are not sent.
+    /// FIFOs, sockets, devices, and links that lead in a circle, which are not sent.
     pub skipped: u64,
     /// Files and directories that cannot be sent.
     pub failed: u64,
@@ -87,9 +81,7 @@ pub struct Totals {
 #[derive(Debug)]
 pub struct Outgoing {
     block_len: usize,
-    sources: Vec<PathBuf>,
-    options: ScanOptions,
-    selection: Selection,
+    wanted: Wanted,
     state: Mutex<State>,
     /// Signalled when the scan may go on.
     freed: Condvar,
@@ -108,33 +100,15 @@ struct State {
 }
 
 impl Outgoing {
-    /// Prepares to send `sources` in blocks of `block_len` bytes. Nothing is opened yet.
-    ///
-    /// A source is taken as scp takes it: a file, a directory (by its own name), or the contents of
-    /// one when it ends in `/.` or has no name of its own (`.`, `..`, `/`). Symbolic links are
-    /// followed here, and nowhere below.
+    /// Prepares to send what is wanted in blocks of `block_len` bytes. Nothing is opened yet.
     ///
     /// # Panics
     /// When `block_len` is 0.
-    pub fn new(block_len: usize, sources: Vec<PathBuf>, options: ScanOptions) -> Arc<Self> {
-        Self::selected(block_len, sources, options, Selection::default())
-    }
-
-    /// The same, of which only what `selection` admits goes.
-    ///
-    /// # Panics
-    /// When `block_len` is 0.
-    pub fn selected(
-        block_len: usize,
-        sources: Vec<PathBuf>,
-        options: ScanOptions,
-        selection: Selection,
-    ) -> Arc<Self> {
+    pub fn new(block_len: usize, wanted: Wanted) -> Arc<Self> {
+        let follows = wanted.follows();
         Arc::new(Self {
             block_len,
-            sources,
-            options,
-            selection,
+            wanted,
             state: Mutex::new(State {
                 listing: Listing::new(block_len),
                 places: Places::default(),
@@ -145,17 +119,17 @@ impl Outgoing {
                 stopped: false,
             }),
             freed: Condvar::new(),
-            reader: Mutex::new(Reader::new()),
+            reader: Mutex::new(Reader::new(follows)),
         })
     }
 
     /// What is wrong with the sources themselves, each with its index. To be asked before anything
     /// is sent.
     pub fn check_sources(&self) -> Vec<(usize, DiskError)> {
-        let checks = self.sources.iter().enumerate();
+        let checks = self.wanted.sources.iter().enumerate();
         checks
             .filter_map(|(index, path)| {
-                let error = source::check(path, self.options.recursive).err()?;
+                let error = source::check(path, self.wanted.options.recursive).err()?;
                 Some((index, error))
             })
             .collect()
@@ -205,9 +179,8 @@ impl Outgoing {
 impl State {
     /// Counts a file that is not sent, and remembers it while there is room.
     fn fail(&mut self, path: PathBuf, why: FailureKind) {
-        use haul_manifest::SkipKind;
         use std::os::unix::ffi::OsStringExt as _;
-        if why == FailureKind::Skipped(SkipKind::Special) {
+        if why.is_harmless() {
             self.totals.skipped += 1;
         } else {
             self.totals.failed += 1;

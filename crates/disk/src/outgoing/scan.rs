@@ -6,8 +6,9 @@ use std::{collections::HashMap, ffi::CStr, os::unix::ffi::OsStrExt as _, path::P
 use haul_manifest::{
     DirId, Entry, Layout, MAX_DEPTH, MAX_DIRS, MAX_PATH_LEN, Meta, Name, SkipKind, Timestamp,
 };
+use haul_wire::control::Symlinks;
 use rustix::{
-    fd::{AsFd as _, BorrowedFd},
+    fd::{AsFd as _, BorrowedFd, OwnedFd},
     fs::{
         Access, AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, accessat, fstatfs, openat,
         readlinkat, stat, statat,
@@ -16,7 +17,10 @@ use rustix::{
 };
 
 use super::{
-    Available, EXTENTS_AHEAD, LIST_AHEAD_BYTES, Outgoing, Totals, files::Stamp, holes,
+    Available, EXTENTS_AHEAD, LIST_AHEAD_BYTES, Outgoing, Totals,
+    files::Stamp,
+    follow::{Target, follow},
+    holes,
     places::Place,
 };
 use crate::{DiskError, FailureKind, source::Landed};
@@ -39,9 +43,9 @@ impl Outgoing {
             told: Available::default(),
             steps: 0,
             dirs: 0,
-            merged: (self.sources.len() > 1).then(HashMap::new),
+            merged: (self.wanted.sources.len() > 1).then(HashMap::new),
         };
-        for path in &self.sources {
+        for path in &self.wanted.sources {
             scan.source(path)?;
             if !scan.pace() {
                 break;
@@ -66,6 +70,7 @@ struct Scan<'a> {
 struct Level {
     dir: Dir,
     at: Spot,
+    identity: Identity,
     /// Its regular files are made up by the kernel when read, and have no size.
     is_virtual: bool,
 }
@@ -79,12 +84,17 @@ struct Spot {
     path_len: usize,
 }
 
+/// Which directory something is, whatever its name: device and inode.
+type Identity = (u64, u64);
+
 /// Something found in a directory.
 struct Found<'a> {
     name: Name,
     fd: BorrowedFd<'a>,
     raw: &'a CStr,
     stat: Stat,
+    /// What a link led to; `stat` is of that then.
+    target: Option<OwnedFd>,
 }
 
 impl Scan<'_> {
@@ -108,7 +118,7 @@ impl Scan<'_> {
                 self.file(top, name, b"", &stat, layout);
                 Ok(())
             }
-            (FileType::Directory, landed) if self.out.options.recursive => {
+            (FileType::Directory, landed) if self.out.wanted.options.recursive => {
                 let dir = openat(CWD, path, DIR_FLAGS, Mode::empty()).map_err(failed)?;
                 let dir = Dir::new(dir).map_err(failed)?;
                 let at = match landed {
@@ -116,7 +126,7 @@ impl Scan<'_> {
                     Landed::Named(name) => self.dir(top, name, &stat, place),
                 };
                 if let Some(at) = at {
-                    self.walk(Level::new(dir, at));
+                    self.walk(Level::new(dir, at, &stat));
                 }
                 Ok(())
             }
@@ -138,7 +148,7 @@ impl Scan<'_> {
             }
             match level.next() {
                 Some(Ok(raw)) => {
-                    let entered = self.visit(level, &raw);
+                    let entered = self.visit(&levels, &raw);
                     levels.extend(entered);
                 }
                 Some(Err(errno)) => {
@@ -153,8 +163,10 @@ impl Scan<'_> {
         }
     }
 
-    /// Lists one directory entry; a directory is returned, to be entered.
-    fn visit(&mut self, level: &Level, raw: &CStr) -> Option<Level> {
+    /// Lists one entry of the last of these directories, each of which is in the one before; a
+    /// directory is returned, to be entered.
+    fn visit(&mut self, levels: &[Level], raw: &CStr) -> Option<Level> {
+        let level = levels.last()?;
         let at = level.at;
         let name = Name::new(raw.to_bytes()).ok()?;
         let fd = match level.dir.fd() {
@@ -166,31 +178,64 @@ impl Scan<'_> {
         if at.levels + 1 > MAX_DEPTH || path_len > MAX_PATH_LEN {
             return self.skip(at, name, SkipKind::TooDeep);
         }
-        let stat = match statat(fd, raw, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => stat,
-            Err(errno) => return self.skip(at, name, unreadable(errno)),
+        let (stat, target) = match self.look(levels, fd, raw) {
+            Ok(found) => found,
+            Err(why) => return self.skip(at, name, why),
         };
         if !self.selects(at, &name, &stat) {
-            self.out.lock().totals.left_out += 1;
-            return None;
+            return self.leave_out();
         }
         let found = Found {
             name,
             fd,
             raw,
             stat,
+            target,
+        };
+        let options = self.out.wanted.options;
+        let is_virtual = match &found.target {
+            Some(target) => is_virtual(target.as_fd()),
+            None => level.is_virtual,
         };
         match FileType::from_raw_mode(found.stat.st_mode) {
             FileType::Directory => return self.enter(at, found),
-            FileType::RegularFile if !level.is_virtual => self.regular(at, found),
+            FileType::RegularFile if !is_virtual => self.regular(at, found),
+            FileType::Symlink if options.symlinks == Symlinks::Skip => return self.leave_out(),
             FileType::Symlink => self.symlink(at, found),
+            _ if options.skip_special => return self.leave_out(),
             _ => return self.skip(at, found.name, SkipKind::Special),
         }
         None
     }
 
+    /// What is found by this name, links followed where they are to be.
+    fn look(
+        &self,
+        levels: &[Level],
+        dir: BorrowedFd<'_>,
+        raw: &CStr,
+    ) -> Result<(Stat, Option<OwnedFd>), SkipKind> {
+        let stat = statat(dir, raw, AtFlags::SYMLINK_NOFOLLOW).map_err(unreadable)?;
+        let wanted = &self.out.wanted;
+        let is_link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
+        if !is_link || !wanted.follows() {
+            return Ok((stat, None));
+        }
+        let Target { fd, stat } = follow(dir, raw, wanted.jail.as_deref())?;
+        let is_above = |level: &Level| level.identity == identity(&stat);
+        if levels.iter().any(is_above) {
+            return Err(SkipKind::Loop);
+        }
+        Ok((stat, Some(fd)))
+    }
+
+    fn leave_out(&self) -> Option<Level> {
+        self.out.lock().totals.left_out += 1;
+        None
+    }
+
     fn selects(&self, at: Spot, name: &Name, stat: &Stat) -> bool {
-        let selection = &self.out.selection;
+        let selection = &self.out.wanted.selection;
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind == FileType::RegularFile && !selection.admits_age(stat.st_mtime) {
             return false;
@@ -206,9 +251,16 @@ impl Scan<'_> {
         if self.dirs >= MAX_DIRS {
             return self.skip(at, found.name, SkipKind::TooDeep);
         }
-        let flags = DIR_FLAGS | OFlags::NOFOLLOW;
-        let opened = openat(found.fd, found.raw, flags, Mode::empty()).and_then(Dir::new);
-        let dir = match opened {
+        let opened = match &found.target {
+            Some(target) => openat(target, ".", DIR_FLAGS, Mode::empty()),
+            None => openat(
+                found.fd,
+                found.raw,
+                DIR_FLAGS | OFlags::NOFOLLOW,
+                Mode::empty(),
+            ),
+        };
+        let dir = match opened.and_then(Dir::new) {
             Ok(dir) => dir,
             Err(errno) => return self.skip(at, found.name, unreadable(errno)),
         };
@@ -216,12 +268,15 @@ impl Scan<'_> {
         let place = state.places.add_child(at.place, found.name.as_bytes());
         drop(state);
         let spot = self.dir(at, found.name, &found.stat, place)?;
-        Some(Level::new(dir, spot))
+        Some(Level::new(dir, spot, &found.stat))
     }
 
     fn regular(&mut self, at: Spot, found: Found<'_>) {
         // Asked for now so that an unreadable file is never announced.
-        let flags = AtFlags::EACCESS | AtFlags::SYMLINK_NOFOLLOW;
+        let flags = match found.target {
+            Some(_) => AtFlags::EACCESS,
+            None => AtFlags::EACCESS | AtFlags::SYMLINK_NOFOLLOW,
+        };
         if let Err(errno) = accessat(found.fd, found.raw, Access::READ_OK, flags)
             && errno != Errno::NOSYS
         {
@@ -395,7 +450,7 @@ impl Scan<'_> {
             mode: stat.st_mode & 0o7777,
             ..Meta::default()
         };
-        if self.out.options.times {
+        if self.out.wanted.options.times {
             meta.modified = time(stat.st_mtime, stat.st_mtime_nsec);
             meta.accessed = time(stat.st_atime, stat.st_atime_nsec);
         }
@@ -404,14 +459,12 @@ impl Scan<'_> {
 }
 
 impl Level {
-    fn new(dir: Dir, at: Spot) -> Self {
-        let is_virtual = dir
-            .fd()
-            .and_then(|fd| fstatfs(fd.as_fd()))
-            .is_ok_and(|fs| VIRTUAL_FILE_SYSTEMS.contains(&fs.f_type));
+    fn new(dir: Dir, at: Spot, stat: &Stat) -> Self {
+        let is_virtual = dir.fd().is_ok_and(is_virtual);
         Self {
             dir,
             at,
+            identity: identity(stat),
             is_virtual,
         }
     }
@@ -436,11 +489,19 @@ const DIR_FLAGS: OFlags = OFlags::RDONLY
 /// `proc` and `sysfs` (linux/magic.h).
 const VIRTUAL_FILE_SYSTEMS: [i64; 2] = [0x9fa0, 0x6265_6572];
 
+fn is_virtual(fd: BorrowedFd<'_>) -> bool {
+    fstatfs(fd).is_ok_and(|fs| VIRTUAL_FILE_SYSTEMS.contains(&fs.f_type))
+}
+
+fn identity(stat: &Stat) -> Identity {
+    (stat.st_dev, stat.st_ino)
+}
+
 fn size(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
 }
 
-fn unreadable(errno: Errno) -> SkipKind {
+pub(super) fn unreadable(errno: Errno) -> SkipKind {
     match errno {
         Errno::NOENT | Errno::NOTDIR | Errno::LOOP => SkipKind::Vanished,
         _ => SkipKind::Unreadable,

@@ -26,7 +26,7 @@ use std::{
 use haul_batch::Pool;
 use haul_disk::{
     Asked, Available, DiskError, Had, Incoming, Landing, Outgoing, Preserve, ReceiveOptions,
-    Received, ScanOptions,
+    Received, ScanOptions, Wanted,
 };
 use haul_manifest::RangeSet;
 use haul_wire::{
@@ -121,8 +121,9 @@ pub fn outgoing(sources: &[&Path]) -> Arc<Outgoing> {
     let options = ScanOptions {
         recursive: true,
         times: true,
+        ..ScanOptions::default()
     };
-    Outgoing::new(BLOCK_LEN, sources, options)
+    Outgoing::new(BLOCK_LEN, Wanted::new(sources, options))
 }
 
 pub fn incoming(

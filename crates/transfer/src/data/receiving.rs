@@ -7,12 +7,10 @@ use std::{
 };
 
 use haul_disk::{
-    Discard, DiskError, FailureKind, Had, Incoming, Landing, ReceiveOptions, Received, Root, Sink,
-    has_leftovers,
+    Discard, DiskError, Had, Incoming, Landing, ReceiveOptions, Received, Root, Sink, has_leftovers,
 };
 use haul_engine::{EngineEvent, ReceiveSetup, Snapshot};
 use haul_flow::ReceiverConfig;
-use haul_manifest::SkipKind;
 use haul_wire::{
     block_len,
     control::{self, FAILURES_MAX, FileFault, Host, Message, PATH_LEN_MAX, Status, Text, Verdict},
@@ -255,12 +253,11 @@ fn nothing_there() -> Had {
 }
 
 fn verdict(received: &Received) -> Verdict {
-    // Special files are no failures: the sender, who left them out, warns of them.
-    let special = FailureKind::Skipped(SkipKind::Special);
+    // The sender, who left harmless ones out, warns of them.
     let failed = received
         .failed
         .iter()
-        .filter(|failure| failure.why != special);
+        .filter(|failure| !failure.why.is_harmless());
     let failures = failed.take(FAILURES_MAX).map(|failure| {
         let path = &failure.path[..failure.path.len().min(PATH_LEN_MAX)];
         FileFault {

@@ -1,4 +1,4 @@
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use super::{Account, Session, Setting, Wake, connect, meter};
 use crate::{
@@ -6,10 +6,9 @@ use crate::{
     control::Control,
 };
 use haul_batch::{MAX_BATCH_BYTES, MAX_SEGMENTS};
-use haul_disk::{FailureKind, Outgoing, ScanOptions, Selection, Supply, Synthetic, Until};
+use haul_disk::{Outgoing, Supply, Synthetic, Until, Wanted};
 use haul_engine::{EngineError, EngineEvent, SendSetup, Snapshot};
 use haul_flow::{FlowError, SenderConfig};
-use haul_manifest::SkipKind;
 use haul_wire::{
     block_len,
     control::{Measure, Message, Remembered, Status, Verdict},
@@ -39,11 +38,7 @@ pub(crate) struct Hints {
 
 /// Where it takes what it sends.
 pub(crate) enum Origins {
-    Files {
-        sources: Vec<PathBuf>,
-        scan: ScanOptions,
-        selection: Selection,
-    },
+    Files(Wanted),
     /// Noise, without a disk.
     Memory(Measure),
 }
@@ -52,18 +47,14 @@ impl Origins {
     /// How many sources there are.
     pub(crate) fn count(&self) -> u64 {
         match self {
-            Self::Files { sources, .. } => sources.len() as u64,
+            Self::Files(wanted) => wanted.sources.len() as u64,
             Self::Memory(_) => 1,
         }
     }
 
     fn supply(self, block_len: usize) -> Arc<dyn Supply> {
         let until = match self {
-            Self::Files {
-                sources,
-                scan,
-                selection,
-            } => return Outgoing::selected(block_len, sources, scan, selection),
+            Self::Files(wanted) => return Outgoing::new(block_len, wanted),
             Self::Memory(Measure::Millis(millis)) => {
                 Until::Elapsed(Duration::from_millis(millis.into()))
             }
@@ -302,14 +293,13 @@ impl Sending<'_> {
         Ok(())
     }
 
-    /// Special files are no failures, but nobody should miss them unawares.
+    /// Special files and the like are no failures, but nobody should miss them unawares.
     fn warn_of_skipped(&self) -> Result<(), TransferError> {
-        let special = FailureKind::Skipped(SkipKind::Special);
         let mut unnamed = self.outgoing.totals().skipped;
         let failures = self.outgoing.failures();
         for file in failures
             .iter()
-            .filter(|file| file.why == special)
+            .filter(|file| file.why.is_harmless())
             .take(WARNINGS_MAX)
         {
             unnamed -= 1;

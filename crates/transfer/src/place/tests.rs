@@ -7,6 +7,8 @@ use super::*;
 const SCAN: ScanOptions = ScanOptions {
     recursive: true,
     times: false,
+    symlinks: control::Symlinks::Copy,
+    skip_special: false,
 };
 const ONE: Asked = Asked {
     count: 1,
@@ -114,7 +116,7 @@ fn what_is_missing_or_unreadable_has_its_own_code() {
     assert_eq!(code("*.missing"), ErrorCode::NoSuchSource);
     let flat = ScanOptions {
         recursive: false,
-        times: false,
+        ..SCAN
     };
     let error = ground.sources(&["."], flat).unwrap_err();
     assert_eq!(error.code(), ErrorCode::SourceUnreadable);
