@@ -83,6 +83,7 @@ fn request() -> Message {
             symlinks: Symlinks::Follow,
             skip_special: true,
             targets: vec![ByteBuf::from(*b"a/b"), ByteBuf::from(*b"c")],
+            src_base: Some(ByteBuf::from(*b"~/data")),
             range: Some((1, 1 << 40)),
             grow_seconds: Some(30),
             after: After::Move(ByteBuf::from(*b"sent")),

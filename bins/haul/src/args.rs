@@ -9,6 +9,7 @@ use haul_wire::{SuiteId, UnknownSuite};
 use crate::{
     amount::{Extent, Ports},
     select::{self, Rule},
+    taking::TakingArgs,
     version,
 };
 
@@ -33,6 +34,8 @@ pub(crate) struct Args {
 
     #[command(flatten, next_help_heading = "Transfer")]
     pub(crate) transfer: TransferArgs,
+    #[command(flatten, next_help_heading = "What is sent")]
+    pub(crate) taking: TakingArgs,
     #[command(flatten, next_help_heading = "Measuring")]
     pub(crate) measuring: MeasuringArgs,
     #[command(flatten, next_help_heading = "Rate")]
@@ -56,10 +59,10 @@ pub(crate) struct TransferArgs {
     #[arg(short = 'k', long, value_name = "LEVEL", default_value = "1", value_parser = level)]
     pub(crate) resume: u8,
     /// Take further sources from this file, or from standard input (-), one a line
-    #[arg(long, value_name = "FILE|-")]
+    #[arg(long, value_name = "FILE|-", group = "lists")]
     pub(crate) file_list: Option<PathBuf>,
-    /// Sources in --file-list end in a zero byte, as find -print0 writes them
-    #[arg(short = '0', long, requires = "file_list", hide_short_help = true)]
+    /// Lines of --file-list and --file-pair-list end in a zero byte, as find -print0 writes them
+    #[arg(short = '0', long, requires = "lists", hide_short_help = true)]
     pub(crate) null: bool,
     /// What becomes of files that are there
     #[arg(long, value_name = "WHEN", default_value = "diff")]

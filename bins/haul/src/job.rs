@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{self, Read as _},
     os::unix::ffi::{OsStrExt, OsStringExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -23,7 +23,7 @@ use crate::{
     },
     place::{Place, PlaceError, RemotePlace},
     select::{self, PatternFileError},
-    version,
+    taking, version,
     words::{self, WordsError},
 };
 
@@ -125,6 +125,12 @@ pub(crate) enum JobError {
         /// The system's reason.
         source: io::Error,
     },
+    /// A list of pairs that ends in the middle of one.
+    #[error("the last source in {0} has no line that says where it lands")]
+    Pairs(String),
+    /// A list of pairs beside other sources.
+    #[error("--file-pair-list takes all sources from the list; name only the destination")]
+    PairsWithSources,
     /// A file of patterns is not there.
     #[error(transparent)]
     Patterns(#[from] PatternFileError),
@@ -155,12 +161,17 @@ impl Job {
     /// Understands what was typed. Looks at local sources (a missing one is told before anybody
     /// logs in), and at nothing else outside the arguments.
     pub(crate) fn resolve(args: &Args) -> Result<Self, JobError> {
+        let lists = match args.measuring.measure {
+            Some(_) => Lists::default(),
+            None => Lists::read(args)?,
+        };
         let route = match args.measuring.measure {
             Some(_) => Route::measure(&args.places, &args.measuring)?,
-            None => Route::resolve(&args.places, listed(&args.transfer)?)?,
+            None => Route::resolve(&args.places, lists.sources)?,
         };
         let target = with_port(route.target, args.ssh.port)?;
-        let options = job_options(args)?;
+        let mut options = job_options(args)?;
+        options.taking.targets = lists.targets.into_iter().map(Into::into).collect();
         let remote_command = remote_command(args, &options)?;
         Ok(Self {
             target,
@@ -280,11 +291,44 @@ impl Route {
     }
 }
 
-/// The sources that `--file-list` names.
-fn listed(args: &TransferArgs) -> Result<Vec<OsString>, JobError> {
-    let Some(path) = &args.file_list else {
-        return Ok(Vec::new());
-    };
+/// What lists of sources say.
+#[derive(Default)]
+struct Lists {
+    sources: Vec<OsString>,
+    /// Where each of them lands, if that is said.
+    targets: Vec<Vec<u8>>,
+}
+
+impl Lists {
+    fn read(args: &Args) -> Result<Self, JobError> {
+        if let Some(path) = &args.transfer.file_list {
+            let sources = lines(path, args.transfer.null)?;
+            return Ok(Self {
+                sources,
+                targets: Vec::new(),
+            });
+        }
+        let Some(path) = &args.taking.file_pair_list else {
+            return Ok(Self::default());
+        };
+        if args.places.len() > 1 {
+            return Err(JobError::PairsWithSources);
+        }
+        let mut lists = Self::default();
+        let mut lines = lines(path, args.transfer.null)?.into_iter();
+        while let Some(source) = lines.next() {
+            let target = lines.next();
+            let target =
+                target.ok_or_else(|| JobError::Pairs(escaped(path.as_os_str().as_bytes())))?;
+            lists.sources.push(source);
+            lists.targets.push(target.into_vec());
+        }
+        Ok(lists)
+    }
+}
+
+/// The lines of a list, without empty ones.
+fn lines(path: &Path, null: bool) -> Result<Vec<OsString>, JobError> {
     let mut text = Vec::new();
     let read = if path.as_os_str() == "-" {
         io::stdin().read_to_end(&mut text)
@@ -295,7 +339,7 @@ fn listed(args: &TransferArgs) -> Result<Vec<OsString>, JobError> {
         path: escaped(path.as_os_str().as_bytes()),
         source,
     })?;
-    let end = if args.null { 0 } else { b'\n' };
+    let end = if null { 0 } else { b'\n' };
     let names = text
         .split(|byte| *byte == end)
         .filter(|name| !name.is_empty());
@@ -337,11 +381,13 @@ fn job_options(args: &Args) -> Result<JobOptions, JobError> {
     options.rate_min_bps = limits.min_bps;
     options.ecn = args.rate.ecn;
     options.taking = Taking {
-        recursive: true,
         selection: select::selection(&args.transfer)?,
-        ..Taking::default()
+        ..taking::taking(&args.taking)
     };
     options.placing = placing(&args.transfer);
+    // What lands in places of its own wants a directory to land in.
+    options.placing.create_dir |=
+        args.taking.src_base.is_some() || args.taking.file_pair_list.is_some();
     if args.transfer.preserve {
         options.preserve = Preserve::USUAL;
     }

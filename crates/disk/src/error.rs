@@ -27,6 +27,20 @@ pub enum DiskError {
         /// As it was asked for.
         path: PathBuf,
     },
+    /// What was asked for is no place below the destination.
+    #[error("\"{}\" is not a relative path that leads down from the destination", Shown(.path))]
+    Target {
+        /// As it was asked for.
+        path: Vec<u8>,
+    },
+    /// A source is not where its path was to begin.
+    #[error("{}: not below {}, as it is written", shown(.path), shown(.base))]
+    NotBelow {
+        /// The source.
+        path: PathBuf,
+        /// Where it was to be.
+        base: PathBuf,
+    },
     /// The destination cannot be used.
     #[error("{}: {cause}", shown(.path))]
     Destination {

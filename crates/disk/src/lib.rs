@@ -31,10 +31,11 @@ pub use haul_wire::control::{Fsync, Had, Overwrite, Placing, Preserve, Resume, S
 pub use incoming::{Discard, FileEvent, Incoming, Placed, ReceiveOptions, Received, has_leftovers};
 pub use landing::{Asked, Expected, Landing};
 pub use outgoing::{
-    Available, Outgoing, PatternError, ScanOptions, Selection, Synthetic, Totals, Until, Wanted,
+    Available, CleanUp, Cleaned, Outgoing, PatternError, ScanOptions, Selection, Synthetic, Target,
+    Totals, Until, Wanted,
 };
 pub use root::Root;
-pub use source::expand_source;
+pub use source::{expand_source, named};
 pub use supply::{Sink, Supply};
 
 /// How far content may run ahead of the part of the list that has been delivered. The receiver

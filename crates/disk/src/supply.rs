@@ -4,7 +4,8 @@ use haul_batch::Batch;
 use haul_wire::{BlockAddr, BlockNo, Stream};
 
 use crate::{
-    Available, DiskError, FileEvent, FileFailure, Had, Incoming, Outgoing, Placed, Received, Totals,
+    Available, Cleaned, DiskError, FileEvent, FileFailure, Had, Incoming, Outgoing, Placed,
+    Received, Totals,
 };
 
 /// Where a sending line takes its blocks from; shared by its threads.
@@ -35,6 +36,11 @@ pub trait Supply: Send + Sync + fmt::Debug {
 
     /// Ends the scan early.
     fn stop(&self);
+
+    /// Removes or moves what was sent, where that was asked for; once everything has arrived.
+    fn clean_up(&self) -> Cleaned {
+        Cleaned::default()
+    }
 }
 
 /// Where a receiving line puts its blocks.
@@ -87,6 +93,10 @@ impl Supply for Outgoing {
 
     fn stop(&self) {
         self.stop();
+    }
+
+    fn clean_up(&self) -> Cleaned {
+        self.clean_up()
     }
 }
 

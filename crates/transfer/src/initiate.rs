@@ -9,7 +9,7 @@ use haul_disk::{Asked, Expected, Landing, ReceiveOptions, Wanted};
 use haul_udp::UdpPath;
 use haul_wire::{
     PacketCounter, block_len,
-    control::{Accepted, Message, Request, UdpEndpoint, escaped},
+    control::{Accepted, After, Message, Request, Taking, UdpEndpoint, escaped},
     segment_len,
 };
 use serde_bytes::ByteBuf;
@@ -30,8 +30,9 @@ use crate::{
     },
     handshake::{ClientOffer, Greeted, greet},
     path::{self, Opened, OpenedPath, Origin, Stop},
-    place::{in_background, local},
+    place::in_background,
     summary::{Terms, conclude},
+    take::Wishes,
 };
 
 /// Until UDP counts as blocked.
@@ -145,9 +146,10 @@ impl Initiator {
         if is_measuring {
             return Ok(Wanted::default());
         }
-        let (sources, taking) = (sources.clone(), options.taking.clone());
         let times = options.preserve.times || options.is_judged();
-        in_background("sources", move || local(&sources, &taking, times)).await
+        let wishes = Wishes::new(&options.taking, &options.placing, times);
+        let sources = sources.clone();
+        in_background("sources", move || wishes.local(&sources)).await
     }
 
     /// This end's part of the data, now that the responder has said what there is.
@@ -190,7 +192,7 @@ impl Initiator {
         let resolve = move || Landing::resolve(Path::new("."), &destination, asked, create_dir);
         let (root, landing) = in_background("destination", move || Ok(resolve()?)).await?;
         let mut receive = ReceiveOptions::new(options.preserve);
-        receive.expected = Some(Expected::new(&specs));
+        receive.expected = Some(expected(&specs, &options.taking)?);
         receive.resume = options.resume;
         receive.placing = options.placing.clone();
         receive.verify = options.verify;
@@ -245,7 +247,16 @@ impl Initiator {
             destination: ByteBuf::from(target),
             source_count: asked.count as u64,
             source_contents: asked.contents,
-            taking: of_files.taking.clone(),
+            taking: match direction {
+                Direction::Download => of_files.taking.clone(),
+                // Where sources are and what they are called there concerns nobody else.
+                Direction::Upload => Taking {
+                    targets: Vec::new(),
+                    src_base: None,
+                    after: After::Keep,
+                    ..of_files.taking.clone()
+                },
+            },
             placing: of_files.placing.clone(),
             preserve: of_files.preserve,
             resume: measure.map_or(options.resume, |_| Resume::Never),
@@ -416,6 +427,15 @@ impl Initiator {
         // An owner that listens no more still gets the summary.
         let _ = self.events.send(event);
     }
+}
+
+/// What may come of a download.
+fn expected(specs: &[Vec<u8>], taking: &Taking) -> Result<Expected, TransferError> {
+    Ok(match &taking.src_base {
+        Some(base) => Expected::below(specs, base)?,
+        None if !taking.targets.is_empty() => Expected::at(&taking.targets)?,
+        None => Expected::new(specs),
+    })
 }
 
 type Opening = JoinHandle<Result<Opened, TransferError>>;

@@ -6,12 +6,10 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use haul_disk::{
-    Asked, DiskError, Landing, Outgoing, Root, ScanOptions, Selection, Wanted, expand_source,
-};
-use haul_wire::control;
-
 use crate::TransferError;
+use haul_disk::{
+    Asked, DiskError, Landing, Outgoing, Root, ScanOptions, Wanted, expand_source, named,
+};
 
 /// Any block length does for looking at sources.
 const ANY_BLOCK_LEN: usize = 1024;
@@ -50,24 +48,24 @@ impl Ground {
         Ok(sources)
     }
 
-    /// What is to be sent.
+    /// A directory that a request names.
     ///
     /// # Errors
-    /// Those of [`Self::sources`]; [`TransferError::Pattern`].
-    pub(crate) fn wanted(
-        &self,
-        specs: &[impl AsRef<[u8]>],
-        taking: &control::Taking,
-        times: bool,
-    ) -> Result<Wanted, TransferError> {
-        let options = scan(taking, times);
-        let jail = self.jail.as_deref().map(canonical).transpose()?;
-        Ok(Wanted {
-            sources: self.sources(specs, options)?,
-            options,
-            selection: selection(&taking.selection)?,
-            jail,
-        })
+    /// [`TransferError::Disk`] when it is none; [`TransferError::NotPermitted`] when it leaves the jail.
+    pub(crate) fn dir(&self, spec: &[u8]) -> Result<PathBuf, TransferError> {
+        let (base, spec) = self.confine(spec)?;
+        let path = named(base, &spec);
+        check_dir(&path)?;
+        self.check_inside(&path)?;
+        Ok(path)
+    }
+
+    /// The directory that links do not lead out of, if there is one.
+    ///
+    /// # Errors
+    /// [`TransferError::Disk`] when it is gone.
+    pub(crate) fn jail(&self) -> Result<Option<PathBuf>, TransferError> {
+        self.jail.as_deref().map(canonical).transpose()
     }
 
     /// Where files land.
@@ -137,31 +135,14 @@ impl Ground {
     }
 }
 
-fn canonical(path: &Path) -> Result<PathBuf, TransferError> {
+/// Where a path leads, without links.
+///
+/// # Errors
+/// [`TransferError::Disk`] when it leads nowhere.
+pub(crate) fn canonical(path: &Path) -> Result<PathBuf, TransferError> {
     path.canonicalize().map_err(|cause| {
         let path = path.to_owned();
         DiskError::Source { path, cause }.into()
-    })
-}
-
-/// What an upload sends, looked at before anybody is troubled.
-///
-/// # Errors
-/// [`TransferError::Disk`] for the first source that cannot be read; [`TransferError::Pattern`].
-pub(crate) fn local(
-    sources: &[Vec<u8>],
-    taking: &control::Taking,
-    times: bool,
-) -> Result<Wanted, TransferError> {
-    let path = |source: &Vec<u8>| PathBuf::from(OsStr::from_bytes(source));
-    let sources: Vec<_> = sources.iter().map(path).collect();
-    let options = scan(taking, times);
-    check_sources(&sources, options)?;
-    Ok(Wanted {
-        sources,
-        options,
-        selection: selection(&taking.selection)?,
-        jail: None,
     })
 }
 
@@ -178,28 +159,25 @@ pub(crate) async fn in_background<T: Send + 'static>(
         .map_err(|_| TransferError::TaskFailed(task))?
 }
 
-/// What is looked for where this is taken, with times where they are kept or compared.
-pub(crate) fn scan(taking: &control::Taking, times: bool) -> ScanOptions {
-    ScanOptions {
-        recursive: taking.recursive,
-        times,
-        symlinks: taking.symlinks,
-        skip_special: taking.skip_special,
-    }
-}
-
-/// What a request selects.
+/// Refuses what is not a directory.
 ///
 /// # Errors
-/// [`TransferError::Pattern`] for a rule that is none.
-pub(crate) fn selection(wanted: &control::Selection) -> Result<Selection, TransferError> {
-    let lines: Vec<_> = (wanted.rules.iter())
-        .map(|rule| String::from_utf8_lossy(rule))
-        .collect();
-    Ok(Selection::new(&lines, wanted.oldest, wanted.newest)?)
+/// [`TransferError::Disk`].
+pub(crate) fn check_dir(path: &Path) -> Result<(), TransferError> {
+    let cause = match path.metadata() {
+        Ok(found) if found.is_dir() => return Ok(()),
+        Ok(_) => std::io::ErrorKind::NotADirectory.into(),
+        Err(cause) => cause,
+    };
+    let path = path.to_owned();
+    Err(DiskError::Source { path, cause }.into())
 }
 
-fn check_sources(sources: &[PathBuf], scan: ScanOptions) -> Result<(), TransferError> {
+/// Refuses sources that cannot be sent.
+///
+/// # Errors
+/// [`TransferError::Disk`] for the first of them.
+pub(crate) fn check_sources(sources: &[PathBuf], scan: ScanOptions) -> Result<(), TransferError> {
     let wanted = Wanted::new(sources.to_vec(), scan);
     let outgoing = Outgoing::new(ANY_BLOCK_LEN, wanted);
     match outgoing.check_sources().into_iter().next() {

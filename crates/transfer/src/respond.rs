@@ -7,7 +7,7 @@ use std::{
 
 use haul_disk::{Asked, ReceiveOptions};
 use haul_udp::UdpPath;
-use haul_wire::control::{Accepted, Message, Request, UdpEndpoint};
+use haul_wire::control::{Accepted, After, Message, Request, UdpEndpoint};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
@@ -26,6 +26,7 @@ use crate::{
     path::{self, Detoured, OpenedPath, Origin, Stop},
     place::{Ground, in_background},
     summary::{Terms, conclude},
+    take::Wishes,
 };
 
 /// Between two looks at a session that nobody watches.
@@ -214,6 +215,9 @@ impl Responder {
             _ if request.measure.is_some() && !allow_measure => {
                 return Err(TransferError::NotPermitted("measurements"));
             }
+            Direction::Download if !allow_upload && request.taking.after != After::Keep => {
+                return Err(TransferError::NotPermitted("changing what is served"));
+            }
             Direction::Download if request.sources.is_empty() && request.measure.is_none() => {
                 return Err(TransferError::Usage("nothing to transfer"));
             }
@@ -291,8 +295,8 @@ fn origins(ground: &Ground, request: &Request) -> Result<Origins, TransferError>
         return Ok(Origins::Memory(measure));
     }
     let times = request.preserve.times || request.is_judged();
-    let wanted = ground.wanted(&request.sources, &request.taking, times)?;
-    Ok(Origins::Files(wanted))
+    let wishes = Wishes::new(&request.taking, &request.placing, times);
+    Ok(Origins::Files(wishes.served(ground, &request.sources)?))
 }
 
 fn destination(ground: &Ground, request: &Request) -> Result<Destination, TransferError> {

@@ -181,6 +181,8 @@ pub struct Taking {
     /// gets its own name.
     #[serde(deserialize_with = "bounded::list::<_, _, SOURCES_MAX>")]
     pub targets: Vec<ByteBuf>,
+    /// Each source lands by its path below this directory.
+    pub src_base: Option<ByteBuf>,
     /// First byte, and one beyond the last, of the part of the one file that is wanted.
     pub range: Option<(u64, u64)>,
     /// Files that grow are followed until nothing has been added for so many seconds.
@@ -602,7 +604,16 @@ impl Request {
     }
 
     fn check(&self) -> Result<(), WireError> {
-        let paths = self.sources.iter().chain([&self.destination]);
+        let taking = &self.taking;
+        let after = match &taking.after {
+            After::Move(path) => Some(path),
+            After::Keep | After::Remove => None,
+        };
+        let paths = (self.sources.iter())
+            .chain([&self.destination])
+            .chain(&taking.targets)
+            .chain(&taking.src_base)
+            .chain(after);
         for path in paths {
             if path.len() > PATH_LEN_MAX || path.contains(&0) {
                 return Err(WireError::Range("request path"));

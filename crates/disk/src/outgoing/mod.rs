@@ -6,16 +6,19 @@
 //!  driver         release()  what has been delivered is forgotten, the scan goes on
 //! ```
 
+mod cleaning;
 mod damage;
 mod files;
 mod fill;
 mod follow;
 mod holes;
+mod level;
 mod listing;
 mod places;
 mod reader;
 mod scan;
 mod selection;
+mod sent;
 mod synthetic;
 mod wanted;
 
@@ -27,11 +30,14 @@ use std::{
 use haul_manifest::FileNo;
 use haul_wire::{BlockNo, Stream};
 
-use self::{damage::Damage, files::Files, listing::Listing, places::Places, reader::Reader};
 pub use self::{
+    cleaning::Cleaned,
     selection::{PatternError, Selection},
     synthetic::{Synthetic, Until},
-    wanted::{ScanOptions, Wanted},
+    wanted::{CleanUp, ScanOptions, Target, Wanted},
+};
+use self::{
+    damage::Damage, files::Files, listing::Listing, places::Places, reader::Reader, sent::Sent,
 };
 use crate::{DiskError, FAILURES_KEPT, FailureKind, FileFailure, source};
 
@@ -95,6 +101,8 @@ struct State {
     files: Files,
     damage: Damage,
     totals: Totals,
+    /// What was listed, where it is to be cleaned up.
+    sent: Option<Sent>,
     failures: Vec<FileFailure>,
     stopped: bool,
 }
@@ -106,6 +114,7 @@ impl Outgoing {
     /// When `block_len` is 0.
     pub fn new(block_len: usize, wanted: Wanted) -> Arc<Self> {
         let follows = wanted.follows();
+        let sent = wanted.clean_up.as_ref().map(|_| Sent::default());
         Arc::new(Self {
             block_len,
             wanted,
@@ -115,6 +124,7 @@ impl Outgoing {
                 files: Files::default(),
                 damage: Damage::default(),
                 totals: Totals::default(),
+                sent,
                 failures: Vec::new(),
                 stopped: false,
             }),

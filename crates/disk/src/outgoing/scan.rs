@@ -10,8 +10,8 @@ use haul_wire::control::Symlinks;
 use rustix::{
     fd::{AsFd as _, BorrowedFd, OwnedFd},
     fs::{
-        Access, AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, accessat, fstatfs, openat,
-        readlinkat, stat, statat,
+        Access, AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, accessat, openat, readlinkat,
+        stat, statat,
     },
     io::Errno,
 };
@@ -21,10 +21,13 @@ use super::{
     files::Stamp,
     follow::{Target, follow},
     holes,
+    level::{DIR_FLAGS, Identity, Level, identity, is_virtual},
     places::Place,
 };
-use crate::{DiskError, FailureKind, source::Landed};
+use crate::{DiskError, FailureKind};
 
+/// No directory of this machine.
+const NOWHERE: Identity = (0, 0);
 /// Entries between two announcements.
 const STEP: u32 = 64;
 
@@ -45,8 +48,8 @@ impl Outgoing {
             dirs: 0,
             merged: (self.wanted.sources.len() > 1).then(HashMap::new),
         };
-        for path in &self.wanted.sources {
-            scan.source(path)?;
+        for (index, path) in self.wanted.sources.iter().enumerate() {
+            scan.source(index, path)?;
             if !scan.pace() {
                 break;
             }
@@ -66,26 +69,16 @@ struct Scan<'a> {
     merged: Option<HashMap<(DirId, Name), DirId>>,
 }
 
-/// A directory being read.
-struct Level {
-    dir: Dir,
-    at: Spot,
-    identity: Identity,
-    /// Its regular files are made up by the kernel when read, and have no size.
-    is_virtual: bool,
-}
-
 /// A directory as the list and the disk know it, and how much of the limits its path uses up.
 #[derive(Clone, Copy)]
-struct Spot {
-    id: DirId,
-    place: Place,
+pub(super) struct Spot {
+    pub(super) id: DirId,
+    pub(super) place: Place,
+    /// Which directory it is here; for what is not a directory here, none.
+    pub(super) identity: Identity,
     levels: usize,
     path_len: usize,
 }
-
-/// Which directory something is, whatever its name: device and inode.
-type Identity = (u64, u64);
 
 /// Something found in a directory.
 struct Found<'a> {
@@ -98,36 +91,33 @@ struct Found<'a> {
 }
 
 impl Scan<'_> {
-    fn source(&mut self, path: &Path) -> Result<(), DiskError> {
+    fn source(&mut self, index: usize, path: &Path) -> Result<(), DiskError> {
         let failed = |errno: Errno| DiskError::Source {
             path: path.to_owned(),
             cause: errno.into(),
         };
         let stat = stat(path).map_err(failed)?;
         let place = self.out.lock().places.add_source(path.to_owned());
-        let top = Spot {
-            id: DirId::DESTINATION,
-            place,
-            levels: 0,
-            path_len: 0,
-        };
-        let landed = Landed::of(path.as_os_str().as_bytes());
-        match (FileType::from_raw_mode(stat.st_mode), landed) {
-            (FileType::RegularFile, Landed::Named(name)) => {
+        let mut names = self.out.wanted.landed(index);
+        let name = names.pop();
+        let top = self.lead(index, names, place);
+        match (FileType::from_raw_mode(stat.st_mode), name) {
+            (FileType::RegularFile, Some(name)) => {
                 let layout = self.layout(CWD, path.as_os_str().as_bytes(), &stat);
-                self.file(top, name, b"", &stat, layout);
+                if self.file(top, name, b"", &stat, layout) {
+                    self.note_sent(NOWHERE, path.as_os_str().as_bytes(), &stat);
+                }
                 Ok(())
             }
-            (FileType::Directory, landed) if self.out.wanted.options.recursive => {
+            (FileType::Directory, name) if self.out.wanted.options.recursive => {
                 let dir = openat(CWD, path, DIR_FLAGS, Mode::empty()).map_err(failed)?;
                 let dir = Dir::new(dir).map_err(failed)?;
-                let at = match landed {
-                    Landed::Contents => Some(top),
-                    Landed::Named(name) => self.dir(top, name, &stat, place),
+                let identity = identity(&stat);
+                let at = match name {
+                    None => Spot { identity, ..top },
+                    Some(name) => self.dir(top, name, self.meta(&stat), (place, identity)),
                 };
-                if let Some(at) = at {
-                    self.walk(Level::new(dir, at, &stat));
-                }
+                self.walk(Level::new(dir, at));
                 Ok(())
             }
             (FileType::Directory, _) => Err(DiskError::SourceIsDir {
@@ -136,6 +126,36 @@ impl Scan<'_> {
             _ => Err(DiskError::SourceIsSpecial {
                 path: path.to_owned(),
             }),
+        }
+    }
+
+    /// Lists the directories in which a source lands.
+    fn lead(&mut self, index: usize, names: Vec<Name>, place: Place) -> Spot {
+        let mut at = Spot {
+            id: DirId::DESTINATION,
+            place,
+            identity: NOWHERE,
+            levels: 0,
+            path_len: 0,
+        };
+        for (above, name) in names.into_iter().enumerate() {
+            let own = self.out.wanted.led_by(index, above + 1);
+            let meta = match own.map(stat) {
+                Some(Ok(stat)) => self.meta(&stat),
+                _ => Meta {
+                    mode: 0o755,
+                    ..Meta::default()
+                },
+            };
+            at = self.dir(at, name, meta, (place, NOWHERE));
+        }
+        at
+    }
+
+    /// Remembers a file or link that has been listed, where that is wanted.
+    fn note_sent(&self, dir: Identity, name: &[u8], stat: &Stat) {
+        if let Some(sent) = &mut self.out.lock().sent {
+            sent.file(dir, name, Stamp::of(stat));
         }
     }
 
@@ -222,7 +242,7 @@ impl Scan<'_> {
             return Ok((stat, None));
         }
         let Target { fd, stat } = follow(dir, raw, wanted.jail.as_deref())?;
-        let is_above = |level: &Level| level.identity == identity(&stat);
+        let is_above = |level: &Level| level.at.identity == identity(&stat);
         if levels.iter().any(is_above) {
             return Err(SkipKind::Loop);
         }
@@ -267,8 +287,13 @@ impl Scan<'_> {
         let mut state = self.out.lock();
         let place = state.places.add_child(at.place, found.name.as_bytes());
         drop(state);
-        let spot = self.dir(at, found.name, &found.stat, place)?;
-        Some(Level::new(dir, spot, &found.stat))
+        let identity = identity(&found.stat);
+        if let Some(sent) = &mut self.out.lock().sent {
+            sent.dir(at.identity, found.name.as_bytes(), identity);
+        }
+        let meta = self.meta(&found.stat);
+        let spot = self.dir(at, found.name, meta, (place, identity));
+        Some(Level::new(dir, spot))
     }
 
     fn regular(&mut self, at: Spot, found: Found<'_>) {
@@ -285,7 +310,9 @@ impl Scan<'_> {
         }
         let layout = self.layout(found.fd, found.raw.to_bytes(), &found.stat);
         let raw = found.raw.to_bytes();
-        self.file(at, found.name, raw, &found.stat, layout);
+        if self.file(at, found.name, raw, &found.stat, layout) {
+            self.note_sent(at.identity, raw, &found.stat);
+        }
     }
 
     fn symlink(&mut self, at: Spot, found: Found<'_>) {
@@ -299,6 +326,8 @@ impl Scan<'_> {
                     name: found.name,
                     target: target.to_bytes().into(),
                 });
+                drop(state);
+                self.note_sent(at.identity, found.raw.to_bytes(), &found.stat);
             }
             Err(errno) => {
                 self.skip(at, found.name, unreadable(errno));
@@ -319,7 +348,8 @@ impl Scan<'_> {
         }
     }
 
-    fn file(&mut self, at: Spot, name: Name, local: &[u8], stat: &Stat, layout: Layout) {
+    /// Lists a file; whether that went well.
+    fn file(&mut self, at: Spot, name: Name, local: &[u8], stat: &Stat, layout: Layout) -> bool {
         let size = size(stat);
         let mut state = self.out.lock();
         let entry = Entry::File {
@@ -338,27 +368,36 @@ impl Scan<'_> {
                 state.totals.files += 1;
                 state.totals.bytes = state.totals.bytes.saturating_add(size);
                 state.totals.content_bytes = state.listing.map().end();
+                true
             }
             Err(_) => {
                 let path = state.places.path(at.place, local);
                 state.fail(path, FailureKind::Os(Errno::OVERFLOW));
+                false
             }
         }
     }
 
     /// Lists a directory, unless another source has listed it.
-    fn dir(&mut self, at: Spot, name: Name, stat: &Stat, place: Place) -> Option<Spot> {
+    fn dir(
+        &mut self,
+        at: Spot,
+        name: Name,
+        meta: Meta,
+        (place, identity): (Place, Identity),
+    ) -> Spot {
         let separator = usize::from(at.levels > 0);
         let spot = |id| Spot {
             id,
             place,
+            identity,
             levels: at.levels + 1,
             path_len: at.path_len + separator + name.as_bytes().len(),
         };
         if let Some(merged) = &mut self.merged {
             let key = (at.id, name.clone());
             if let Some(id) = merged.get(&key) {
-                return Some(spot(*id));
+                return spot(*id);
             }
             merged.insert(key, DirId(self.dirs + 1));
         }
@@ -369,9 +408,9 @@ impl Scan<'_> {
         state.listing.push(&Entry::Dir {
             parent: at.id,
             name,
-            meta: self.meta(stat),
+            meta,
         });
-        Some(spot)
+        spot
     }
 
     fn skip(&mut self, at: Spot, name: Name, why: SkipKind) -> Option<Level> {
@@ -456,45 +495,6 @@ impl Scan<'_> {
         }
         meta
     }
-}
-
-impl Level {
-    fn new(dir: Dir, at: Spot, stat: &Stat) -> Self {
-        let is_virtual = dir.fd().is_ok_and(is_virtual);
-        Self {
-            dir,
-            at,
-            identity: identity(stat),
-            is_virtual,
-        }
-    }
-
-    /// The next name that is neither the directory itself nor its parent.
-    fn next(&mut self) -> Option<Result<std::ffi::CString, Errno>> {
-        loop {
-            match self.dir.read()? {
-                Ok(entry) if matches!(entry.file_name().to_bytes(), b"." | b"..") => {}
-                Ok(entry) => return Some(Ok(entry.file_name().to_owned())),
-                Err(errno) => return Some(Err(errno)),
-            }
-        }
-    }
-}
-
-const DIR_FLAGS: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NONBLOCK)
-    .union(OFlags::CLOEXEC);
-
-/// `proc` and `sysfs` (linux/magic.h).
-const VIRTUAL_FILE_SYSTEMS: [i64; 2] = [0x9fa0, 0x6265_6572];
-
-fn is_virtual(fd: BorrowedFd<'_>) -> bool {
-    fstatfs(fd).is_ok_and(|fs| VIRTUAL_FILE_SYSTEMS.contains(&fs.f_type))
-}
-
-fn identity(stat: &Stat) -> Identity {
-    (stat.st_dev, stat.st_ino)
 }
 
 fn size(stat: &Stat) -> u64 {

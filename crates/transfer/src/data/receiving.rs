@@ -221,8 +221,10 @@ impl Receiving<'_> {
     /// connection breaks, changes nothing any more; that the sender protests does.
     async fn until_done(&mut self, verdict: &Verdict) -> Result<Status, TransferError> {
         self.session.control.phase = Phase::Verdict;
-        let deadline = Instant::now() + DONE_PATIENCE;
+        let began = Instant::now();
         let status = loop {
+            // A sender that removes many sources says so now and then.
+            let deadline = began.max(self.session.control.heard_at) + DONE_PATIENCE;
             let Ok(woken) = timeout_at(deadline, self.session.wake()).await else {
                 break self.session.meter.sender();
             };

@@ -14,11 +14,15 @@ use haul_wire::{
     control::{Measure, Message, Remembered, Status, Verdict},
     segment_len,
 };
+use tokio::{task::spawn_blocking, time::timeout};
 
 /// Most special files that are named one by one; the others are only counted.
 const WARNINGS_MAX: usize = 20;
 /// Most that a receiver's word about its buffer counts for.
 const PEER_BUFFER_MAX: u64 = 1 << 30;
+
+/// How often the receiver hears of a sender that removes or moves its sources.
+const CLEANING_TICK: Duration = Duration::from_secs(1);
 
 /// What a sender is to do.
 pub(crate) struct SendParameters {
@@ -50,6 +54,10 @@ impl Origins {
             Self::Files(wanted) => wanted.sources.len() as u64,
             Self::Memory(_) => 1,
         }
+    }
+
+    fn cleans_up(&self) -> bool {
+        matches!(self, Self::Files(wanted) if wanted.clean_up.is_some())
     }
 
     fn supply(self, block_len: usize) -> Arc<dyn Supply> {
@@ -89,6 +97,7 @@ pub(super) async fn send(
 ) -> Result<Account, TransferError> {
     let block_len = block_len(setting.path.datagram_len);
     let hints = parameters.hints;
+    let cleans_up = parameters.origins.cleans_up();
     let outgoing = parameters.origins.supply(block_len);
     let ceiling = Ceiling {
         fixed: setting.rate_max_bps,
@@ -110,6 +119,7 @@ pub(super) async fn send(
         ceiling,
         applied: limits,
         direction,
+        cleans_up,
     };
     let outcome = sending.until_verdict().await;
     let data_time = sending.session.began.elapsed();
@@ -123,6 +133,7 @@ pub(super) async fn send(
     };
     sending.session.meter.note_verdict(&verdict);
     sending.warn_of_skipped()?;
+    sending.clean_up(&verdict, &status).await?;
     sending
         .session
         .control
@@ -180,6 +191,8 @@ struct Sending<'a> {
     /// What the engine was told last.
     applied: Limits,
     direction: Direction,
+    /// Whether sources are to be removed or moved in the end.
+    cleans_up: bool,
 }
 
 impl Sending<'_> {
@@ -310,6 +323,33 @@ impl Sending<'_> {
                 .warn_both(format!("{unnamed} more special files were skipped"))?;
         }
         Ok(())
+    }
+
+    /// Removes or moves the sources, where that was asked for and nothing of them is missing there. The
+    /// receiver hears from here meanwhile.
+    async fn clean_up(&mut self, verdict: &Verdict, status: &Status) -> Result<(), TransferError> {
+        if !self.cleans_up {
+            return Ok(());
+        }
+        if !verdict.ok || verdict.kept > 0 {
+            let text = "sources stay where they are: not everything of them is there now";
+            return self.session.warn_both(text.to_owned());
+        }
+        let outgoing = Arc::clone(&self.outgoing);
+        let mut cleaning = spawn_blocking(move || outgoing.clean_up());
+        let cleaned = loop {
+            match timeout(CLEANING_TICK, &mut cleaning).await {
+                Ok(cleaned) => break cleaned.map_err(|_| TransferError::TaskFailed("clean-up"))?,
+                Err(_) => (self.session.control).send(&Message::Status(status.clone()))?,
+            }
+        };
+        for failure in cleaned.failures.iter().take(WARNINGS_MAX) {
+            self.session.warn_both(failure.to_string())?;
+        }
+        match cleaned.left {
+            0 => Ok(()),
+            left => Err(TransferError::SourcesLeft(left)),
+        }
     }
 
     /// Takes the engine's figures to the meter and returns what the other end is to hear.

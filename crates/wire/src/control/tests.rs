@@ -48,6 +48,7 @@ fn request() -> Message {
             },
             symlinks: Symlinks::Follow,
             targets: vec![ByteBuf::from(*b"a/b")],
+            src_base: Some(ByteBuf::from(*b"a")),
             range: Some((1, u64::MAX)),
             after: After::Move(ByteBuf::from(*b"sent")),
             ..Taking::default()
