@@ -41,6 +41,29 @@ pub enum DiskError {
         /// Where it was to be.
         base: PathBuf,
     },
+    /// Other than one file, where only one makes sense.
+    #[error("a range, a growing file and a stream take one file and nothing else")]
+    NotOne,
+    /// A range is not in the file.
+    #[error("{}: has {size} bytes, which is not all of the range", shown(.path))]
+    Range {
+        /// As it was asked for.
+        path: PathBuf,
+        /// Its size.
+        size: u64,
+    },
+    /// A file that is sent as one stream is no longer what has been sent of it.
+    #[error("{}: changed while it was being sent", shown(.path))]
+    Changed {
+        /// As it was asked for.
+        path: PathBuf,
+    },
+    /// What takes the file in its order takes no more.
+    #[error("cannot write to standard output: {cause}")]
+    Output {
+        /// What the system said.
+        cause: io::Error,
+    },
     /// The destination cannot be used.
     #[error("{}: {cause}", shown(.path))]
     Destination {

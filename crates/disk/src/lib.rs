@@ -28,11 +28,13 @@ mod supply;
 
 pub use error::{DiskError, FailureKind, FileFailure};
 pub use haul_wire::control::{Fsync, Had, Overwrite, Placing, Preserve, Resume, Symlinks};
-pub use incoming::{Discard, FileEvent, Incoming, Placed, ReceiveOptions, Received, has_leftovers};
+pub use incoming::{
+    Discard, FileEvent, Incoming, Outlet, Placed, ReceiveOptions, Received, has_leftovers,
+};
 pub use landing::{Asked, Expected, Landing};
 pub use outgoing::{
-    Available, CleanUp, Cleaned, Outgoing, PatternError, ScanOptions, Selection, Synthetic, Target,
-    Totals, Until, Wanted,
+    Available, CleanUp, Cleaned, Outgoing, PatternError, Portion, ScanOptions, Selection, Single,
+    Synthetic, Target, Totals, Until, Wanted,
 };
 pub use root::Root;
 pub use source::{expand_source, named};

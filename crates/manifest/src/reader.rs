@@ -18,7 +18,16 @@ pub struct ListReader {
     files: u64,
     files_with_content: u64,
     content_bytes: u64,
+    stream: Stream,
     ended: bool,
+}
+
+/// Whether the list has got to a file whose size nobody knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stream {
+    None,
+    Open,
+    Closed,
 }
 
 impl Default for ListReader {
@@ -38,6 +47,7 @@ impl ListReader {
             files: 0,
             files_with_content: 0,
             content_bytes: 0,
+            stream: Stream::None,
             ended: false,
         }
     }
@@ -69,7 +79,7 @@ impl ListReader {
         self.ended
     }
 
-    /// Bytes of content that the files read so far have.
+    /// Bytes of content that the files read so far have, without those of a stream that is open.
     pub fn content_bytes(&self) -> u64 {
         self.content_bytes
     }
@@ -81,6 +91,14 @@ impl ListReader {
         );
         if self.ended && !trailer {
             return Err(ListError::AfterEnd);
+        }
+        let fits = match (entry, self.stream) {
+            (Entry::Closed { .. }, stream) => stream == Stream::Open,
+            (Entry::End { .. }, stream) => stream != Stream::Open,
+            (_, stream) => stream == Stream::None || trailer,
+        };
+        if !fits {
+            return Err(ListError::Stream);
         }
         match entry {
             Entry::Dir { parent, name, .. } => self.tree.add_dir(*parent, name)?,
@@ -109,6 +127,20 @@ impl ListReader {
                 }
             }
             Entry::Torn { .. } => {}
+            Entry::Stream { parent, name, .. } => {
+                self.tree.check(*parent, name)?;
+                self.files += 1;
+                self.files_with_content += 1;
+                self.stream = Stream::Open;
+            }
+            Entry::Closed { size, .. } => {
+                if i64::try_from(*size).is_err() {
+                    return Err(ListError::Overflow);
+                }
+                let bytes = self.content_bytes.checked_add(*size);
+                self.content_bytes = bytes.ok_or(ListError::Overflow)?;
+                self.stream = Stream::Closed;
+            }
             Entry::End {
                 content_bytes,
                 files,

@@ -299,7 +299,12 @@ fn disk_code(error: &DiskError) -> ErrorCode {
         DiskError::Source { cause, .. } if cause.kind() == io::ErrorKind::NotFound => {
             ErrorCode::NoSuchSource
         }
-        DiskError::Target { .. } | DiskError::NotBelow { .. } => ErrorCode::Usage,
+        DiskError::Target { .. }
+        | DiskError::NotBelow { .. }
+        | DiskError::Range { .. }
+        | DiskError::NotOne => ErrorCode::Usage,
+        DiskError::Output { cause } if is_full(cause) => ErrorCode::DiskFull,
+        DiskError::Output { .. } | DiskError::Changed { .. } => ErrorCode::DiskFailed,
         DiskError::Source { .. }
         | DiskError::SourceIsDir { .. }
         | DiskError::SourceIsSpecial { .. } => ErrorCode::SourceUnreadable,

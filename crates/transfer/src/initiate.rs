@@ -5,7 +5,8 @@ use std::{
     time::Duration,
 };
 
-use haul_disk::{Asked, Expected, Landing, ReceiveOptions, Wanted};
+use haul_disk::{Asked, DiskError, Expected, Landing, ReceiveOptions, Wanted};
+use haul_manifest::Name;
 use haul_udp::UdpPath;
 use haul_wire::{
     PacketCounter, block_len,
@@ -143,7 +144,7 @@ impl Initiator {
         }
         let options = &self.job.options;
         options.limits().check()?;
-        if is_measuring {
+        if is_measuring || options.input.is_some() {
             return Ok(Wanted::default());
         }
         let times = options.preserve.times || options.is_judged();
@@ -163,9 +164,10 @@ impl Initiator {
         } = self.job.clone();
         if direction == Direction::Upload {
             return Ok(Part::Send(SendParameters {
-                origins: match measure {
-                    Some(measure) => Origins::Memory(measure),
-                    None => Origins::Files(wanted),
+                origins: match (measure, options.input) {
+                    (Some(measure), _) => Origins::Memory(measure),
+                    (None, Some(input)) => Origins::Pipe(input, pipe_name(&specs)?),
+                    (None, None) => Origins::Files(wanted),
                 },
                 hints: Hints {
                     remembered: self.job.options.remembered,
@@ -183,6 +185,17 @@ impl Initiator {
                 receive_buffer_bytes,
             }));
         }
+        if let Some(output) = options.output {
+            if accepted.source_count != 1 {
+                return Err(DiskError::NotOne.into());
+            }
+            return Ok(Part::Receive(ReceiveParameters {
+                destination: Destination::Stream(output),
+                judges: true,
+                is_awaited: true,
+                receive_buffer_bytes,
+            }));
+        }
         let count = usize::try_from(accepted.source_count).unwrap_or(usize::MAX);
         let asked = Asked {
             count,
@@ -193,7 +206,7 @@ impl Initiator {
         let (root, landing) = in_background("destination", move || Ok(resolve()?)).await?;
         let mut receive = ReceiveOptions::new(options.preserve);
         receive.expected = Some(expected(&specs, &options.taking)?);
-        receive.resume = options.resume;
+        receive.resume = options.asked_resume();
         receive.placing = options.placing.clone();
         receive.verify = options.verify;
         let destination = Destination::Files {
@@ -259,7 +272,7 @@ impl Initiator {
             },
             placing: of_files.placing.clone(),
             preserve: of_files.preserve,
-            resume: measure.map_or(options.resume, |_| Resume::Never),
+            resume: measure.map_or(options.asked_resume(), |_| Resume::Never),
             verify: of_files.verify,
             policy: wish.policy,
             rate: wish.rate,
@@ -426,6 +439,14 @@ impl Initiator {
     fn emit(&self, event: Event) {
         // An owner that listens no more still gets the summary.
         let _ = self.events.send(event);
+    }
+}
+
+/// What a stream is called where its destination is a directory.
+fn pipe_name(specs: &[Vec<u8>]) -> Result<Name, TransferError> {
+    match specs {
+        [name] => Name::new(name).map_err(|_| TransferError::Usage("a stream needs a name")),
+        _ => Err(DiskError::NotOne.into()),
     }
 }
 

@@ -1,4 +1,4 @@
-use std::{net::IpAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{fs::File, net::IpAddr, ops::RangeInclusive, path::PathBuf, sync::Arc, time::Duration};
 
 use haul_flow::Policy;
 use haul_wire::SuiteId;
@@ -66,6 +66,12 @@ pub struct JobOptions {
     /// What the receiver has already need not be sent. Default: files of the same size and time, what an
     /// earlier run finished, and parts of what it did not.
     pub resume: Resume,
+    /// Upload: the one file is what comes out of this; `sources` holds its name, for the case that the
+    /// destination is a directory. Default: files are read.
+    pub input: Option<Arc<File>>,
+    /// Download: the one file is written here in its order, and `destination` means nothing. Default:
+    /// files are made.
+    pub output: Option<Arc<File>>,
     /// Whether both ends compute a digest of every file that is sent, and compare. Default: no.
     pub verify: bool,
     /// UDP ports asked of the other end. Default [`ANY_UDP_PORT`]: its own choice.
@@ -98,6 +104,8 @@ impl Default for JobOptions {
             placing: Placing::default(),
             preserve: Preserve::default(),
             resume: Resume::default(),
+            input: None,
+            output: None,
             verify: false,
             udp_ports: ANY_UDP_PORT,
             bind: None,
@@ -113,7 +121,17 @@ impl Default for JobOptions {
 impl JobOptions {
     /// Whether the receiver looks what is there before it is sent.
     pub(crate) fn is_judged(&self) -> bool {
-        self.resume != Resume::Never || self.placing.overwrite.keeps()
+        self.asked_resume() != Resume::Never || self.placing.overwrite.keeps()
+    }
+
+    /// What is asked of the other end. Where a file is written in its order, the sender is told how far it
+    /// may go by the way of what need not be sent; of a range, size and time tell nothing.
+    pub(crate) fn asked_resume(&self) -> Resume {
+        match (&self.output, self.taking.range) {
+            (Some(_), _) => Resume::Attributes,
+            (None, Some(_)) => Resume::Never,
+            (None, None) => self.resume,
+        }
     }
 
     /// Changes the limits to begin with.

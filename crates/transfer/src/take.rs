@@ -4,9 +4,10 @@ use std::{
     ffi::OsStr,
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use haul_disk::{CleanUp, DiskError, ScanOptions, Selection, Symlinks, Target, Wanted};
+use haul_disk::{CleanUp, DiskError, Portion, ScanOptions, Selection, Symlinks, Target, Wanted};
 use haul_wire::control::{self, After, Placing, Taking};
 
 use crate::{
@@ -77,7 +78,9 @@ impl Wishes {
         dir: &dyn Fn(&[u8]) -> Result<PathBuf, TransferError>,
         jail: Option<PathBuf>,
     ) -> Result<Wanted, TransferError> {
+        let portion = self.portion(&sources)?;
         Ok(Wanted {
+            portion,
             targets: self.targets(&sources, dir)?,
             clean_up: self.clean_up(&sources, dir)?,
             options: self.scan(),
@@ -85,6 +88,34 @@ impl Wishes {
             sources,
             jail,
         })
+    }
+
+    /// What of the one file goes.
+    fn portion(&self, sources: &[PathBuf]) -> Result<Portion, TransferError> {
+        let portion = match (self.taking.range, self.taking.grow_seconds) {
+            (None, None) => return Ok(Portion::All),
+            (Some((from, to)), None) => Portion::Range(from, to),
+            (None, Some(seconds)) => Portion::Growing(Duration::from_secs(seconds.into())),
+            (Some(_), Some(_)) => {
+                return Err(TransferError::Usage("a range of a file does not grow"));
+            }
+        };
+        let [path] = sources else {
+            return Err(DiskError::NotOne.into());
+        };
+        let failed = |cause| DiskError::Source {
+            path: path.clone(),
+            cause,
+        };
+        let found = path.metadata().map_err(failed)?;
+        let (path, size) = (path.clone(), found.len());
+        match portion {
+            _ if !found.is_file() => Err(DiskError::NotOne.into()),
+            Portion::Range(from, to) if from > size || (to > size && to != u64::MAX) => {
+                Err(DiskError::Range { path, size }.into())
+            }
+            portion => Ok(portion),
+        }
     }
 
     fn targets(
@@ -115,6 +146,12 @@ impl Wishes {
         sources: &[PathBuf],
         dir: &dyn Fn(&[u8]) -> Result<PathBuf, TransferError>,
     ) -> Result<Option<CleanUp>, TransferError> {
+        let is_whole = self.taking.range.is_none() && self.taking.grow_seconds.is_none();
+        if self.taking.after != After::Keep && !is_whole {
+            return Err(TransferError::Usage(
+                "only what was sent whole is removed or moved: do without a range or growing",
+            ));
+        }
         let move_to = match &self.taking.after {
             After::Keep => return Ok(None),
             After::Remove => None,

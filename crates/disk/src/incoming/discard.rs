@@ -45,11 +45,15 @@ impl Discard {
                 Entry::File { .. } | Entry::End { .. } => {}
                 Entry::Dir { name, .. }
                 | Entry::Symlink { name, .. }
+                | Entry::Stream { name, .. }
                 | Entry::Skipped { name, .. } => {
                     let name = name.as_bytes().to_vec();
                     return Err(DiskError::Unexpected { name });
                 }
-                Entry::Changed { .. } | Entry::Torn { .. } | Entry::Digest { .. } => {
+                Entry::Changed { .. }
+                | Entry::Torn { .. }
+                | Entry::Digest { .. }
+                | Entry::Closed { .. } => {
                     return Err(DiskError::BlockBeyondEnd);
                 }
             }

@@ -20,9 +20,11 @@ mod ledger;
 mod links;
 mod nameless;
 mod options;
+mod outlet;
 mod partial;
 mod published;
 mod resume;
+mod stream;
 mod waiting;
 
 use std::{path::PathBuf, sync::Arc};
@@ -45,12 +47,14 @@ use self::{
     journal::{Journal, is_reserved},
     ledger::Ledger,
     links::Link,
+    stream::Open,
     waiting::Waiting,
 };
 pub use self::{
     discard::Discard,
     ledger::{FileEvent, Received},
     options::ReceiveOptions,
+    outlet::Outlet,
     resume::has_leftovers,
 };
 use crate::{DiskError, Expected, FailureKind, Landing, Root, WAITING_BYTES_MAX};
@@ -94,6 +98,8 @@ pub struct Incoming {
     /// Bytes of content that have been placed, the padding of the last block included.
     arrived: RangeSet,
     waiting: Waiting,
+    /// The file of unknown size that is being received.
+    stream: Option<Open>,
     /// Whether something has come to the top already.
     has_top: bool,
     /// Blocks of content of which has been told whether they are there, if anything of that is told.
@@ -152,6 +158,7 @@ impl Incoming {
             next_file: 0,
             arrived: RangeSet::new(),
             waiting: Waiting::default(),
+            stream: None,
             has_top: false,
             judged: None,
             fsync: options.placing.fsync,
@@ -337,6 +344,8 @@ impl Incoming {
                 }
                 Ok(())
             }
+            Entry::Stream { parent, name, meta } => self.open_stream(parent, name, meta),
+            Entry::Closed { size, meta } => self.close_stream(size, meta),
             Entry::Changed { file, why } => self.files.spoil(&mut self.tree, file, why),
             Entry::Torn { block } => self.announce_torn(block),
             Entry::Digest { .. } => Ok(()),

@@ -19,6 +19,8 @@ mod reader;
 mod scan;
 mod selection;
 mod sent;
+mod single;
+mod spool;
 mod synthetic;
 mod wanted;
 
@@ -33,6 +35,7 @@ use haul_wire::{BlockNo, Stream};
 pub use self::{
     cleaning::Cleaned,
     selection::{PatternError, Selection},
+    single::{Portion, Single},
     synthetic::{Synthetic, Until},
     wanted::{CleanUp, ScanOptions, Target, Wanted},
 };

@@ -481,20 +481,25 @@ impl Scan<'_> {
     }
 
     fn meta(&self, stat: &Stat) -> Meta {
-        let time = |seconds, nanos: u64| Timestamp {
-            seconds,
-            nanos: u32::try_from(nanos).unwrap_or(0),
-        };
-        let mut meta = Meta {
-            mode: stat.st_mode & 0o7777,
-            ..Meta::default()
-        };
-        if self.out.wanted.options.times {
-            meta.modified = time(stat.st_mtime, stat.st_mtime_nsec);
-            meta.accessed = time(stat.st_atime, stat.st_atime_nsec);
-        }
-        meta
+        meta(stat, self.out.wanted.options.times)
     }
+}
+
+/// What is listed of something.
+pub(super) fn meta(stat: &Stat, times: bool) -> Meta {
+    let time = |seconds, nanos: u64| Timestamp {
+        seconds,
+        nanos: u32::try_from(nanos).unwrap_or(0),
+    };
+    let mut meta = Meta {
+        mode: stat.st_mode & 0o7777,
+        ..Meta::default()
+    };
+    if times {
+        meta.modified = time(stat.st_mtime, stat.st_mtime_nsec);
+        meta.accessed = time(stat.st_atime, stat.st_atime_nsec);
+    }
+    meta
 }
 
 fn size(stat: &Stat) -> u64 {

@@ -6,7 +6,7 @@ use std::{
 use haul_manifest::{MAX_DEPTH, MAX_PATH_LEN, Name};
 use haul_wire::control::Symlinks;
 
-use super::Selection;
+use super::{Portion, Selection};
 use crate::{DiskError, source::Landed};
 
 /// What to look for, and what to say of it.
@@ -33,6 +33,8 @@ pub struct Wanted {
     pub targets: Vec<Target>,
     /// What is looked for.
     pub options: ScanOptions,
+    /// What of the one source is sent, when that is a file.
+    pub portion: Portion,
     /// What of it goes.
     pub selection: Selection,
     /// Links that are followed lead nowhere outside of this directory, which has no links in its path.
@@ -145,6 +147,17 @@ impl Wanted {
         let target = self.targets.get(index).filter(|target| target.is_tail)?;
         let up = target.names.len().checked_sub(levels)?;
         self.sources.get(index)?.ancestors().nth(up)
+    }
+
+    /// The one file of which a portion is sent, and its name there.
+    ///
+    /// # Errors
+    /// [`DiskError::NotOne`] when there is another number of them, or it has no name.
+    pub fn single(&self) -> Result<(&Path, Name), DiskError> {
+        match (&*self.sources, &*self.landed(0)) {
+            ([path], [name]) => Ok((path, name.clone())),
+            _ => Err(DiskError::NotOne),
+        }
     }
 
     pub(super) fn follows(&self) -> bool {

@@ -26,7 +26,7 @@ use std::{
 use haul_batch::Pool;
 use haul_disk::{
     Asked, Available, DiskError, Had, Incoming, Landing, Outgoing, Preserve, ReceiveOptions,
-    Received, ScanOptions, Wanted,
+    Received, ScanOptions, Supply, Wanted,
 };
 use haul_manifest::RangeSet;
 use haul_wire::{
@@ -143,8 +143,8 @@ pub fn incoming(
 }
 
 /// Moves everything; `before_step` sees how many blocks have been delivered.
-pub fn run(
-    outgoing: &Arc<Outgoing>,
+pub fn run<S: Supply + 'static>(
+    outgoing: &Arc<S>,
     incoming: Incoming,
     network: Network,
     seed: u64,
@@ -160,8 +160,8 @@ pub fn run(
 
 /// Moves until `goes_on`, told how many blocks have been delivered, says no. Returns the account, if it came
 /// to one, and how many blocks of content were delivered.
-pub fn drive(
-    outgoing: &Arc<Outgoing>,
+pub fn drive<S: Supply + 'static>(
+    outgoing: &Arc<S>,
     mut incoming: Incoming,
     network: Network,
     seed: u64,
@@ -179,7 +179,8 @@ pub fn drive(
             })
         })
     };
-    let mut line = Line::new(Arc::clone(outgoing), network, incoming.tells_had());
+    let supply: Arc<dyn Supply> = Arc::<S>::clone(outgoing);
+    let mut line = Line::new(supply, network, incoming.tells_had());
     let result = loop {
         if !goes_on(line.delivered[0].len() + line.delivered[1].len()) {
             break Ok(None);
@@ -212,7 +213,7 @@ pub fn drive(
 }
 
 struct Line {
-    outgoing: Arc<Outgoing>,
+    outgoing: Arc<dyn Supply>,
     network: Network,
     pool: Pool,
     available: Available,
@@ -231,7 +232,7 @@ fn index(stream: Stream) -> usize {
 }
 
 impl Line {
-    fn new(outgoing: Arc<Outgoing>, network: Network, waits: bool) -> Self {
+    fn new(outgoing: Arc<dyn Supply>, network: Network, waits: bool) -> Self {
         Self {
             outgoing,
             network,

@@ -1,4 +1,5 @@
 use std::{
+    fs::File,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -7,7 +8,8 @@ use std::{
 };
 
 use haul_disk::{
-    Discard, DiskError, Had, Incoming, Landing, ReceiveOptions, Received, Root, Sink, has_leftovers,
+    Discard, DiskError, Had, Incoming, Landing, Outlet, ReceiveOptions, Received, Root, Sink,
+    has_leftovers,
 };
 use haul_engine::{EngineEvent, ReceiveSetup, Snapshot};
 use haul_flow::ReceiverConfig;
@@ -42,6 +44,8 @@ pub(crate) enum Destination {
         landing: Landing,
         options: ReceiveOptions,
     },
+    /// It writes one file here, in its order.
+    Stream(Arc<File>),
     /// It only counts.
     Memory,
 }
@@ -55,6 +59,8 @@ impl Destination {
                 landing,
                 options,
             } => options.is_judged() && has_leftovers(root, landing),
+            // The sender is told how far it may go.
+            Self::Stream(_) => true,
             Self::Memory => false,
         }
     }
@@ -74,6 +80,7 @@ impl Destination {
                 }
                 Box::new(incoming)
             }
+            Self::Stream(out) => Box::new(Outlet::new(out, block_len)),
             Self::Memory => Box::new(Discard::new(block_len)),
         })
     }

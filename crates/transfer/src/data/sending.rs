@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{fs::File, sync::Arc, time::Duration};
 
 use super::{Account, Session, Setting, Wake, connect, meter};
 use crate::{
@@ -6,9 +6,10 @@ use crate::{
     control::Control,
 };
 use haul_batch::{MAX_BATCH_BYTES, MAX_SEGMENTS};
-use haul_disk::{Outgoing, Supply, Synthetic, Until, Wanted};
+use haul_disk::{DiskError, Outgoing, Portion, Single, Supply, Synthetic, Until, Wanted};
 use haul_engine::{EngineError, EngineEvent, SendSetup, Snapshot};
 use haul_flow::{FlowError, SenderConfig};
+use haul_manifest::Name;
 use haul_wire::{
     block_len,
     control::{Measure, Message, Remembered, Status, Verdict},
@@ -43,6 +44,8 @@ pub(crate) struct Hints {
 /// Where it takes what it sends.
 pub(crate) enum Origins {
     Files(Wanted),
+    /// What comes out of this, by this name.
+    Pipe(Arc<File>, Name),
     /// Noise, without a disk.
     Memory(Measure),
 }
@@ -52,7 +55,7 @@ impl Origins {
     pub(crate) fn count(&self) -> u64 {
         match self {
             Self::Files(wanted) => wanted.sources.len() as u64,
-            Self::Memory(_) => 1,
+            Self::Memory(_) | Self::Pipe(..) => 1,
         }
     }
 
@@ -60,15 +63,23 @@ impl Origins {
         matches!(self, Self::Files(wanted) if wanted.clean_up.is_some())
     }
 
-    fn supply(self, block_len: usize) -> Arc<dyn Supply> {
+    fn supply(self, block_len: usize) -> Result<Arc<dyn Supply>, DiskError> {
         let until = match self {
-            Self::Files(wanted) => return Outgoing::new(block_len, wanted),
+            Self::Files(wanted) if wanted.portion == Portion::All => {
+                return Ok(Outgoing::new(block_len, wanted));
+            }
+            Self::Files(wanted) => {
+                let (path, name) = wanted.single()?;
+                let (portion, times) = (&wanted.portion, wanted.options.times);
+                return Ok(Single::of_file(block_len, path, name, portion, times)?);
+            }
+            Self::Pipe(file, name) => return Ok(Single::pipe(block_len, file, name)),
             Self::Memory(Measure::Millis(millis)) => {
                 Until::Elapsed(Duration::from_millis(millis.into()))
             }
             Self::Memory(Measure::Bytes(bytes)) => Until::Bytes(bytes),
         };
-        Synthetic::new(block_len, until)
+        Ok(Synthetic::new(block_len, until))
     }
 }
 
@@ -98,7 +109,7 @@ pub(super) async fn send(
     let block_len = block_len(setting.path.datagram_len);
     let hints = parameters.hints;
     let cleans_up = parameters.origins.cleans_up();
-    let outgoing = parameters.origins.supply(block_len);
+    let outgoing = parameters.origins.supply(block_len)?;
     let ceiling = Ceiling {
         fixed: setting.rate_max_bps,
         share: setting.share_bps,

@@ -7,7 +7,7 @@ use super::*;
 const SCAN: ScanOptions = ScanOptions {
     recursive: true,
     times: false,
-    symlinks: control::Symlinks::Copy,
+    symlinks: haul_wire::control::Symlinks::Copy,
     skip_special: false,
 };
 const ONE: Asked = Asked {
