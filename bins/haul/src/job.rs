@@ -23,6 +23,7 @@ use crate::{
     },
     place::{Place, PlaceError, RemotePlace},
     select::{self, PatternFileError},
+    streams::Streamed,
     taking, version,
     words::{self, WordsError},
 };
@@ -45,6 +46,8 @@ pub(crate) struct Job {
     pub(crate) transfer: haul_transfer::Job,
     /// For how long without progress to go on after the connection was lost.
     pub(crate) retry_for: Duration,
+    /// Whether keys may be read from standard input while it runs.
+    pub(crate) takes_keys: bool,
     /// Whether to make use of what paths have carried before, and to keep what this one does.
     pub(crate) remembers: bool,
 }
@@ -125,6 +128,21 @@ pub(crate) enum JobError {
         /// The system's reason.
         source: io::Error,
     },
+    /// A stream beside other sources.
+    #[error("- is one stream; move it in a command of its own")]
+    StreamBeside,
+    /// Events and a file on one output.
+    #[error("standard output takes the file or the events of --json, not both")]
+    StreamAndEvents,
+    /// A file of unknown time that is to be compared by time.
+    #[error(
+        "--overwrite never and older say nothing of a stream or a growing file; leave it out, or \
+         say always"
+    )]
+    StreamKeeps,
+    /// Standard input or output cannot be used.
+    #[error("cannot use the standard stream: {0}")]
+    Stream(io::Error),
     /// A list of pairs that ends in the middle of one.
     #[error("the last source in {0} has no line that says where it lands")]
     Pairs(String),
@@ -165,13 +183,16 @@ impl Job {
             Some(_) => Lists::default(),
             None => Lists::read(args)?,
         };
-        let route = match args.measuring.measure {
+        let streamed = Streamed::of(args, lists.sources.len())?;
+        let mut route = match args.measuring.measure {
             Some(_) => Route::measure(&args.places, &args.measuring)?,
-            None => Route::resolve(&args.places, lists.sources)?,
+            None => Route::resolve(&args.places, lists.sources, streamed)?,
         };
         let target = with_port(route.target, args.ssh.port)?;
         let mut options = job_options(args)?;
         options.taking.targets = lists.targets.into_iter().map(Into::into).collect();
+        streamed.name_sources(&mut route.sources);
+        streamed.open(&mut options)?;
         let remote_command = remote_command(args, &options)?;
         Ok(Self {
             target,
@@ -185,7 +206,12 @@ impl Job {
                 measure: args.measuring.measure.map(|extent| extent.0),
                 options,
             },
-            retry_for: args.transfer.retry_for,
+            // What a stream gave, or took, cannot be had again.
+            retry_for: match streamed {
+                Streamed::Nothing => args.transfer.retry_for,
+                _ => Duration::ZERO,
+            },
+            takes_keys: streamed != Streamed::Input,
             remembers: !args.rate.no_remember,
         })
     }
@@ -217,7 +243,11 @@ impl Route {
     }
 
     /// `listed` are further sources, which need no mark to be taken for names of this machine.
-    fn resolve(typed: &[OsString], listed: Vec<OsString>) -> Result<Self, JobError> {
+    fn resolve(
+        typed: &[OsString],
+        listed: Vec<OsString>,
+        streamed: Streamed,
+    ) -> Result<Self, JobError> {
         let [sources @ .., destination] = typed else {
             return Err(JobError::TooFewPlaces);
         };
@@ -235,21 +265,27 @@ impl Route {
             .chain(listed)
             .collect::<Result<_, _>>()?;
         match destination {
-            Place::Remote(destination) => Self::upload(sources, destination),
+            Place::Remote(destination) => Self::upload(sources, destination, streamed),
             Place::Local(destination) => Self::download(sources, destination),
         }
     }
 
-    fn upload(sources: Vec<Place>, destination: RemotePlace) -> Result<Self, JobError> {
+    fn upload(
+        sources: Vec<Place>,
+        destination: RemotePlace,
+        streamed: Streamed,
+    ) -> Result<Self, JobError> {
         let mut paths = Vec::with_capacity(sources.len());
         for source in sources {
             let Place::Local(path) = source else {
                 return Err(JobError::BothRemote);
             };
-            fs::symlink_metadata(&path).map_err(|source| JobError::Source {
-                path: escaped(path.as_os_str().as_bytes()),
-                source,
-            })?;
+            if streamed == Streamed::Nothing {
+                fs::symlink_metadata(&path).map_err(|source| JobError::Source {
+                    path: escaped(path.as_os_str().as_bytes()),
+                    source,
+                })?;
+            }
             paths.push(path.into_os_string().into_vec());
         }
         Ok(Self {

@@ -36,6 +36,7 @@ mod select;
 mod signals;
 mod socket;
 mod steer;
+mod streams;
 mod taking;
 mod trace;
 mod url;

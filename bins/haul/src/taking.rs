@@ -18,6 +18,18 @@ pub(crate) struct TakingArgs {
     /// line for the source, the next for its place
     #[arg(long, value_name = "FILE|-", group = "lists", hide_short_help = true)]
     pub(crate) file_pair_list: Option<PathBuf>,
+    /// Send these bytes of the one file, from FROM to before TO, counted from 0; without TO, to its end
+    #[arg(long, value_name = "FROM-[TO]", value_parser = range, hide_short_help = true)]
+    pub(crate) range: Option<(u64, u64)>,
+    /// Follow the one file while it grows, until nothing has been added for so many seconds
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        value_parser = clap::value_parser!(u32).range(1..=86_400),
+        conflicts_with = "range",
+        hide_short_help = true
+    )]
+    pub(crate) grow: Option<u32>,
     /// Each source lands below DEST by its path below this directory
     #[arg(
         long,
@@ -35,6 +47,24 @@ pub(crate) struct TakingArgs {
     /// Remove directories below the sources that are empty after that
     #[arg(long, requires = "after", hide_short_help = true)]
     pub(crate) remove_empty_dirs: bool,
+}
+
+/// Two numbers of bytes, the second of which may be missing.
+fn range(text: &str) -> Result<(u64, u64), &'static str> {
+    const REFUSAL: &str = "write two numbers of bytes, such as 0-1000, or one, such as 1000-";
+    let number = |text: &str| match text.parse::<u64>() {
+        Ok(number) if !text.starts_with('+') => Ok(number),
+        _ => Err(REFUSAL),
+    };
+    let (from, to) = text.split_once('-').ok_or(REFUSAL)?;
+    let range = match to {
+        "" => (number(from)?, u64::MAX),
+        to => (number(from)?, number(to)?),
+    };
+    if range.0 > range.1 {
+        return Err("the range ends before it begins");
+    }
+    Ok(range)
 }
 
 /// What becomes of symbolic links.
@@ -59,6 +89,8 @@ pub(crate) fn taking(args: &TakingArgs) -> Taking {
             SymlinksName::Skip => Symlinks::Skip,
         },
         skip_special: args.skip_special,
+        range: args.range,
+        grow_seconds: args.grow,
         src_base: args.src_base.as_ref().map(bytes),
         after: match &args.move_after {
             Some(dir) => After::Move(bytes(dir)),
@@ -67,5 +99,20 @@ pub(crate) fn taking(args: &TakingArgs) -> Taking {
         },
         remove_empty_dirs: args.remove_empty_dirs,
         ..Taking::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_two_numbers_of_bytes() {
+        assert_eq!(range("0-1000"), Ok((0, 1000)));
+        assert_eq!(range("7-7"), Ok((7, 7)));
+        assert_eq!(range("7-"), Ok((7, u64::MAX)));
+        for wrong in ["", "-", "-7", "7", "8-7", "a-b", "+1-2", "1-2-3", "1K-2K"] {
+            assert!(range(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -21,6 +21,9 @@ use rustix::{
 use serde_json::Value;
 use tempfile::TempDir;
 
+#[path = "e2e/taking.rs"]
+mod taking;
+
 /// Runs the words after `-- HOST` as sshd would, on this machine.
 const SSH: &str = r#"#!/bin/sh
 while [ "$1" != "--" ]; do shift; done
