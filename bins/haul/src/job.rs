@@ -2,10 +2,9 @@
 
 use std::{
     ffi::OsString,
-    fs,
-    io::{self, Read as _},
+    fs, io,
     os::unix::ffi::{OsStrExt, OsStringExt},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -21,6 +20,7 @@ use crate::{
         Args, Cipher, FsyncName, MeasuringArgs, OutputArgs, OverwriteName, PolicyName, RateArgs,
         SecurityArgs, SshArgs, TransferArgs,
     },
+    lists::Lists,
     place::{Place, PlaceError, RemotePlace},
     select::{self, PatternFileError},
     streams::Streamed,
@@ -131,6 +131,13 @@ pub(crate) enum JobError {
     /// A stream beside other sources.
     #[error("- is one stream; move it in a command of its own")]
     StreamBeside,
+    /// A stream with what only files have.
+    #[error(
+        "- is a stream: it has no place to keep or move it from, and no range; leave out \
+         --file-pair-list, --src-base and, for standard input, --range, --grow, --remove-after and \
+         --move-after"
+    )]
+    StreamPlaced,
     /// Events and a file on one output.
     #[error("standard output takes the file or the events of --json, not both")]
     StreamAndEvents,
@@ -325,63 +332,6 @@ impl Route {
             }),
         }
     }
-}
-
-/// What lists of sources say.
-#[derive(Default)]
-struct Lists {
-    sources: Vec<OsString>,
-    /// Where each of them lands, if that is said.
-    targets: Vec<Vec<u8>>,
-}
-
-impl Lists {
-    fn read(args: &Args) -> Result<Self, JobError> {
-        if let Some(path) = &args.transfer.file_list {
-            let sources = lines(path, args.transfer.null)?;
-            return Ok(Self {
-                sources,
-                targets: Vec::new(),
-            });
-        }
-        let Some(path) = &args.taking.file_pair_list else {
-            return Ok(Self::default());
-        };
-        if args.places.len() > 1 {
-            return Err(JobError::PairsWithSources);
-        }
-        let mut lists = Self::default();
-        let mut lines = lines(path, args.transfer.null)?.into_iter();
-        while let Some(source) = lines.next() {
-            let target = lines.next();
-            let target =
-                target.ok_or_else(|| JobError::Pairs(escaped(path.as_os_str().as_bytes())))?;
-            lists.sources.push(source);
-            lists.targets.push(target.into_vec());
-        }
-        Ok(lists)
-    }
-}
-
-/// The lines of a list, without empty ones.
-fn lines(path: &Path, null: bool) -> Result<Vec<OsString>, JobError> {
-    let mut text = Vec::new();
-    let read = if path.as_os_str() == "-" {
-        io::stdin().read_to_end(&mut text)
-    } else {
-        fs::File::open(path).and_then(|mut file| file.read_to_end(&mut text))
-    };
-    read.map_err(|source| JobError::List {
-        path: escaped(path.as_os_str().as_bytes()),
-        source,
-    })?;
-    let end = if null { 0 } else { b'\n' };
-    let names = text
-        .split(|byte| *byte == end)
-        .filter(|name| !name.is_empty());
-    Ok(names
-        .map(|name| OsString::from_vec(name.to_vec()))
-        .collect())
 }
 
 /// `user@host:port`, as far as known, for a message.

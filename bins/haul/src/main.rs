@@ -25,6 +25,7 @@ mod human;
 mod job;
 mod keys;
 mod line;
+mod lists;
 mod memory;
 mod name;
 mod output;

@@ -4,7 +4,7 @@ use std::{ffi::OsString, fs::File, io, os::fd::AsFd as _, sync::Arc};
 
 use haul_transfer::{JobOptions, Overwrite};
 
-use crate::{args::Args, job::JobError};
+use crate::{args::Args, job::JobError, taking::TakingArgs};
 
 /// What stands for standard input as a source, and for standard output as the destination.
 const DASH: &str = "-";
@@ -37,6 +37,8 @@ impl Streamed {
             (false, false) => Self::Nothing,
             (true, true) => return Err(JobError::BothLocal),
             _ if count > 1 => return Err(JobError::StreamBeside),
+            _ if has_place(&args.taking) => return Err(JobError::StreamPlaced),
+            (true, false) if is_of_files(&args.taking) => return Err(JobError::StreamPlaced),
             (true, false) => Self::Input,
             (false, true) if args.output.json => return Err(JobError::StreamAndEvents),
             (false, true) => Self::Output,
@@ -79,4 +81,15 @@ impl Streamed {
         }
         Ok(())
     }
+}
+
+/// Whether sources have places of their own.
+fn has_place(args: &TakingArgs) -> bool {
+    args.file_pair_list.is_some() || args.src_base.is_some()
+}
+
+/// Whether something is asked for that only files have.
+fn is_of_files(args: &TakingArgs) -> bool {
+    let has_end = args.remove_after || args.move_after.is_some();
+    has_end || args.range.is_some() || args.grow.is_some()
 }

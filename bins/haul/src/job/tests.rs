@@ -82,6 +82,8 @@ fn a_dash_is_a_stream() {
         (&["host:a", "host:b", "-"], "one stream"),
         (&["--json", "host:a", "-"], "not both"),
         (&["--overwrite", "never", "-", "host:"], "--overwrite"),
+        (&["--remove-after", "-", "host:"], "is a stream"),
+        (&["--src-base", "x", "host:x/a", "-"], "is a stream"),
         (
             &["--overwrite", "older", "--grow", "5", "host:a", "."],
             "--overwrite",
