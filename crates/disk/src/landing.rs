@@ -122,10 +122,7 @@ impl Landing {
 /// What was written, relative to the home directory.
 fn written(spec: &[u8]) -> PathBuf {
     let path = Path::new(OsStr::from_bytes(spec));
-    path.strip_prefix("~")
-        .unwrap_or(path)
-        .components()
-        .collect()
+    path.strip_prefix("~").unwrap_or(path).to_owned()
 }
 
 /// What may arrive at the top of a download: names that answer what was asked for. A server that

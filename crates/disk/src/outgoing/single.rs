@@ -281,6 +281,7 @@ impl Single {
         let age = SystemTime::now().duration_since(modified);
         let mut quiet_for = age.unwrap_or_default();
         let mut looked_at = Instant::now();
+        let mut known = None;
         loop {
             let size = self.file.metadata()?.len();
             let mut state = self.lock();
@@ -290,9 +291,9 @@ impl Single {
             if size < state.len {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
             }
-            quiet_for = match size > state.len && state.len > 0 {
-                true => Duration::ZERO,
-                false => quiet_for + looked_at.elapsed(),
+            quiet_for = match known.replace(size) {
+                Some(before) if size > before => Duration::ZERO,
+                _ => quiet_for + looked_at.elapsed(),
             };
             looked_at = Instant::now();
             state.len = size;

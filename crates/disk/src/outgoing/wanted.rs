@@ -84,7 +84,8 @@ impl Target {
     /// # Errors
     /// [`DiskError::NotBelow`] when that is not where it is, as it is written.
     pub fn below(source: &Path, base: &Path) -> Result<Self, DiskError> {
-        let rest = source.strip_prefix(base).ok();
+        let (plain_source, plain_base) = (plain(source), plain(base));
+        let rest = plain_source.strip_prefix(plain_base).ok();
         match rest.and_then(names) {
             Some(names) => Ok(Self {
                 names,
@@ -103,6 +104,14 @@ impl Target {
     pub(crate) fn first(&self) -> Option<Box<[u8]>> {
         self.names.first().map(|name| name.as_bytes().into())
     }
+}
+
+/// A path without the dots that mean nothing.
+fn plain(path: &Path) -> PathBuf {
+    let components = path.components();
+    components
+        .filter(|component| *component != Component::CurDir)
+        .collect()
 }
 
 /// A relative path that leads down, as names.
@@ -190,6 +199,10 @@ mod tests {
         };
         assert_eq!(below("/data/a/b", "/data").unwrap(), ["a", "b"]);
         assert_eq!(below("data/./a/", "data/.").unwrap(), ["a"]);
+        assert_eq!(below("./data/a", "data").unwrap(), ["a"]);
+        assert_eq!(below("data/a", ".").unwrap(), ["data", "a"]);
+        assert_eq!(below("./data/a", "data").unwrap(), ["a"]);
+        assert_eq!(below("data/a", ".").unwrap(), ["data", "a"]);
         assert!(below("/data/.", "/data/").unwrap().is_empty());
         for (source, base) in [("/data2/a", "/data"), ("a", "/data"), ("/d/a/../b", "/d")] {
             assert!(matches!(
