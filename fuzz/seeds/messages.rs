@@ -64,7 +64,7 @@ fn hellos() -> [Message; 3] {
 }
 
 fn request() -> Message {
-    Message::Request(Request {
+    Message::Request(Box::new(Request {
         direction: Direction::Download,
         sources: vec![
             ByteBuf::from(*b"~/data/*.fits"),
@@ -113,7 +113,7 @@ fn request() -> Message {
         }),
         ecn: true,
         measure: Some(Measure::Millis(10_000)),
-    })
+    }))
 }
 
 fn verdict() -> Message {

@@ -398,7 +398,7 @@ fn a_stream_is_the_last_of_the_list_and_is_closed() {
         file: FileNo(0),
         why: ChangeKind::Modified,
     };
-    let (open, file) = (stream.clone(), file(0, b"f", 3, Layout::Dense));
+    let (open, file) = (stream, file(0, b"f", 3, Layout::Dense));
     let whole = [file.clone(), open.clone(), closed(7), end(10, 2, 3)];
     assert_eq!(read(&encoded(&whole)).unwrap(), whole);
     let told = [open.clone(), changed, closed(7), end(7, 1, 3)];
@@ -412,10 +412,7 @@ fn a_stream_is_the_last_of_the_list_and_is_closed() {
         (vec![open.clone(), closed(7), closed(7)], ListError::Stream),
         (vec![open.clone(), closed(7), file], ListError::Stream),
         (vec![open.clone(), closed(u64::MAX)], ListError::Overflow),
-        (
-            vec![open.clone(), closed(7), end(8, 1, 2)],
-            ListError::Totals,
-        ),
+        (vec![open, closed(7), end(8, 1, 2)], ListError::Totals),
     ] {
         assert_eq!(read(&encoded(&wrong)), Err(why), "{wrong:?}");
     }

@@ -117,7 +117,7 @@ impl Initiator {
     async fn set_up(&self, control: &mut Control, began: Instant) -> Result<Ready, TransferError> {
         let wanted = self.wanted().await?;
         let greeted = self.greet(control).await?;
-        control.send(&Message::Request(self.request()))?;
+        control.send(&Message::Request(Box::new(self.request())))?;
         control.phase = Phase::Request;
         let deadline = began + SETUP_PATIENCE;
         let (path, accepted) = self.await_both(control, &greeted, deadline).await?;
@@ -167,7 +167,7 @@ impl Initiator {
                 origins: match (measure, options.input) {
                     (Some(measure), _) => Origins::Memory(measure),
                     (None, Some(input)) => Origins::Pipe(input, pipe_name(&specs)?),
-                    (None, None) => Origins::Files(wanted),
+                    (None, None) => Origins::Files(Box::new(wanted)),
                 },
                 hints: Hints {
                     remembered: self.job.options.remembered,

@@ -129,7 +129,7 @@ impl Responder {
 
         control.phase = Phase::Request;
         let request = match control.expect(deadline, "request").await?.message {
-            Message::Request(request) => request,
+            Message::Request(request) => *request,
             other => return Err(control.unexpected(&other)),
         };
         let (limits, part) = self.consider(&request).await?;
@@ -296,7 +296,8 @@ fn origins(ground: &Ground, request: &Request) -> Result<Origins, TransferError>
     }
     let times = request.preserve.times || request.is_judged();
     let wishes = Wishes::new(&request.taking, &request.placing, times);
-    Ok(Origins::Files(wishes.served(ground, &request.sources)?))
+    let wanted = wishes.served(ground, &request.sources)?;
+    Ok(Origins::Files(Box::new(wanted)))
 }
 
 fn destination(ground: &Ground, request: &Request) -> Result<Destination, TransferError> {

@@ -73,7 +73,7 @@ pub enum Message {
     /// Proof that this end derived the same keys from the same conversation.
     Confirm(Confirm),
     /// What is to be moved.
-    Request(Request),
+    Request(Box<Request>),
     /// The request will be served.
     Accepted(Accepted),
     /// The request will not be served; the end follows.

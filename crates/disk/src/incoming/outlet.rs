@@ -23,7 +23,7 @@ const WINDOW_BYTES: u64 = 64 << 20;
 /// Bytes that are gathered for one write.
 const OUT_BYTES: usize = 256 << 10;
 /// Zeros that are written at a time.
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// What is being received and written in order.
 #[derive(Debug)]
@@ -257,9 +257,8 @@ impl Sink for Outlet {
     }
 
     fn finish(mut self: Box<Self>) -> Result<Received, DiskError> {
-        let size = match self.file {
-            Some(Known::Size(size)) => size,
-            _ => return Ok(Received::default()),
+        let Some(Known::Size(size)) = self.file else {
+            return Ok(Received::default());
         };
         self.fill_hole(size)?;
         self.flush()?;

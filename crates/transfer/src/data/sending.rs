@@ -43,7 +43,7 @@ pub(crate) struct Hints {
 
 /// Where it takes what it sends.
 pub(crate) enum Origins {
-    Files(Wanted),
+    Files(Box<Wanted>),
     /// What comes out of this, by this name.
     Pipe(Arc<File>, Name),
     /// Noise, without a disk.
@@ -66,7 +66,7 @@ impl Origins {
     fn supply(self, block_len: usize) -> Result<Arc<dyn Supply>, DiskError> {
         let until = match self {
             Self::Files(wanted) if wanted.portion == Portion::All => {
-                return Ok(Outgoing::new(block_len, wanted));
+                return Ok(Outgoing::new(block_len, *wanted));
             }
             Self::Files(wanted) => {
                 let (path, name) = wanted.single()?;

@@ -30,7 +30,7 @@ fn wish() -> Wish {
 }
 
 fn request() -> Message {
-    Message::Request(Request {
+    Message::Request(Box::new(Request {
         direction: Direction::Download,
         sources: vec![
             ByteBuf::from(*b"~/data/*.fits"),
@@ -70,7 +70,7 @@ fn request() -> Message {
         remembered: None,
         ecn: true,
         measure: Some(Measure::Bytes(1 << 30)),
-    })
+    }))
 }
 
 fn every_message() -> Vec<Message> {
@@ -242,10 +242,10 @@ fn requests_and_verdicts_are_checked() {
         panic!("there is a request");
     };
     for bad in [vec![b'a'; PATH_LEN_MAX + 1], b"a\0b".to_vec()] {
-        let bad = Message::Request(Request {
+        let bad = Message::Request(Box::new(Request {
             destination: ByteBuf::from(bad),
-            ..request.clone()
-        });
+            ..(*request).clone()
+        }));
         assert!(Message::decode(&bad.encode().expect("small")).is_err());
     }
     for (ok, failed) in [(true, 1), (false, 0)] {
