@@ -7,7 +7,7 @@ use std::{error::Error, fs, io::Write, net::IpAddr, path::Path, sync::Arc, time:
 use crossbeam_channel::{Receiver, unbounded};
 use haul_disk::{
     Asked, Discard, Incoming, Landing, Outgoing, Preserve, ReceiveOptions, ScanOptions, Sink,
-    Supply, Synthetic, Until,
+    Supply, Synthetic, Until, Wanted,
 };
 use haul_engine::{EngineEvent, Link, ReceiveSetup, Running, SendSetup, Snapshot};
 use haul_flow::{Policy, ReceiverConfig, SenderConfig};
@@ -40,7 +40,7 @@ impl Ends<'_> {
                     times: false,
                     ..ScanOptions::default()
                 };
-                Outgoing::new(block_len, vec![source.to_path_buf()], options)
+                Outgoing::new(block_len, Wanted::new(vec![source.to_path_buf()], options))
             }
             Self::Memory(bytes) => Synthetic::new(block_len, Until::Bytes(*bytes)),
         }

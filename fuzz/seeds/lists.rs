@@ -132,6 +132,23 @@ fn tree() -> Vec<Entry> {
     ]
 }
 
+/// A file, a stream and its end, and what comes then.
+fn stream(last: Entry) -> Vec<Entry> {
+    vec![
+        file(0, b"f", 3, Layout::Dense),
+        Entry::Stream {
+            parent: DirId(0),
+            name: name(b"stdin"),
+            meta: META,
+        },
+        Entry::Closed {
+            size: 7,
+            meta: META,
+        },
+        last,
+    ]
+}
+
 pub fn list_entries() -> Seeds {
     let content = (1 << 50) + 11;
     let whole = [tree(), vec![end(content, 4, 9)]].concat();
@@ -169,6 +186,12 @@ pub fn list_entries() -> Seeds {
     };
     vec![
         valid("nothing", list(&[end(0, 0, 0)])),
+        valid("stream", list(&stream(end(10, 2, 3)))),
+        hostile(
+            "stream-open",
+            list(&[&stream(end(3, 2, 2))[..2], &[end(3, 2, 2)]].concat()),
+        ),
+        hostile("stream-not-last", list(&stream(dir(0, b"d")))),
         valid("tree", list(&whole)),
         valid(
             "trailer",

@@ -64,7 +64,7 @@ fn hellos() -> [Message; 3] {
 }
 
 fn request() -> Message {
-    Message::Request(Request {
+    Message::Request(Box::new(Request {
         direction: Direction::Download,
         sources: vec![
             ByteBuf::from(*b"~/data/*.fits"),
@@ -83,6 +83,7 @@ fn request() -> Message {
             symlinks: Symlinks::Follow,
             skip_special: true,
             targets: vec![ByteBuf::from(*b"a/b"), ByteBuf::from(*b"c")],
+            src_base: Some(ByteBuf::from(*b"~/data")),
             range: Some((1, 1 << 40)),
             grow_seconds: Some(30),
             after: After::Move(ByteBuf::from(*b"sent")),
@@ -112,7 +113,7 @@ fn request() -> Message {
         }),
         ecn: true,
         measure: Some(Measure::Millis(10_000)),
-    })
+    }))
 }
 
 fn verdict() -> Message {

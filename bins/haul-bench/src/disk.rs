@@ -13,7 +13,7 @@ use anyhow::{Context, bail};
 use haul_batch::{MAX_BATCH_BYTES, MAX_SEGMENTS, Pool};
 use haul_disk::{
     Asked, Available, Discard, Incoming, Landing, Outgoing, Preserve, ReceiveOptions, ScanOptions,
-    Sink, Supply, Synthetic, Until,
+    Sink, Supply, Synthetic, Until, Wanted,
 };
 use haul_wire::{BlockAddr, BlockNo, Part, Stream, block_len, segment_len};
 use rustix::fs::{Advice, fadvise, statvfs};
@@ -158,7 +158,7 @@ fn outgoing(source: &Path) -> Arc<dyn Supply> {
     };
     // Joining paths would tidy the dot at the end away.
     let source = source.to_path_buf();
-    Outgoing::new(block_len(DATAGRAM_LEN), vec![source], options)
+    Outgoing::new(block_len(DATAGRAM_LEN), Wanted::new(vec![source], options))
 }
 
 fn incoming(folder: &Path) -> anyhow::Result<Box<dyn Sink>> {

@@ -11,6 +11,7 @@ use crate::{
     amount::{Extent, Ports},
     keep::KeepArgs,
     select::{self, Rule},
+    taking::TakingArgs,
     version,
 };
 
@@ -39,6 +40,8 @@ pub(crate) struct Args {
     pub(crate) proof: ProofArgs,
     #[command(flatten, next_help_heading = "Attributes")]
     pub(crate) keep: KeepArgs,
+    #[command(flatten, next_help_heading = "What is sent")]
+    pub(crate) taking: TakingArgs,
     #[command(flatten, next_help_heading = "Measuring")]
     pub(crate) measuring: MeasuringArgs,
     #[command(flatten, next_help_heading = "Rate")]
@@ -66,10 +69,10 @@ pub(crate) struct TransferArgs {
           value_parser = clap::value_parser!(u8).range(0..=3))]
     pub(crate) resume: u8,
     /// Take further sources from this file, or from standard input (-), one a line
-    #[arg(long, value_name = "FILE|-")]
+    #[arg(long, value_name = "FILE|-", group = "lists")]
     pub(crate) file_list: Option<PathBuf>,
-    /// Sources in --file-list end in a zero byte, as find -print0 writes them
-    #[arg(short = '0', long, requires = "file_list", hide_short_help = true)]
+    /// Lines of --file-list and --file-pair-list end in a zero byte, as find -print0 writes them
+    #[arg(short = '0', long, requires = "lists", hide_short_help = true)]
     pub(crate) null: bool,
     /// What becomes of files that are there
     #[arg(long, value_name = "WHEN", default_value = "diff")]

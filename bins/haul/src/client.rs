@@ -180,7 +180,10 @@ impl Run<'_> {
                 Some(event) = events.recv() => {
                     self.note(&event);
                     // From here on nobody is asked anything on the terminal any more.
-                    if matches!(event, Event::Session(_)) && self.output.is_live() {
+                    if matches!(event, Event::Session(_))
+                        && self.output.is_live()
+                        && self.job.takes_keys
+                    {
                         keys = Keys::listen(keys_in.clone());
                     }
                 }

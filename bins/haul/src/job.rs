@@ -2,8 +2,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fs,
-    io::{self, Read as _},
+    fs, io,
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::PathBuf,
     time::Duration,
@@ -22,9 +21,11 @@ use crate::{
         RateArgs, SecurityArgs, SshArgs, TransferArgs, VerifyName,
     },
     hooks::Hooks,
+    lists::Lists,
     place::{Place, PlaceError, RemotePlace},
     select::{self, PatternFileError},
-    version,
+    streams::Streamed,
+    taking, version,
     words::{self, WordsError},
 };
 
@@ -50,6 +51,8 @@ pub(crate) struct Job {
     pub(crate) transfer: haul_transfer::Job,
     /// For how long without progress to go on after the connection was lost.
     pub(crate) retry_for: Duration,
+    /// Whether keys may be read from standard input while it runs.
+    pub(crate) takes_keys: bool,
     /// Whether to make use of what paths have carried before, and to keep what this one does.
     pub(crate) remembers: bool,
 }
@@ -139,6 +142,34 @@ pub(crate) enum JobError {
         /// The system's reason.
         source: io::Error,
     },
+    /// A stream beside other sources.
+    #[error("- is one stream; move it in a command of its own")]
+    StreamBeside,
+    /// A stream with what only files have.
+    #[error(
+        "- is a stream: it has no place to keep or move it from, and no range; leave out \
+         --file-pair-list, --src-base and, for standard input, --range, --grow, --remove-after and \
+         --move-after"
+    )]
+    StreamPlaced,
+    /// Events and a file on one output.
+    #[error("standard output takes the file, the events of --json or the log of -L -: one of them")]
+    StreamAndEvents,
+    /// A file of unknown time that is to be compared by time.
+    #[error(
+        "--overwrite never and older say nothing of a stream or a growing file; leave it out, or \
+         say always"
+    )]
+    StreamKeeps,
+    /// Standard input or output cannot be used.
+    #[error("cannot use the standard stream: {0}")]
+    Stream(io::Error),
+    /// A list of pairs that ends in the middle of one.
+    #[error("the last source in {0} has no line that says where it lands")]
+    Pairs(String),
+    /// A list of pairs beside other sources.
+    #[error("--file-pair-list takes all sources from the list; name only the destination")]
+    PairsWithSources,
     /// A file of patterns is not there.
     #[error(transparent)]
     Patterns(#[from] PatternFileError),
@@ -169,16 +200,24 @@ impl Job {
     /// Understands what was typed. Looks at local sources (a missing one is told before anybody
     /// logs in), and at nothing else outside the arguments.
     pub(crate) fn resolve(args: &Args) -> Result<Self, JobError> {
-        let route = match args.measuring.measure {
+        let lists = match args.measuring.measure {
+            Some(_) => Lists::default(),
+            None => Lists::read(args)?,
+        };
+        let streamed = Streamed::of(args, lists.sources.len())?;
+        let mut route = match args.measuring.measure {
             Some(_) => Route::measure(&args.places, &args.measuring)?,
-            None => Route::resolve(&args.places, listed(&args.transfer)?)?,
+            None => Route::resolve(&args.places, lists.sources)?,
         };
         // Only the command that goes before may still make what is missing.
-        if args.hooks.pre.is_none() {
+        if args.hooks.pre.is_none() && streamed == Streamed::Nothing {
             route.check_sources()?;
         }
         let target = with_port(route.target, args.ssh.port)?;
-        let options = job_options(args)?;
+        let mut options = job_options(args)?;
+        options.taking.targets = lists.targets.into_iter().map(Into::into).collect();
+        streamed.name_sources(&mut route.sources);
+        streamed.open(&mut options)?;
         let remote_command = remote_command(args, route.direction, &options)?;
         let transfer = haul_transfer::Job {
             direction: route.direction,
@@ -195,12 +234,12 @@ impl Job {
             remote_command,
             control: args.rate.control.clone(),
             transfer,
-            // Beginning anew would tell everything again.
-            retry_for: if args.transfer.dry_run {
-                Duration::ZERO
-            } else {
-                args.transfer.retry_for
+            // What a stream gave, or took, cannot be had again, and a dry run would tell everything twice.
+            retry_for: match streamed {
+                Streamed::Nothing if !args.transfer.dry_run => args.transfer.retry_for,
+                _ => Duration::ZERO,
             },
+            takes_keys: streamed != Streamed::Input,
             remembers: !args.rate.no_remember,
         })
     }
@@ -317,30 +356,6 @@ impl Route {
     }
 }
 
-/// The sources that `--file-list` names.
-fn listed(args: &TransferArgs) -> Result<Vec<OsString>, JobError> {
-    let Some(path) = &args.file_list else {
-        return Ok(Vec::new());
-    };
-    let mut text = Vec::new();
-    let read = if path.as_os_str() == "-" {
-        io::stdin().read_to_end(&mut text)
-    } else {
-        fs::File::open(path).and_then(|mut file| file.read_to_end(&mut text))
-    };
-    read.map_err(|source| JobError::List {
-        path: escaped(path.as_os_str().as_bytes()),
-        source,
-    })?;
-    let end = if args.null { 0 } else { b'\n' };
-    let names = text
-        .split(|byte| *byte == end)
-        .filter(|name| !name.is_empty());
-    Ok(names
-        .map(|name| OsString::from_vec(name.to_vec()))
-        .collect())
-}
-
 /// `user@host:port`, as far as known, for a message.
 fn account(target: &Target) -> String {
     let user = target
@@ -374,11 +389,13 @@ fn job_options(args: &Args) -> Result<JobOptions, JobError> {
     options.rate_min_bps = limits.min_bps;
     options.ecn = args.rate.ecn;
     options.taking = Taking {
-        recursive: true,
         selection: select::selection(&args.transfer)?,
-        ..Taking::default()
+        ..taking::taking(&args.taking)
     };
     options.placing = placing(&args.transfer)?;
+    // What lands in places of its own wants a directory to land in.
+    options.placing.create_dir |=
+        args.taking.src_base.is_some() || args.taking.file_pair_list.is_some();
     options.proofs = proofs(&args.proof);
     options.preserve = args.keep.resolve().ok_or(JobError::NothingKept)?;
     options.resume = match args.transfer.resume {

@@ -30,6 +30,8 @@ use rustix::{
 use serde_json::Value;
 use tempfile::TempDir;
 
+#[path = "e2e/taking.rs"]
+mod taking;
 #[path = "e2e/there.rs"]
 mod there;
 

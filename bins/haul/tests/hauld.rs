@@ -220,6 +220,47 @@ fn nothing_outside_the_served_folder_can_be_named() {
 }
 
 #[test]
+fn followed_links_and_sources_that_go_stay_in_the_served_folder() {
+    let hauld = Hauld::start(&[]);
+    fs::create_dir_all(hauld.path("served/tree/real")).unwrap();
+    fs::write(hauld.path("outside/secret"), "secret").unwrap();
+    fs::write(hauld.path("served/tree/real/file"), "file").unwrap();
+    symlink(hauld.path("outside"), hauld.path("served/tree/out")).unwrap();
+    symlink("../../outside/secret", hauld.path("served/tree/leak")).unwrap();
+    symlink("real", hauld.path("served/tree/in")).unwrap();
+    let followed = ["--symlinks", "follow", "a@127.0.0.1:tree", "copy"];
+    expect(3, &hauld.haul(&followed));
+    assert!(hauld.path("here/copy/in/file").exists());
+    for name in ["out", "leak"] {
+        assert!(!hauld.path("here/copy").join(name).exists(), "{name}");
+    }
+    symlink(hauld.path("outside"), hauld.path("served/away")).unwrap();
+    for away in ["../outside", "away"] {
+        let moved = hauld.haul(&["--move-after", away, "a@127.0.0.1:tree", "moved"]);
+        expect(17, &moved);
+    }
+    fs::create_dir(hauld.path("served/sent")).unwrap();
+    expect(
+        0,
+        &hauld.haul(&["--move-after", "/sent", "a@127.0.0.1:tree", "moved"]),
+    );
+    assert!(hauld.path("served/sent/tree/real/file").exists());
+    assert!(hauld.path("outside/secret").exists());
+}
+
+#[test]
+fn a_server_that_only_gives_lets_nothing_be_removed() {
+    let hauld = Hauld::start(&["--download-only"]);
+    fs::write(hauld.path("served/file"), "x").unwrap();
+    expect(
+        17,
+        &hauld.haul(&["--remove-after", "a@127.0.0.1:file", "."]),
+    );
+    assert!(hauld.path("served/file").exists());
+    expect(0, &hauld.haul(&["a@127.0.0.1:file", "-"]));
+}
+
+#[test]
 fn one_way_servers_refuse_the_other_way() {
     let hauld = Hauld::start(&["--upload-only"]);
     fs::write(hauld.path("here/file"), "x").unwrap();

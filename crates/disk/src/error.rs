@@ -29,6 +29,43 @@ pub enum DiskError {
         /// As it was asked for.
         path: PathBuf,
     },
+    /// What was asked for is no place below the destination.
+    #[error("\"{}\" is not a relative path that leads down from the destination", Shown(.path))]
+    Target {
+        /// As it was asked for.
+        path: Vec<u8>,
+    },
+    /// A source is not where its path was to begin.
+    #[error("{}: not below {}, as it is written", shown(.path), shown(.base))]
+    NotBelow {
+        /// The source.
+        path: PathBuf,
+        /// Where it was to be.
+        base: PathBuf,
+    },
+    /// Other than one file, where only one makes sense.
+    #[error("a range, a growing file and a stream take one file and nothing else")]
+    NotOne,
+    /// A range is not in the file.
+    #[error("{}: has {size} bytes, which is not all of the range", shown(.path))]
+    Range {
+        /// As it was asked for.
+        path: PathBuf,
+        /// Its size.
+        size: u64,
+    },
+    /// A file that is sent as one stream is no longer what has been sent of it.
+    #[error("{}: changed while it was being sent", shown(.path))]
+    Changed {
+        /// As it was asked for.
+        path: PathBuf,
+    },
+    /// What takes the file in its order takes no more.
+    #[error("cannot write to standard output: {cause}")]
+    Output {
+        /// What the system said.
+        cause: io::Error,
+    },
     /// The destination cannot be used.
     #[error("{}: {cause}", shown(.path))]
     Destination {
@@ -180,10 +217,18 @@ fn skip(kind: &SkipKind) -> &'static str {
         SkipKind::TooDeep => "path too deep or too long",
         SkipKind::Vanished => "disappeared during the scan",
         SkipKind::Attributes => "its attributes, which must be kept, could not be read",
+        SkipKind::Loop => "a symbolic link that leads in a circle, skipped",
+        SkipKind::Dangling => "a symbolic link that leads nowhere",
+        SkipKind::Outside => "a symbolic link that leads out of the served directory",
     }
 }
 
 impl FailureKind {
+    /// Whether nothing is missing without the file: it is told of, and is no failure.
+    pub fn is_harmless(self) -> bool {
+        matches!(self, Self::Skipped(why) if why.is_harmless())
+    }
+
     /// Whether no other file of the same file system would fare better.
     pub(crate) fn is_storage(self) -> bool {
         matches!(

@@ -9,7 +9,7 @@ use haul_manifest::Name;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use crate::{
-    DiskError, Root, pattern,
+    DiskError, Root, Target, pattern,
     source::{Landed, absolute},
 };
 
@@ -176,6 +176,12 @@ impl Landing {
     }
 }
 
+/// What was written, relative to the home directory.
+fn written(spec: &[u8]) -> PathBuf {
+    let path = Path::new(OsStr::from_bytes(spec));
+    path.strip_prefix("~").unwrap_or(path).to_owned()
+}
+
 /// What may arrive at the top of a download: names that answer what was asked for. A server that
 /// sends another (CVE-2019-6111) is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,6 +200,31 @@ impl Expected {
         Self {
             patterns: sources.iter().map(pattern).collect(),
         }
+    }
+
+    /// From sources of which each lands by its path below `base`, all as the user wrote them.
+    ///
+    /// # Errors
+    /// [`DiskError::NotBelow`] when that is not to be seen from what was written.
+    pub fn below<S: AsRef<[u8]>>(sources: &[S], base: &[u8]) -> Result<Self, DiskError> {
+        let base = written(base);
+        let pattern = |source: &S| Ok(Target::below(&written(source.as_ref()), &base)?.first());
+        let patterns: Result<Option<Vec<_>>, DiskError> = sources.iter().map(pattern).collect();
+        Ok(Self {
+            patterns: patterns?,
+        })
+    }
+
+    /// From where each source lands.
+    ///
+    /// # Errors
+    /// [`DiskError::Target`] when one is no such place.
+    pub fn at<S: AsRef<[u8]>>(targets: &[S]) -> Result<Self, DiskError> {
+        let first = |target: &S| Ok(Target::new(target.as_ref())?.first());
+        let patterns: Result<Option<Vec<_>>, DiskError> = targets.iter().map(first).collect();
+        Ok(Self {
+            patterns: patterns?,
+        })
     }
 
     /// Whether an entry of this name may arrive at the top.
@@ -269,5 +300,16 @@ mod tests {
             assert!(!expected.allows(&name(refused)), "{refused}");
         }
         assert!(Expected::new(&["a", "dir/."]).allows(&name("anything")));
+
+        let below = Expected::below(&["~/data/run*/x", "data/y"], b"data/").unwrap();
+        assert!(below.allows(&name("run7")) && below.allows(&name("y")));
+        assert!(!below.allows(&name("x")) && !below.allows(&name("data")));
+        let all = Expected::below(&["data/."], b"./data").unwrap();
+        assert!(all.allows(&name("anything")));
+        assert!(Expected::below(&["/data/y"], b"data").is_err());
+
+        let at = Expected::at(&["a/b", "c"]).unwrap();
+        assert!(at.allows(&name("a")) && at.allows(&name("c")) && !at.allows(&name("b")));
+        assert!(Expected::at(&["../b"]).is_err());
     }
 }

@@ -35,15 +35,16 @@ pub use haul_wire::control::{
     Act, Change, Fsync, Had, Overwrite, Placing, Preserve, Resume, Symlinks,
 };
 pub use incoming::{
-    Discard, FileEvent, Incoming, LeftOut, Placed, ReceiveOptions, Received, Undeleted,
+    Discard, FileEvent, Incoming, LeftOut, Outlet, Placed, ReceiveOptions, Received, Undeleted,
     has_leftovers,
 };
 pub use landing::{Asked, Expected, Landing};
 pub use outgoing::{
-    Available, Outgoing, PatternError, Proofs, ScanOptions, Selection, Synthetic, Totals, Until,
+    Available, CleanUp, Cleaned, Outgoing, PatternError, Portion, Proofs, ScanOptions, Selection,
+    Single, Synthetic, Target, Totals, Until, Wanted,
 };
 pub use root::Root;
-pub use source::expand_source;
+pub use source::{expand_source, named};
 pub use supply::{Sink, Supply};
 pub use unkept::{Attribute, KeepError, Unkept};
 

@@ -93,6 +93,12 @@ pub fn expand_source(home: &Path, spec: &[u8]) -> Result<Vec<PathBuf>, DiskError
     Ok(found)
 }
 
+/// What a specification names on the machine it is on, taken as it is written: `~` and relative paths
+/// begin at `home`.
+pub fn named(home: &Path, spec: &[u8]) -> PathBuf {
+    absolute(home, spec)
+}
+
 /// A path as it was written for a machine where the user's home is `home`.
 pub(crate) fn absolute(home: &Path, spec: &[u8]) -> PathBuf {
     let rest = match spec {

@@ -4,7 +4,7 @@ use haul_batch::Batch;
 use haul_wire::{BlockAddr, BlockNo, Stream};
 
 use crate::{
-    Available, Change, DiskError, FileEvent, FileFailure, Had, Incoming, Outgoing, Placed,
+    Available, Change, Cleaned, DiskError, FileEvent, FileFailure, Had, Incoming, Outgoing, Placed,
     Received, Totals, Unkept,
 };
 
@@ -46,6 +46,11 @@ pub trait Supply: Send + Sync + fmt::Debug {
 
     /// Ends the scan early.
     fn stop(&self);
+
+    /// Removes or moves what was sent, where that was asked for; once everything has arrived.
+    fn clean_up(&self) -> Cleaned {
+        Cleaned::default()
+    }
 }
 
 /// Where a receiving line puts its blocks.
@@ -120,6 +125,10 @@ impl Supply for Outgoing {
 
     fn stop(&self) {
         self.stop();
+    }
+
+    fn clean_up(&self) -> Cleaned {
+        self.clean_up()
     }
 }
 

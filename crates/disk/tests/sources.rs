@@ -11,7 +11,7 @@ use std::{
 };
 
 use haul_batch::Pool;
-use haul_disk::{DiskError, FailureKind, Outgoing, Received, ScanOptions};
+use haul_disk::{DiskError, FailureKind, Outgoing, Received, ScanOptions, Wanted};
 use haul_manifest::{ChangeKind, SkipKind, TORN, VOID};
 use haul_wire::{BLOCK_ADDR_LEN, BlockAddr, BlockNo, HEADER_LEN, Stream, segment_len};
 use pair::{CLEAN, Network, ROUGH, Random, incoming, outgoing, run, transfer};
@@ -43,7 +43,7 @@ fn what_cannot_be_sent_is_told_before_anything_is() {
             times: false,
             ..ScanOptions::default()
         };
-        Outgoing::new(1400, sources.to_vec(), options).check_sources()
+        Outgoing::new(1400, Wanted::new(sources.to_vec(), options)).check_sources()
     };
     let errors = check(true);
     let indexes: Vec<usize> = errors.iter().map(|(index, _)| *index).collect();

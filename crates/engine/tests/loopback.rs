@@ -4,7 +4,9 @@
 use std::{fs, net::IpAddr, ops::RangeInclusive, path::Path, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, unbounded};
-use haul_disk::{Asked, Incoming, Landing, Outgoing, Preserve, ReceiveOptions, ScanOptions};
+use haul_disk::{
+    Asked, Incoming, Landing, Outgoing, Preserve, ReceiveOptions, ScanOptions, Wanted,
+};
 use haul_engine::{EngineEvent, Link, ReceiveSetup, Running, SendSetup};
 use haul_flow::{Policy, ReceiverConfig, SenderConfig};
 use haul_seal::{Direction, KeyInput, OpenOptions, Opener, Sealer, SessionSecrets};
@@ -134,7 +136,7 @@ fn start_with(
     };
     let sender = haul_engine::send(SendSetup {
         link: send_link,
-        outgoing: Outgoing::new(block, vec![source.to_owned()], options),
+        outgoing: Outgoing::new(block, Wanted::new(vec![source.to_owned()], options)),
         flow: SenderConfig {
             segment_len: segment,
             segments_per_batch_max: (haul_batch::MAX_BATCH_BYTES / segment).min(64),

@@ -93,6 +93,13 @@ impl ContentMap {
         Ok(())
     }
 
+    /// Moves the end of the last extent, and with it that of the content space; not before where that
+    /// extent begins.
+    pub fn set_end(&mut self, end: u64) {
+        let last = self.chunks.back().and_then(|chunk| chunk.extents.last());
+        self.end = end.max(last.map_or(0, |last| last.content));
+    }
+
     /// Bytes of the content space so far.
     pub fn end(&self) -> u64 {
         self.end

@@ -72,6 +72,16 @@ enum Frame<'a> {
         name: &'a [u8],
         to: LinkNo,
     },
+    Stream {
+        parent: DirId,
+        #[serde(borrow, with = "serde_bytes")]
+        name: &'a [u8],
+        meta: Meta,
+    },
+    Closed {
+        size: u64,
+        meta: Meta,
+    },
 }
 
 impl Entry {
@@ -122,6 +132,15 @@ impl<'a> Frame<'a> {
                 name: name.as_bytes(),
                 meta: *meta,
                 target,
+            },
+            Entry::Stream { parent, name, meta } => Self::Stream {
+                parent: *parent,
+                name: name.as_bytes(),
+                meta: *meta,
+            },
+            Entry::Closed { size, meta } => Self::Closed {
+                size: *size,
+                meta: *meta,
             },
             Entry::Changed { file, why } => Self::Changed {
                 file: *file,
@@ -190,6 +209,15 @@ impl<'a> Frame<'a> {
                 name: Name::new(name)?,
                 meta: checked(meta)?,
                 target: checked_target(target)?,
+            },
+            Self::Stream { parent, name, meta } => Entry::Stream {
+                parent,
+                name: Name::new(name)?,
+                meta: checked(meta)?,
+            },
+            Self::Closed { size, meta } => Entry::Closed {
+                size,
+                meta: checked(meta)?,
             },
             Self::Changed { file, why } => Entry::Changed { file, why },
             Self::Torn { block } => Entry::Torn { block },

@@ -82,6 +82,19 @@ pub enum SkipKind {
     Vanished,
     /// Attributes that must be kept could not be read.
     Attributes,
+    /// A symbolic link that was to be followed, and leads in a circle.
+    Loop,
+    /// A symbolic link that was to be followed, and leads nowhere.
+    Dangling,
+    /// A symbolic link that was to be followed, and leads out of what is served.
+    Outside,
+}
+
+impl SkipKind {
+    /// Whether nothing is missing without it: it is told of, and is no failure.
+    pub fn is_harmless(self) -> bool {
+        matches!(self, Self::Special | Self::Loop)
+    }
 }
 
 /// One element of the list.
@@ -152,11 +165,28 @@ pub enum Entry {
         /// Why not.
         why: SkipKind,
     },
+    /// A regular file whose size nobody knows yet. Takes the next [`FileNo`], and all content from
+    /// there on is its; nothing but its end may be listed after it.
+    Stream {
+        /// The directory it is in.
+        parent: DirId,
+        /// Its name there.
+        name: Name,
+        /// Its attributes, as far as they are known.
+        meta: Meta,
+    },
+    /// The end of the stream.
+    Closed {
+        /// Its bytes; at most 2^63 - 1.
+        size: u64,
+        /// Its attributes.
+        meta: Meta,
+    },
     /// The scan has ended. Only [`Entry::Changed`], [`Entry::Torn`] and [`Entry::Digest`] may follow.
     End {
         /// Bytes of the content space.
         content_bytes: u64,
-        /// How many [`Entry::File`] there were.
+        /// How many [`Entry::File`] and [`Entry::Stream`] there were.
         files: u64,
         /// How many entries there were before this one.
         entries: u64,

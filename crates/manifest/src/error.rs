@@ -57,6 +57,9 @@ pub enum ListError {
     /// A further name of a file that was not listed, or one too many.
     #[error("bad hard link in the list")]
     HardLink,
+    /// A stream that is not the last of the list, is not closed, or is closed and was never open.
+    #[error("a stream out of place in the list")]
+    Stream,
     /// A change of a file or block that was not listed.
     #[error("change of a file that was not listed")]
     UnknownFile,

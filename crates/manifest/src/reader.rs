@@ -24,7 +24,16 @@ pub struct ListReader {
     /// Files that have several names, and further names.
     linked: u32,
     links: u32,
+    stream: Stream,
     ended: bool,
+}
+
+/// Whether the list has got to a file whose size nobody knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stream {
+    None,
+    Open,
+    Closed,
 }
 
 impl Default for ListReader {
@@ -47,6 +56,7 @@ impl ListReader {
             extra: None,
             linked: 0,
             links: 0,
+            stream: Stream::None,
             ended: false,
         }
     }
@@ -78,7 +88,7 @@ impl ListReader {
         self.ended
     }
 
-    /// Bytes of content that the files read so far have.
+    /// Bytes of content that the files read so far have, without those of a stream that is open.
     pub fn content_bytes(&self) -> u64 {
         self.content_bytes
     }
@@ -92,6 +102,14 @@ impl ListReader {
             return Err(ListError::AfterEnd);
         }
         self.check_extra(entry)?;
+        let fits = match (entry, self.stream) {
+            (Entry::Closed { .. }, stream) => stream == Stream::Open,
+            (Entry::End { .. }, stream) => stream != Stream::Open,
+            (_, stream) => stream == Stream::None || trailer,
+        };
+        if !fits {
+            return Err(ListError::Stream);
+        }
         match entry {
             Entry::Dir { parent, name, .. } => self.tree.add_dir(*parent, name)?,
             Entry::File {
@@ -119,6 +137,20 @@ impl ListReader {
                 }
             }
             Entry::Torn { .. } => {}
+            Entry::Stream { parent, name, .. } => {
+                self.tree.check(*parent, name)?;
+                self.files += 1;
+                self.files_with_content += 1;
+                self.stream = Stream::Open;
+            }
+            Entry::Closed { size, .. } => {
+                if i64::try_from(*size).is_err() {
+                    return Err(ListError::Overflow);
+                }
+                let bytes = self.content_bytes.checked_add(*size);
+                self.content_bytes = bytes.ok_or(ListError::Overflow)?;
+                self.stream = Stream::Closed;
+            }
             Entry::End {
                 content_bytes,
                 files,

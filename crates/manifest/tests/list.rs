@@ -383,3 +383,38 @@ proptest! {
         prop_assert_eq!(got, sample());
     }
 }
+
+#[test]
+fn a_stream_is_the_last_of_the_list_and_is_closed() {
+    let stream = Entry::Stream {
+        parent: DirId(0),
+        name: name(b"s"),
+        meta: Meta::default(),
+    };
+    let closed = |size| Entry::Closed {
+        size,
+        meta: Meta::default(),
+    };
+    let changed = Entry::Changed {
+        file: FileNo(0),
+        why: ChangeKind::Modified,
+    };
+    let (open, file) = (stream, file(0, b"f", 3, Layout::Dense));
+    let whole = [file.clone(), open.clone(), closed(7), end(10, 2, 3)];
+    assert_eq!(read(&encoded(&whole)).unwrap(), whole);
+    let told = [open.clone(), changed, closed(7), end(7, 1, 3)];
+    assert_eq!(read(&encoded(&told)).unwrap(), told);
+    for (wrong, why) in [
+        (vec![closed(7)], ListError::Stream),
+        (vec![open.clone(), end(0, 1, 1)], ListError::Stream),
+        (vec![open.clone(), file.clone()], ListError::Stream),
+        (vec![open.clone(), dir(0, b"d")], ListError::Stream),
+        (vec![open.clone(), open.clone()], ListError::Stream),
+        (vec![open.clone(), closed(7), closed(7)], ListError::Stream),
+        (vec![open.clone(), closed(7), file], ListError::Stream),
+        (vec![open.clone(), closed(u64::MAX)], ListError::Overflow),
+        (vec![open, closed(7), end(8, 1, 2)], ListError::Totals),
+    ] {
+        assert_eq!(read(&encoded(&wrong)), Err(why), "{wrong:?}");
+    }
+}

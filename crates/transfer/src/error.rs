@@ -108,6 +108,11 @@ pub enum TransferError {
         /// The account of the others.
         summary: Box<Summary>,
     },
+    /// Everything arrived, but not everything that was sent could be removed or moved then.
+    #[error(
+        "everything arrived, but {0} of the sources have changed or could not be removed or moved"
+    )]
+    SourcesLeft(u64),
     /// A user cancelled.
     #[error("cancelled{}", if *.by_peer { " by the other end" } else { "" })]
     Cancelled {
@@ -203,7 +208,7 @@ impl TransferError {
             Self::ConnectionLost { .. } => ErrorCode::ConnectionLost,
             Self::Remote { code, .. } => *code,
             Self::Partial { summary, .. } if summary.corrupt > 0 => ErrorCode::Integrity,
-            Self::Partial { .. } => ErrorCode::Partial,
+            Self::Partial { .. } | Self::SourcesLeft(_) => ErrorCode::Partial,
             Self::Cancelled { .. } => ErrorCode::Cancelled,
             Self::Disk(error) => disk_code(error),
             Self::Engine(error) => engine_code(error),
@@ -304,6 +309,12 @@ fn disk_code(error: &DiskError) -> ErrorCode {
         DiskError::Source { cause, .. } if cause.kind() == io::ErrorKind::NotFound => {
             ErrorCode::NoSuchSource
         }
+        DiskError::Target { .. }
+        | DiskError::NotBelow { .. }
+        | DiskError::Range { .. }
+        | DiskError::NotOne => ErrorCode::Usage,
+        DiskError::Output { cause } if is_full(cause) => ErrorCode::DiskFull,
+        DiskError::Output { .. } | DiskError::Changed { .. } => ErrorCode::DiskFailed,
         DiskError::Source { .. }
         | DiskError::SourceIsDir { .. }
         | DiskError::SourceIsSpecial { .. } => ErrorCode::SourceUnreadable,

@@ -1,15 +1,16 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
 
-use haul_disk::{Asked, Expected, ReceiveOptions, ScanOptions};
+use haul_disk::{Asked, DiskError, Expected, ReceiveOptions, ScanOptions, Wanted};
+use haul_manifest::Name;
 use haul_udp::UdpPath;
 use haul_wire::{
     PacketCounter, block_len,
-    control::{Accepted, Message, Request, UdpEndpoint, Verify, escaped},
+    control::{Accepted, After, Message, Request, Taking, UdpEndpoint, Verify, escaped},
     segment_len,
 };
 use serde_bytes::ByteBuf;
@@ -30,8 +31,9 @@ use crate::{
     },
     handshake::{ClientOffer, Greeted, greet},
     path::{self, Opened, OpenedPath, Origin, Stop},
-    place::{in_background, landing, left_out, local_sources, selection},
+    place::{in_background, landing},
     summary::{Terms, conclude},
+    take::{Wishes, left_out},
 };
 
 /// Until UDP counts as blocked.
@@ -119,17 +121,17 @@ impl Initiator {
     }
 
     async fn set_up(&self, control: &mut Control, began: Instant) -> Result<Ready, TransferError> {
-        let sources = self.local_sources().await?;
+        let wanted = self.wanted().await?;
         let asked = Instant::now();
         let greeted = self.greet(control).await?;
         let patience = self.udp_patience(asked.elapsed());
-        control.send(&Message::Request(self.request()))?;
+        control.send(&Message::Request(Box::new(self.request())))?;
         control.phase = Phase::Request;
         let deadline = began + SETUP_PATIENCE;
         let (path, accepted) = self
             .await_both(control, &greeted, patience, deadline)
             .await?;
-        let part = self.part(sources, accepted).await?;
+        let part = self.part(wanted, accepted).await?;
         Ok(Ready {
             greeted,
             path,
@@ -139,7 +141,7 @@ impl Initiator {
     }
 
     /// Looks at what is to be sent before the other end is troubled.
-    async fn local_sources(&self) -> Result<Vec<PathBuf>, TransferError> {
+    async fn wanted(&self) -> Result<Wanted, TransferError> {
         let Job {
             direction, sources, ..
         } = &self.job;
@@ -151,28 +153,46 @@ impl Initiator {
             return Err(TransferError::Usage("a suffix is no part of a name"));
         }
         // Directories that are only on the way to where something lands were not looked through.
-        if placing.delete && !taking.targets.is_empty() {
+        if placing.delete && (!taking.targets.is_empty() || taking.src_base.is_some()) {
             return Err(TransferError::Usage(
                 "what the source does not have cannot be told where sources land in places of choice",
+            ));
+        }
+        if self.job.options.is_in_order() && placing.dry_run {
+            return Err(TransferError::Usage(
+                "what becomes of a stream, a growing file or a part of one is not foreseen: do without --dry-run",
+            ));
+        }
+        if self.job.options.is_in_order() && self.job.options.proofs.wanted {
+            return Err(TransferError::Usage(
+                "a stream, a growing file or a part of a file is not proved: do without --verify",
             ));
         }
         if sources.is_empty() != is_measuring {
             return Err(TransferError::Usage("nothing to transfer"));
         }
         if *direction == Direction::Download {
-            return Ok(Vec::new());
+            return Ok(Wanted::default());
         }
-        self.job.options.limits().check()?;
-        selection(&self.job.options.taking.selection)?;
-        if is_measuring {
-            return Ok(Vec::new());
+        let options = &self.job.options;
+        options.limits().check()?;
+        if is_measuring || options.input.is_some() {
+            return Ok(Wanted::default());
         }
-        let (sources, scan) = (sources.clone(), self.scan());
-        in_background("sources", move || local_sources(&sources, scan)).await
+        let scan = ScanOptions {
+            times: options.preserve.times || options.is_judged(),
+            compare: options.asked_resume(),
+            proofs: options.asked_proofs(),
+            preserve: options.preserve,
+            ..ScanOptions::default()
+        };
+        let wishes = Wishes::new(&options.taking, &options.placing, scan);
+        let sources = sources.clone();
+        in_background("sources", move || wishes.local(&sources)).await
     }
 
     /// This end's part of the data, now that the responder has said what there is.
-    async fn part(&self, sources: Vec<PathBuf>, accepted: Accepted) -> Result<Part, TransferError> {
+    async fn part(&self, wanted: Wanted, accepted: Accepted) -> Result<Part, TransferError> {
         let Job {
             direction,
             sources: specs,
@@ -181,15 +201,11 @@ impl Initiator {
             options,
         } = self.job.clone();
         if direction == Direction::Upload {
-            let scan = self.scan();
             return Ok(Part::Send(SendParameters {
-                origins: match measure {
-                    Some(measure) => Origins::Memory(measure),
-                    None => Origins::Files {
-                        sources,
-                        scan,
-                        selection: selection(&options.taking.selection)?,
-                    },
+                origins: match (measure, options.input) {
+                    (Some(measure), _) => Origins::Memory(measure),
+                    (None, Some(input)) => Origins::Pipe(input, pipe_name(&specs)?),
+                    (None, None) => Origins::Files(Box::new(wanted)),
                 },
                 hints: Hints {
                     remembered: self.job.options.remembered,
@@ -208,6 +224,17 @@ impl Initiator {
                 receive_buffer_bytes,
             }));
         }
+        if let Some(output) = options.output {
+            if accepted.source_count != 1 {
+                return Err(DiskError::NotOne.into());
+            }
+            return Ok(Part::Receive(ReceiveParameters {
+                destination: Destination::Stream(output),
+                judges: true,
+                is_awaited: true,
+                receive_buffer_bytes,
+            }));
+        }
         let count = usize::try_from(accepted.source_count).unwrap_or(usize::MAX);
         let asked = Asked {
             count,
@@ -218,10 +245,10 @@ impl Initiator {
         let resolve = move || resolve(Path::new("."), &destination, asked, create_dir);
         let (root, landing) = in_background("destination", move || Ok(resolve()?)).await?;
         let mut receive = ReceiveOptions::new(options.preserve);
-        receive.expected = Some(Expected::new(&specs));
-        receive.resume = options.resume;
+        receive.expected = Some(expected(&specs, &options.taking)?);
+        receive.resume = options.asked_resume();
         receive.placing = options.placing.clone();
-        receive.proofs = options.proofs;
+        receive.proofs = options.asked_proofs();
         receive.left_out = left_out(&options.taking)?;
         let destination = Destination::Files {
             root,
@@ -274,10 +301,19 @@ impl Initiator {
             destination: ByteBuf::from(target),
             source_count: asked.count as u64,
             source_contents: asked.contents,
-            taking: of_files.taking.clone(),
+            taking: match direction {
+                Direction::Download => of_files.taking.clone(),
+                // Where sources are and what they are called there concerns nobody else.
+                Direction::Upload => Taking {
+                    targets: Vec::new(),
+                    src_base: None,
+                    after: After::Keep,
+                    ..of_files.taking.clone()
+                },
+            },
             placing: of_files.placing.clone(),
             preserve: of_files.preserve,
-            resume: measure.map_or(options.resume, |_| Resume::Never),
+            resume: measure.map_or(options.asked_resume(), |_| Resume::Never),
             verify: self.verify(),
             policy: wish.policy,
             rate: wish.rate,
@@ -288,7 +324,7 @@ impl Initiator {
     }
 
     fn verify(&self) -> Verify {
-        let Proofs { wanted, all, .. } = self.job.options.proofs;
+        let Proofs { wanted, all, .. } = self.job.options.asked_proofs();
         match self.job.direction {
             _ if !wanted || self.job.measure.is_some() => Verify::None,
             Direction::Upload if all => Verify::All,
@@ -438,17 +474,6 @@ impl Initiator {
         data::run(control, setting, ready.part).await
     }
 
-    fn scan(&self) -> ScanOptions {
-        let options = &self.job.options;
-        ScanOptions {
-            recursive: options.taking.recursive,
-            times: options.preserve.times || options.is_judged(),
-            compare: options.resume,
-            proofs: options.proofs,
-            preserve: options.preserve,
-        }
-    }
-
     fn facts(&self, ready: &Ready) -> SessionFacts {
         SessionFacts {
             direction: self.job.direction,
@@ -469,6 +494,23 @@ impl Initiator {
         // An owner that listens no more still gets the summary.
         let _ = self.events.send(event);
     }
+}
+
+/// What a stream is called where its destination is a directory.
+fn pipe_name(specs: &[Vec<u8>]) -> Result<Name, TransferError> {
+    match specs {
+        [name] => Name::new(name).map_err(|_| TransferError::Usage("a stream needs a name")),
+        _ => Err(DiskError::NotOne.into()),
+    }
+}
+
+/// What may come of a download.
+fn expected(specs: &[Vec<u8>], taking: &Taking) -> Result<Expected, TransferError> {
+    Ok(match &taking.src_base {
+        Some(base) => Expected::below(specs, base)?,
+        None if !taking.targets.is_empty() => Expected::at(&taking.targets)?,
+        None => Expected::new(specs),
+    })
 }
 
 type Opening = JoinHandle<Result<Opened, TransferError>>;

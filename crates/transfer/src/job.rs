@@ -1,4 +1,4 @@
-use std::{net::IpAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{fs::File, net::IpAddr, ops::RangeInclusive, path::PathBuf, sync::Arc, time::Duration};
 
 pub use haul_disk::{DigestOptions, Digests, Proofs};
 use haul_flow::Policy;
@@ -81,6 +81,12 @@ pub struct JobOptions {
     /// Whether both ends compute a digest of every file that is sent, and compare; whether this one tells
     /// of them in [`crate::Event::Digest`]. Default: no.
     pub proofs: Proofs,
+    /// Upload: the one file is what comes out of this; `sources` holds its name, for the case that the
+    /// destination is a directory. Default: files are read.
+    pub input: Option<Arc<File>>,
+    /// Download: the one file is written here in its order, and `destination` means nothing. Default:
+    /// files are made.
+    pub output: Option<Arc<File>>,
     /// UDP ports asked of the other end. Default [`ANY_UDP_PORT`]: its own choice.
     pub udp_ports: RangeInclusive<u16>,
     /// Local address for UDP. Default: whatever routes to the peer.
@@ -113,6 +119,8 @@ impl Default for JobOptions {
             preserve: Preserve::default(),
             resume: Resume::default(),
             proofs: Proofs::default(),
+            input: None,
+            output: None,
             udp_ports: ANY_UDP_PORT,
             bind: None,
             any_source: false,
@@ -127,7 +135,35 @@ impl Default for JobOptions {
 impl JobOptions {
     /// Whether the receiver looks what is there before it is sent.
     pub(crate) fn is_judged(&self) -> bool {
-        self.resume != Resume::Never || self.placing.is_judged()
+        self.asked_resume() != Resume::Never || self.placing.is_judged()
+    }
+
+    /// What is asked of the other end. Where a file is written in its order, the sender is told how far it
+    /// may go by the way of what need not be sent; of a range, size and time tell nothing.
+    pub(crate) fn asked_resume(&self) -> Resume {
+        match (&self.output, self.taking.range) {
+            (Some(_), _) => Resume::Attributes,
+            (None, Some(_)) => Resume::Never,
+            (None, None) => self.resume,
+        }
+    }
+
+    /// Whether it is one file of which what comes goes in order: no one knows all of it beforehand.
+    pub(crate) fn is_in_order(&self) -> bool {
+        let Taking {
+            range,
+            grow_seconds,
+            ..
+        } = &self.taking;
+        self.input.is_some() || self.output.is_some() || range.is_some() || grow_seconds.is_some()
+    }
+
+    /// What is proved. Where nothing is sent, nothing is.
+    pub(crate) fn asked_proofs(&self) -> Proofs {
+        if self.placing.dry_run {
+            return Proofs::NONE;
+        }
+        self.proofs
     }
 
     /// Changes the limits to begin with.

@@ -36,6 +36,7 @@ mod place;
 mod respond;
 mod seat;
 mod summary;
+mod take;
 #[cfg(test)]
 mod tests;
 

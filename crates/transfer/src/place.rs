@@ -7,9 +7,9 @@ use std::{
 };
 
 use haul_disk::{
-    Asked, DiskError, Landing, LeftOut, Outgoing, Root, ScanOptions, Selection, expand_source,
+    Asked, DiskError, Landing, Outgoing, Root, ScanOptions, Wanted, expand_source, named,
 };
-use haul_wire::control;
+use haul_wire::control::Placing;
 
 use crate::TransferError;
 
@@ -50,6 +50,26 @@ impl Ground {
         Ok(sources)
     }
 
+    /// A directory that a request names.
+    ///
+    /// # Errors
+    /// [`TransferError::Disk`] when it is none; [`TransferError::NotPermitted`] when it leaves the jail.
+    pub(crate) fn dir(&self, spec: &[u8]) -> Result<PathBuf, TransferError> {
+        let (base, spec) = self.confine(spec)?;
+        let path = named(base, &spec);
+        check_dir(&path)?;
+        self.check_inside(&path)?;
+        Ok(path)
+    }
+
+    /// The directory that links do not lead out of, if there is one.
+    ///
+    /// # Errors
+    /// [`TransferError::Disk`] when it is gone.
+    pub(crate) fn jail(&self) -> Result<Option<PathBuf>, TransferError> {
+        self.jail.as_deref().map(canonical).transpose()
+    }
+
     /// Where files land, or in a dry run would.
     ///
     /// # Errors
@@ -59,7 +79,7 @@ impl Ground {
         &self,
         destination: &[u8],
         asked: Asked,
-        placing: &control::Placing,
+        placing: &Placing,
     ) -> Result<(Root, Landing), TransferError> {
         let (base, destination) = self.confine(destination)?;
         if self.jail.is_some() {
@@ -108,13 +128,7 @@ impl Ground {
         let Some(jail) = &self.jail else {
             return Ok(());
         };
-        let real = |path: &Path| {
-            path.canonicalize().map_err(|cause| DiskError::Source {
-                path: path.to_owned(),
-                cause,
-            })
-        };
-        if real(path)?.starts_with(real(jail)?) {
+        if canonical(path)?.starts_with(canonical(jail)?) {
             Ok(())
         } else {
             Err(TransferError::NotPermitted(
@@ -124,27 +138,22 @@ impl Ground {
     }
 }
 
-/// Local paths of an upload, looked at before anybody is troubled.
+/// Where a path leads, without links.
 ///
 /// # Errors
-/// [`TransferError::Disk`] for the first that cannot be read.
-pub(crate) fn local_sources(
-    sources: &[Vec<u8>],
-    scan: ScanOptions,
-) -> Result<Vec<PathBuf>, TransferError> {
-    let sources: Vec<_> = sources
-        .iter()
-        .map(|source| PathBuf::from(OsStr::from_bytes(source)))
-        .collect();
-    check_sources(&sources, scan)?;
-    Ok(sources)
+/// [`TransferError::Disk`] when it leads nowhere.
+pub(crate) fn canonical(path: &Path) -> Result<PathBuf, TransferError> {
+    path.canonicalize().map_err(|cause| {
+        let path = path.to_owned();
+        DiskError::Source { path, cause }.into()
+    })
 }
 
 /// A way to resolve a destination.
 type Resolve = fn(&Path, &[u8], Asked, bool) -> Result<(Root, Landing), DiskError>;
 
 /// How a destination is resolved: as it is made, or in a dry run as it would be.
-pub(crate) fn landing(placing: &control::Placing) -> Resolve {
+pub(crate) fn landing(placing: &Placing) -> Resolve {
     if placing.dry_run {
         Landing::rehearse
     } else {
@@ -165,30 +174,27 @@ pub(crate) async fn in_background<T: Send + 'static>(
         .map_err(|_| TransferError::TaskFailed(task))?
 }
 
-/// What a request selects.
+/// Refuses what is not a directory.
 ///
 /// # Errors
-/// [`TransferError::Pattern`] for a rule that is none.
-pub(crate) fn selection(wanted: &control::Selection) -> Result<Selection, TransferError> {
-    let lines: Vec<_> = (wanted.rules.iter())
-        .map(|rule| String::from_utf8_lossy(rule))
-        .collect();
-    Ok(Selection::new(&lines, wanted.oldest, wanted.newest)?)
+/// [`TransferError::Disk`].
+pub(crate) fn check_dir(path: &Path) -> Result<(), TransferError> {
+    let cause = match path.metadata() {
+        Ok(found) if found.is_dir() => return Ok(()),
+        Ok(_) => std::io::ErrorKind::NotADirectory.into(),
+        Err(cause) => cause,
+    };
+    let path = path.to_owned();
+    Err(DiskError::Source { path, cause }.into())
 }
 
-/// What the sender leaves out, as far as whoever removes what is not listed must know it.
+/// Refuses sources that cannot be sent.
 ///
 /// # Errors
-/// [`TransferError::Pattern`] for a rule that is none.
-pub(crate) fn left_out(taking: &control::Taking) -> Result<LeftOut, TransferError> {
-    Ok(LeftOut {
-        selection: selection(&taking.selection)?,
-        symlinks: taking.symlinks,
-    })
-}
-
-fn check_sources(sources: &[PathBuf], scan: ScanOptions) -> Result<(), TransferError> {
-    let outgoing = Outgoing::new(ANY_BLOCK_LEN, sources.to_vec(), scan);
+/// [`TransferError::Disk`] for the first of them.
+pub(crate) fn check_sources(sources: &[PathBuf], scan: ScanOptions) -> Result<(), TransferError> {
+    let wanted = Wanted::new(sources.to_vec(), scan);
+    let outgoing = Outgoing::new(ANY_BLOCK_LEN, wanted);
     match outgoing.check_sources().into_iter().next() {
         Some((_, error)) => Err(error.into()),
         None => Ok(()),

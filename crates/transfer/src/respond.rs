@@ -9,7 +9,7 @@ use haul_disk::{Asked, Proofs, ReceiveOptions, ScanOptions};
 use haul_udp::UdpPath;
 use haul_wire::{
     block_len,
-    control::{Accepted, Message, Request, UdpEndpoint, Verify},
+    control::{Accepted, After, Message, Request, UdpEndpoint, Verify},
     segment_len,
 };
 use tokio::{
@@ -29,8 +29,9 @@ use crate::{
     },
     handshake::{Agreed, ServerPolicy, answer, hear},
     path::{self, Detoured, OpenedPath, Origin, Stop},
-    place::{Ground, in_background, left_out, selection},
+    place::{Ground, in_background},
     summary::{Terms, conclude},
+    take::{Wishes, left_out},
 };
 
 /// Between two looks at a session that nobody watches.
@@ -136,7 +137,7 @@ impl Responder {
 
         control.phase = Phase::Request;
         let request = match control.expect(deadline, "request").await?.message {
-            Message::Request(request) => request,
+            Message::Request(request) => *request,
             other => return Err(control.unexpected(&other)),
         };
         self.emit(|| Event::Request(asked_for(&request)));
@@ -235,6 +236,9 @@ impl Responder {
                 return Err(TransferError::NotPermitted(
                     "privileged attributes, without --allow-privileged at the server",
                 ));
+            }
+            Direction::Download if !allow_upload && request.taking.after != After::Keep => {
+                return Err(TransferError::NotPermitted("changing what is served"));
             }
             Direction::Download if request.sources.is_empty() && request.measure.is_none() => {
                 return Err(TransferError::Usage("nothing to transfer"));
@@ -338,12 +342,16 @@ fn origins(ground: &Ground, request: &Request) -> Result<Origins, TransferError>
     if let Some(measure) = request.measure {
         return Ok(Origins::Memory(measure));
     }
-    let scan = scan(request);
-    Ok(Origins::Files {
-        sources: ground.sources(&request.sources, scan)?,
-        scan,
-        selection: selection(&request.taking.selection)?,
-    })
+    let scan = ScanOptions {
+        times: request.preserve.times || request.is_judged(),
+        compare: request.resume,
+        proofs: proofs(request),
+        preserve: request.preserve,
+        ..ScanOptions::default()
+    };
+    let wishes = Wishes::new(&request.taking, &request.placing, scan);
+    let wanted = wishes.served(ground, &request.sources)?;
+    Ok(Origins::Files(Box::new(wanted)))
 }
 
 fn destination(ground: &Ground, request: &Request) -> Result<Destination, TransferError> {
@@ -367,16 +375,6 @@ fn asked(request: &Request) -> Asked {
     Asked {
         count: usize::try_from(request.source_count).unwrap_or(usize::MAX),
         contents: request.source_contents,
-    }
-}
-
-fn scan(request: &Request) -> ScanOptions {
-    ScanOptions {
-        recursive: request.taking.recursive,
-        times: request.preserve.times || request.is_judged(),
-        compare: request.resume,
-        proofs: proofs(request),
-        preserve: request.preserve,
     }
 }
 

@@ -141,7 +141,7 @@ async fn an_initiator_accepts_nothing_out_of_place() {
         .map(|message| vec![message])
         .collect();
     scripts.push(vec![accepted(), accepted()]);
-    scripts.push(vec![Message::Request(request())]);
+    scripts.push(vec![Message::Request(Box::new(request()))]);
     for script in scripts {
         let error = initiator_hearing(script.clone()).await;
         assert_eq!(
@@ -165,11 +165,11 @@ async fn a_responder_accepts_nothing_out_of_place() {
         judges: false,
     })]);
     scripts.push(vec![
-        Message::Request(request()),
-        Message::Request(request()),
+        Message::Request(Box::new(request())),
+        Message::Request(Box::new(request())),
     ]);
     scripts.push(vec![
-        Message::Request(request()),
+        Message::Request(Box::new(request())),
         Message::Confirm(Confirm { mac: [0; 32] }),
     ]);
     for script in scripts {
@@ -191,7 +191,7 @@ async fn a_peer_that_leaves_is_noticed_in_every_phase() {
             "{error}"
         );
     }
-    let asked = vec![Message::Request(request())];
+    let asked = vec![Message::Request(Box::new(request()))];
     for (script, phase) in [(vec![], Phase::Request), (asked, Phase::Path)] {
         let error = responder_hearing(script).await;
         assert!(
@@ -237,7 +237,7 @@ async fn requests_that_make_no_sense_are_refused() {
         ..request()
     };
     for request in [unknown_policy, nothing] {
-        let error = responder_hearing(vec![Message::Request(request)]).await;
+        let error = responder_hearing(vec![Message::Request(Box::new(request))]).await;
         assert_eq!(error.code(), ErrorCode::Usage, "{error}");
     }
 }

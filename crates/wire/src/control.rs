@@ -25,6 +25,7 @@ mod code;
 mod frame;
 mod hello;
 mod placing;
+mod taking;
 mod text;
 mod unkept;
 
@@ -37,6 +38,7 @@ pub use hello::{
     ClientHello, Features, HelloLimits, Nonce, ServerHello, Spoken, UDP_ENDPOINTS_MAX, UdpEndpoint,
 };
 pub use placing::{Act, Change, Fsync, Overwrite, Placing, SUFFIX_LEN_MAX};
+pub use taking::{After, Selection, Symlinks, Taking};
 pub use text::{TEXT_LEN_MAX, Text, escaped};
 pub use unkept::{UNKEPT_MAX, Unkept};
 
@@ -77,7 +79,7 @@ pub enum Message {
     /// Proof that this end derived the same keys from the same conversation.
     Confirm(Confirm),
     /// What is to be moved.
-    Request(Request),
+    Request(Box<Request>),
     /// The request will be served.
     Accepted(Accepted),
     /// The request will not be served; the end follows.
@@ -174,55 +176,6 @@ pub struct Request {
     pub measure: Option<Measure>,
 }
 
-/// What the sender of data takes, and what becomes of it there.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Taking {
-    /// Go into directories.
-    pub recursive: bool,
-    /// Which of what is below the sources is wanted.
-    pub selection: Selection,
-    /// What becomes of symbolic links.
-    pub symlinks: Symlinks,
-    /// Special files are left out without a word.
-    pub skip_special: bool,
-    /// Where each source lands below the destination, in the order of the sources; without any, each
-    /// gets its own name.
-    #[serde(deserialize_with = "bounded::list::<_, _, SOURCES_MAX>")]
-    pub targets: Vec<ByteBuf>,
-    /// First byte, and one beyond the last, of the part of the one file that is wanted.
-    pub range: Option<(u64, u64)>,
-    /// Files that grow are followed until nothing has been added for so many seconds.
-    pub grow_seconds: Option<u32>,
-    /// What becomes of files that have arrived.
-    pub after: After,
-    /// Directories that are empty after that go too.
-    pub remove_empty_dirs: bool,
-}
-
-/// What becomes of symbolic links below a source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum Symlinks {
-    /// They are made anew.
-    #[default]
-    Copy,
-    /// What they point to is sent in their place.
-    Follow,
-    /// They are left out.
-    Skip,
-}
-
-/// What becomes of a source that has arrived.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum After {
-    /// It stays.
-    #[default]
-    Keep,
-    /// It is removed.
-    Remove,
-    /// It is moved into this directory.
-    Move(ByteBuf),
-}
-
 /// What of files is carried over beside their contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Preserve {
@@ -289,18 +242,6 @@ pub enum Verify {
     Sent,
     /// The sender of all: it wants to tell its user of them before the end.
     All,
-}
-
-/// Which of what is below a source is wanted.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Selection {
-    /// Lines as in a `.gitignore` file, the last that matches decides.
-    #[serde(deserialize_with = "bounded::list::<_, _, RULES_MAX>")]
-    pub rules: Vec<ByteBuf>,
-    /// Files last modified before this second since 1970 are not.
-    pub oldest: Option<i64>,
-    /// Files last modified after this one are not.
-    pub newest: Option<i64>,
 }
 
 /// Which blocks of content the receiver of data had before the transfer, from an earlier one.
@@ -565,17 +506,6 @@ impl Message {
     }
 }
 
-impl Selection {
-    /// What these rules select.
-    pub fn new(rules: Vec<String>, oldest: Option<i64>, newest: Option<i64>) -> Self {
-        Self {
-            rules: rules.into_iter().map(ByteBuf::from).collect(),
-            oldest,
-            newest,
-        }
-    }
-}
-
 impl Request {
     /// Whether the receiver judges the list as it is read, so that the sender waits for its word.
     pub fn is_judged(&self) -> bool {
@@ -583,7 +513,16 @@ impl Request {
     }
 
     fn check(&self) -> Result<(), WireError> {
-        let paths = self.sources.iter().chain([&self.destination]);
+        let taking = &self.taking;
+        let after = match &taking.after {
+            After::Move(path) => Some(path),
+            After::Keep | After::Remove => None,
+        };
+        let paths = (self.sources.iter())
+            .chain([&self.destination])
+            .chain(&taking.targets)
+            .chain(&taking.src_base)
+            .chain(after);
         for path in paths {
             if path.len() > PATH_LEN_MAX || path.contains(&0) {
                 return Err(WireError::Range("request path"));

@@ -46,6 +46,93 @@ fn sources_may_come_from_a_list() {
 }
 
 #[test]
+fn pairs_are_sources_and_their_places() {
+    let dir = tempfile::tempdir().unwrap();
+    let list = dir.path().join("list");
+    let option = format!("--file-pair-list={}", list.display());
+    fs::write(&list, "host:a\nx/1\nhost:b*\n\ny\n").unwrap();
+    let down = job(&[&option, "."]).transfer;
+    assert_eq!(down.sources, [b"a".to_vec(), b"b*".to_vec()]);
+    let targets: Vec<_> = down
+        .options
+        .taking
+        .targets
+        .iter()
+        .map(|t| t.to_vec())
+        .collect();
+    assert_eq!(targets, [b"x/1".to_vec(), b"y".to_vec()]);
+    assert!(down.options.placing.create_dir);
+    let beside = resolve(&[&option, "host:c", "."]);
+    assert!(matches!(beside, Err(JobError::PairsWithSources)));
+    fs::write(&list, "host:a\n").unwrap();
+    assert!(matches!(resolve(&[&option, "."]), Err(JobError::Pairs(_))));
+}
+
+#[test]
+fn a_dash_is_a_stream() {
+    let up = job(&["-", "host:x"]);
+    assert_eq!(up.transfer.sources, [b"stdin".to_vec()]);
+    assert!(up.transfer.options.input.is_some() && !up.takes_keys);
+    assert_eq!(up.retry_for, Duration::ZERO);
+    let down = job(&["host:x", "-"]);
+    assert!(down.transfer.options.output.is_some());
+    assert!(!down.transfer.options.taking.recursive);
+    for (wrong, words) in [
+        (&["-", "/dev/null", "host:"][..], "one stream"),
+        (&["host:a", "host:b", "-"], "one stream"),
+        (&["--json", "host:a", "-"], "not both"),
+        (&["--overwrite", "never", "-", "host:"], "--overwrite"),
+        (&["--remove-after", "-", "host:"], "is a stream"),
+        (&["--src-base", "x", "host:x/a", "-"], "is a stream"),
+        (
+            &["--overwrite", "older", "--grow", "5", "host:a", "."],
+            "--overwrite",
+        ),
+        (&["-", "-"], "on this machine"),
+        (&["/dev/null", "-"], "on this machine"),
+    ] {
+        let error = resolve(wrong).unwrap_err();
+        assert!(error.to_string().contains(words), "{wrong:?}: {error}");
+        assert_eq!(error.code(), ErrorCode::Usage);
+    }
+}
+
+#[test]
+fn what_becomes_of_sources_reaches_the_job() {
+    let taking = |line: &[&str]| job(line).transfer.options.taking;
+    let moved = taking(&["--move-after", "old", "--remove-empty-dirs", "host:a", "."]);
+    assert_eq!(
+        moved.after,
+        haul_transfer::After::Move(b"old".to_vec().into())
+    );
+    assert!(moved.remove_empty_dirs);
+    let removed = taking(&[
+        "--remove-after",
+        "--symlinks",
+        "skip",
+        "--skip-special",
+        "host:a",
+        ".",
+    ]);
+    assert_eq!(removed.after, haul_transfer::After::Remove);
+    assert_eq!(removed.symlinks, haul_transfer::Symlinks::Skip);
+    assert!(removed.skip_special);
+    assert_eq!(
+        taking(&["--range", "5-", "host:a", "."]).range,
+        Some((5, u64::MAX))
+    );
+    for wrong in [
+        &["--remove-after", "--move-after", "x", "host:a", "."][..],
+        &["--remove-empty-dirs", "host:a", "."],
+        &["--grow", "5", "--range", "1-2", "host:a", "."],
+        &["-0", "host:a", "."],
+    ] {
+        let parsed = Args::try_parse_from(std::iter::once(&"haul").chain(wrong));
+        assert!(parsed.is_err(), "{wrong:?}");
+    }
+}
+
+#[test]
 fn the_remote_side_gives_the_direction() {
     let up = job(&["/dev/null", "/", "ann@host:in"]);
     assert_eq!(up.transfer.direction, Direction::Upload);

@@ -200,6 +200,9 @@ impl Incoming {
 
     /// The content before this byte has all its files listed.
     pub(super) fn placeable(&self) -> u64 {
+        if self.stream.is_some() {
+            return self.map.end();
+        }
         let block_len = self.block_len as u64;
         let whole = self.inflow.content_bytes() / block_len * block_len;
         self.total_bytes().unwrap_or(whole)

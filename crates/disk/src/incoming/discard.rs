@@ -45,6 +45,7 @@ impl Discard {
                 Entry::File { .. } | Entry::End { .. } => {}
                 Entry::Dir { name, .. }
                 | Entry::Symlink { name, .. }
+                | Entry::Stream { name, .. }
                 | Entry::Skipped { name, .. }
                 | Entry::HardLink { name, .. } => {
                     let name = name.as_bytes().to_vec();
@@ -53,7 +54,8 @@ impl Discard {
                 Entry::Changed { .. }
                 | Entry::Torn { .. }
                 | Entry::Digest { .. }
-                | Entry::Extra(_) => {
+                | Entry::Extra(_)
+                | Entry::Closed { .. } => {
                     return Err(DiskError::BlockBeyondEnd);
                 }
             }

@@ -10,7 +10,7 @@ use haul_manifest::{
 };
 use haul_wire::control::{Overwrite, Resume};
 use rustix::{
-    fs::{AtFlags, FileType, Stat, fstat, statat},
+    fs::{AtFlags, FileType, Stat, fstat, ftruncate, statat},
     io::{Errno, pwritev},
 };
 
@@ -174,6 +174,38 @@ impl Files {
             },
         );
         Ok(())
+    }
+
+    /// Says how large a file is that was expected to be as large as can be, and of how many bytes the
+    /// content is missing; what has been written behind its end goes. Returns what is known of it when it
+    /// turns out to be empty.
+    pub(super) fn close(
+        &mut self,
+        tree: &mut Tree,
+        file: FileNo,
+        (size, meta): (u64, Meta),
+        missing: u64,
+    ) -> Result<Option<Listed>, DiskError> {
+        let Some(unfinished) = self.unfinished.get_mut(&file) else {
+            return Ok(None);
+        };
+        unfinished.listed.size = size;
+        unfinished.listed.meta = meta;
+        unfinished.remaining = missing;
+        match unfinished.stage {
+            Stage::Listed if size == 0 => {
+                return Ok(self.unfinished.remove(&file).map(|empty| empty.listed));
+            }
+            Stage::Writing(_) => {
+                let cut = self.opened(tree, file);
+                if let Err(why) = cut.and_then(|fd| Ok(ftruncate(fd, size)?)) {
+                    self.fail(tree, file, why)?;
+                }
+            }
+            _ => {}
+        }
+        self.arrived(tree, file, 0)?;
+        Ok(None)
     }
 
     /// Looks what of a listed file is there.

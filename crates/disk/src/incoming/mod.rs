@@ -23,11 +23,13 @@ mod links;
 mod nameless;
 mod naming;
 mod options;
+mod outlet;
 mod partial;
 mod proof;
 mod published;
 mod rehearsal;
 mod resume;
+mod stream;
 mod sweep;
 mod tree;
 mod waiting;
@@ -36,7 +38,7 @@ use std::{ops::Range, sync::Arc};
 
 use haul_batch::Batch;
 use haul_manifest::{
-    ContentMap, DirId, Entry, Extra, Layout, ListError, Meta, Name, RangeSet, SkipKind, TORN, VOID,
+    ContentMap, DirId, Entry, Extra, Layout, ListError, Meta, Name, RangeSet, TORN, VOID,
 };
 use haul_wire::control::{Change, Fsync, Resume};
 use haul_wire::{BlockAddr, Stream};
@@ -58,6 +60,7 @@ use self::{
     links::Link,
     naming::Naming,
     proof::Proof,
+    stream::Open,
     sweep::Sweep,
     tree::Tree,
     waiting::Waiting,
@@ -66,6 +69,7 @@ pub use self::{
     discard::Discard,
     ledger::{FileEvent, Received},
     options::ReceiveOptions,
+    outlet::Outlet,
     resume::has_leftovers,
     sweep::{LeftOut, Undeleted},
 };
@@ -113,6 +117,8 @@ pub struct Incoming {
     /// Bytes of content that have been placed, the padding of the last block included.
     arrived: RangeSet,
     waiting: Waiting,
+    /// The file of unknown size that is being received.
+    stream: Option<Open>,
     /// Whether something has come to the top already.
     has_top: bool,
     /// Blocks of content of which has been told whether they are there, if anything of that is told.
@@ -193,6 +199,7 @@ impl Incoming {
             next_file: 0,
             arrived: RangeSet::new(),
             waiting: Waiting::default(),
+            stream: None,
             has_top: false,
             judged: None,
             fsync: options.placing.fsync,
@@ -404,6 +411,8 @@ impl Incoming {
                 }
                 Ok(())
             }
+            Entry::Stream { parent, name, meta } => self.open_stream(parent, name, meta),
+            Entry::Closed { size, meta } => self.close_stream(size, meta),
             Entry::Changed { file, why } => self.files.spoil(&mut self.tree, file, why),
             Entry::Torn { block } => self.announce_torn(block),
             Entry::Digest { file, digest } => self.files.tell(&mut self.tree, file, digest),
@@ -419,9 +428,10 @@ impl Incoming {
                 self.note_listed(parent, &name);
                 let path = self.tree.dirs.path(parent, name.as_bytes());
                 let ledger = &mut self.tree.ledger;
-                match why {
-                    SkipKind::Special => ledger.skipped(&path, FailureKind::Skipped(why)),
-                    _ => ledger.failed(path, 0, FailureKind::Skipped(why)),
+                if why.is_harmless() {
+                    ledger.skipped(&path, FailureKind::Skipped(why));
+                } else {
+                    ledger.failed(path, 0, FailureKind::Skipped(why));
                 }
                 Ok(())
             }

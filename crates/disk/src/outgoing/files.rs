@@ -10,7 +10,7 @@ use super::places::Place;
 
 /// What a file was when it was listed: device, inode, size and time of last change, as a hash,
 /// because a million of these are remembered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Stamp(u64);
 
 impl Stamp {

@@ -7,18 +7,25 @@
 //!  driver         release()  what has been delivered is forgotten, the scan goes on
 //! ```
 
+mod cleaning;
 mod damage;
 mod extras;
 mod files;
 mod fill;
+mod follow;
 mod holes;
+mod level;
 mod listing;
 mod places;
 mod proof;
 mod reader;
 mod scan;
 mod selection;
+mod sent;
+mod single;
+mod spool;
 mod synthetic;
+mod wanted;
 
 use std::{
     path::PathBuf,
@@ -26,19 +33,22 @@ use std::{
 };
 
 use haul_manifest::FileNo;
-use haul_wire::{BlockNo, Stream, control::Preserve};
+use haul_wire::{BlockNo, Stream};
 
-use self::{
-    damage::Damage, files::Files, listing::Listing, places::Places, proof::Proving, reader::Reader,
-};
 pub use self::{
+    cleaning::Cleaned,
     proof::Proofs,
     selection::{PatternError, Selection},
+    single::{Portion, Single},
     synthetic::{Synthetic, Until},
+    wanted::{CleanUp, ScanOptions, Target, Wanted},
+};
+use self::{
+    damage::Damage, files::Files, listing::Listing, places::Places, proof::Proving, reader::Reader,
+    sent::Sent,
 };
 use crate::{
-    DiskError, FAILURES_KEPT, FailureKind, FileEvent, FileFailure, Resume, Unkept, source,
-    unkept::Tally,
+    DiskError, FAILURES_KEPT, FailureKind, FileEvent, FileFailure, Unkept, source, unkept::Tally,
 };
 
 /// Most bytes of list that the scan runs ahead of delivery.
@@ -46,22 +56,6 @@ const LIST_AHEAD_BYTES: usize = 16 << 20;
 /// Most extents of files that the scan runs ahead of delivery. About 80 bytes each here, and twice
 /// that at the receiver.
 const EXTENTS_AHEAD: usize = 1 << 18;
-
-/// What to look for, and what to say of it.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ScanOptions {
-    /// Whether directories are entered. Without, a source that is one is an error.
-    pub recursive: bool,
-    /// Whether times are listed. Costs about 18 bytes per entry.
-    pub times: bool,
-    /// By what the receiver may take a file for one that is there: digests are listed where it takes
-    /// them, which means that everything is read before anything of it is sent.
-    pub compare: Resume,
-    /// Whether it is listed what files came to that were sent.
-    pub proofs: Proofs,
-    /// What else is listed. Costs system calls for each entry where it is more than permissions.
-    pub preserve: Preserve,
-}
 
 /// How much may be sent. Every field only grows: of two, the larger of each is the newer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -91,7 +85,7 @@ pub struct Totals {
     /// Files, directories and links that were found and left out, as was asked for; what is in a
     /// directory that is left out is not looked for.
     pub left_out: u64,
-    /// FIFOs, sockets and devices, which are not sent.
+    /// FIFOs, sockets, devices, and links that lead in a circle, which are not sent.
     pub skipped: u64,
     /// Files and directories that cannot be sent.
     pub failed: u64,
@@ -103,9 +97,7 @@ pub struct Totals {
 #[derive(Debug)]
 pub struct Outgoing {
     block_len: usize,
-    sources: Vec<PathBuf>,
-    options: ScanOptions,
-    selection: Selection,
+    wanted: Wanted,
     state: Mutex<State>,
     proofs: Proofs,
     /// Signalled when the scan may go on.
@@ -123,64 +115,51 @@ struct State {
     damage: Damage,
     proving: Proving,
     totals: Totals,
+    /// What was listed, where it is to be cleaned up.
+    sent: Option<Sent>,
     failures: Vec<FileFailure>,
     unkept: Tally,
     stopped: bool,
 }
 
 impl Outgoing {
-    /// Prepares to send `sources` in blocks of `block_len` bytes. Nothing is opened yet.
-    ///
-    /// A source is taken as scp takes it: a file, a directory (by its own name), or the contents of
-    /// one when it ends in `/.` or has no name of its own (`.`, `..`, `/`). Symbolic links are
-    /// followed here, and nowhere below.
+    /// Prepares to send what is wanted in blocks of `block_len` bytes. Nothing is opened yet.
     ///
     /// # Panics
     /// When `block_len` is 0.
-    pub fn new(block_len: usize, sources: Vec<PathBuf>, options: ScanOptions) -> Arc<Self> {
-        Self::selected(block_len, sources, options, Selection::default())
-    }
-
-    /// The same, of which only what `selection` admits goes.
-    ///
-    /// # Panics
-    /// When `block_len` is 0.
-    pub fn selected(
-        block_len: usize,
-        sources: Vec<PathBuf>,
-        options: ScanOptions,
-        selection: Selection,
-    ) -> Arc<Self> {
+    pub fn new(block_len: usize, wanted: Wanted) -> Arc<Self> {
+        let follows = wanted.follows();
+        let proofs = wanted.options.proofs;
+        let sent = wanted.clean_up.as_ref().map(|_| Sent::default());
         Arc::new(Self {
             block_len,
-            sources,
-            options,
-            selection,
+            wanted,
             state: Mutex::new(State {
-                listing: Listing::new(block_len, !options.proofs.wanted),
+                listing: Listing::new(block_len, !proofs.wanted),
                 places: Places::default(),
                 files: Files::default(),
                 damage: Damage::default(),
                 proving: Proving::default(),
                 totals: Totals::default(),
+                sent,
                 failures: Vec::new(),
                 unkept: Tally::default(),
                 stopped: false,
             }),
-            proofs: options.proofs,
+            proofs,
             freed: Condvar::new(),
             moved: Condvar::new(),
-            reader: Mutex::new(Reader::new()),
+            reader: Mutex::new(Reader::new(follows)),
         })
     }
 
     /// What is wrong with the sources themselves, each with its index. To be asked before anything
     /// is sent.
     pub fn check_sources(&self) -> Vec<(usize, DiskError)> {
-        let checks = self.sources.iter().enumerate();
+        let checks = self.wanted.sources.iter().enumerate();
         checks
             .filter_map(|(index, path)| {
-                let error = source::check(path, self.options.recursive).err()?;
+                let error = source::check(path, self.wanted.options.recursive).err()?;
                 Some((index, error))
             })
             .collect()
@@ -246,9 +225,8 @@ impl Outgoing {
 impl State {
     /// Counts a file that is not sent, and remembers it while there is room.
     fn fail(&mut self, path: PathBuf, why: FailureKind) {
-        use haul_manifest::SkipKind;
         use std::os::unix::ffi::OsStringExt as _;
-        if why == FailureKind::Skipped(SkipKind::Special) {
+        if why.is_harmless() {
             self.totals.skipped += 1;
         } else {
             self.totals.failed += 1;

@@ -20,7 +20,8 @@ pub(super) struct Place(u32);
 enum Node {
     /// As the user wrote it; opened by path, following symbolic links.
     Source(PathBuf),
-    /// A directory found by the scan; opened from its parent's descriptor, following nothing.
+    /// A directory found by the scan; opened from its parent's descriptor, following nothing unless
+    /// links are followed altogether.
     Child { parent: Place, name: Box<[u8]> },
 }
 
@@ -141,12 +142,14 @@ impl Route {
 #[derive(Debug)]
 pub(super) struct DirCache {
     open: Lru<Place, Arc<OwnedFd>>,
+    follows: bool,
 }
 
 impl DirCache {
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(super) fn new(capacity: usize, follows: bool) -> Self {
         Self {
             open: Lru::new(capacity),
+            follows,
         }
     }
 
@@ -166,8 +169,11 @@ impl DirCache {
             }
             (None, None) => return Err(Errno::NOENT),
         };
+        let flags = match self.follows {
+            true => DIR_FLAGS,
+            false => DIR_FLAGS | OFlags::NOFOLLOW,
+        };
         for (place, name) in route.steps {
-            let flags = DIR_FLAGS | OFlags::NOFOLLOW;
             fd = Arc::new(openat(&*fd, &*name, flags, Mode::empty())?);
             self.open.insert(place, Arc::clone(&fd));
         }

@@ -180,7 +180,7 @@ impl Outgoing {
     /// Reads files again and lists what they come to, until there is nothing more to be proved or the
     /// end has come early.
     pub(super) fn prove_all(&self) {
-        let mut reader = Reader::new();
+        let mut reader = Reader::new(self.wanted.follows());
         while let Some(task) = self.next_task() {
             let mut digester = Digester::new(self.proofs.digests);
             let mut buffer = Vec::new();

@@ -24,13 +24,17 @@ const READ_AHEAD_SIZE_MIN: i64 = 1 << 20;
 pub(super) struct Reader {
     files: Lru<FileNo, OwnedFd>,
     dirs: DirCache,
+    follows: bool,
 }
 
 impl Reader {
-    pub(super) fn new() -> Self {
+    /// `follows`: links are opened for what they lead to. Whether it is what was listed is seen by
+    /// the stamp either way.
+    pub(super) fn new(follows: bool) -> Self {
         Self {
             files: Lru::new(OPEN_FILES),
-            dirs: DirCache::new(OPEN_DIRS),
+            dirs: DirCache::new(OPEN_DIRS, follows),
+            follows,
         }
     }
 
@@ -116,13 +120,12 @@ impl Reader {
             openat(CWD, path, flags, Mode::empty())?
         } else {
             let dir = self.dir(origin.place, route)?;
-            check_regular(&statat(&*dir, &*origin.name, AtFlags::SYMLINK_NOFOLLOW)?)?;
-            openat(
-                &*dir,
-                &*origin.name,
-                flags | OFlags::NOFOLLOW,
-                Mode::empty(),
-            )?
+            let (look, open) = match self.follows {
+                true => (AtFlags::empty(), OFlags::empty()),
+                false => (AtFlags::SYMLINK_NOFOLLOW, OFlags::NOFOLLOW),
+            };
+            check_regular(&statat(&*dir, &*origin.name, look)?)?;
+            openat(&*dir, &*origin.name, flags | open, Mode::empty())?
         };
         let stat = fstat(&fd)?;
         check_regular(&stat)?;

@@ -9,11 +9,12 @@ use haul_manifest::{
     Digest, DirId, Entry, Extra, Layout, MAX_DEPTH, MAX_DIRS, MAX_PATH_LEN, Meta, Name, SkipKind,
     Timestamp,
 };
+use haul_wire::control::Symlinks;
 use rustix::{
-    fd::{AsFd as _, BorrowedFd},
+    fd::{AsFd as _, BorrowedFd, OwnedFd},
     fs::{
-        Access, AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, accessat, fstatfs, openat,
-        readlinkat, stat, statat,
+        Access, AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, accessat, openat, readlinkat,
+        stat, statat,
     },
     io::Errno,
 };
@@ -22,11 +23,15 @@ use super::{
     Available, EXTENTS_AHEAD, LIST_AHEAD_BYTES, Outgoing, Totals,
     extras::{Extras, Where},
     files::Stamp,
+    follow::{Target, follow},
     holes,
+    level::{DIR_FLAGS, Identity, Level, identity, is_virtual},
     places::Place,
 };
-use crate::{DiskError, FailureKind, digest, source::Landed, unkept::Attribute};
+use crate::{DiskError, FailureKind, digest, unkept::Attribute};
 
+/// No directory of this machine.
+const NOWHERE: Identity = (0, 0);
 /// Entries between two announcements.
 const STEP: u32 = 64;
 
@@ -63,11 +68,11 @@ impl Outgoing {
             told: Available::default(),
             steps: 0,
             dirs: 0,
-            merged: (self.sources.len() > 1).then(HashMap::new),
-            extras: Extras::new(self.options.preserve),
+            merged: (self.wanted.sources.len() > 1).then(HashMap::new),
+            extras: Extras::new(self.wanted.options.preserve),
         };
-        for path in &self.sources {
-            scan.source(path)?;
+        for (index, path) in self.wanted.sources.iter().enumerate() {
+            scan.source(index, path)?;
             if !scan.pace() {
                 break;
             }
@@ -88,19 +93,13 @@ struct Scan<'a> {
     extras: Extras,
 }
 
-/// A directory being read.
-struct Level {
-    dir: Dir,
-    at: Spot,
-    /// Its regular files are made up by the kernel when read, and have no size.
-    is_virtual: bool,
-}
-
 /// A directory as the list and the disk know it, and how much of the limits its path uses up.
 #[derive(Clone, Copy)]
-struct Spot {
-    id: DirId,
-    place: Place,
+pub(super) struct Spot {
+    pub(super) id: DirId,
+    pub(super) place: Place,
+    /// Which directory it is here; for what is not a directory here, none.
+    pub(super) identity: Identity,
     levels: usize,
     path_len: usize,
 }
@@ -128,42 +127,44 @@ struct Found<'a> {
     fd: BorrowedFd<'a>,
     raw: &'a CStr,
     stat: Stat,
+    /// What a link led to; `stat` is of that then.
+    target: Option<OwnedFd>,
 }
 
 impl Scan<'_> {
-    fn source(&mut self, path: &Path) -> Result<(), DiskError> {
+    fn source(&mut self, index: usize, path: &Path) -> Result<(), DiskError> {
         let failed = |errno: Errno| DiskError::Source {
             path: path.to_owned(),
             cause: errno.into(),
         };
         let stat = stat(path).map_err(failed)?;
         let place = self.out.lock().places.add_source(path.to_owned());
-        let top = Spot {
-            id: DirId::DESTINATION,
-            place,
-            levels: 0,
-            path_len: 0,
-        };
-        let landed = Landed::of(path.as_os_str().as_bytes());
-        match (FileType::from_raw_mode(stat.st_mode), landed) {
-            (FileType::RegularFile, Landed::Named(name)) => {
+        let mut names = self.out.wanted.landed(index);
+        let name = names.pop();
+        let top = self.lead(index, names, place);
+        match (FileType::from_raw_mode(stat.st_mode), name) {
+            (FileType::RegularFile, Some(name)) => {
                 let whence = Where::Source(path);
                 if let Some((name, extra)) = self.dress(top, name, b"", whence, &stat) {
                     let inside = self.look_inside(CWD, path.as_os_str().as_bytes(), &stat);
-                    self.file(top, (name, b""), &stat, Inside { extra, ..inside });
+                    if self.file(top, (name, b""), &stat, Inside { extra, ..inside }) {
+                        self.note_sent(NOWHERE, path.as_os_str().as_bytes(), &stat);
+                    }
                 }
                 Ok(())
             }
-            (FileType::Directory, landed) if self.out.options.recursive => {
+            (FileType::Directory, name) if self.out.wanted.options.recursive => {
                 let dir = openat(CWD, path, DIR_FLAGS, Mode::empty()).map_err(failed)?;
                 let dir = Dir::new(dir).map_err(failed)?;
-                let at = match landed {
-                    Landed::Contents => Some(top),
-                    Landed::Named(name) => self.dir(top, name, &stat, &dir, place),
+                let identity = identity(&stat);
+                let at = match name {
+                    None => Spot { identity, ..top },
+                    Some(name) => {
+                        let meta = self.meta(&stat);
+                        self.dir(top, name, meta, (place, identity), Some((&dir, &stat)))
+                    }
                 };
-                if let Some(at) = at {
-                    self.walk(Level::new(dir, at));
-                }
+                self.walk(Level::new(dir, at));
                 Ok(())
             }
             (FileType::Directory, _) => Err(DiskError::SourceIsDir {
@@ -172,6 +173,36 @@ impl Scan<'_> {
             _ => Err(DiskError::SourceIsSpecial {
                 path: path.to_owned(),
             }),
+        }
+    }
+
+    /// Lists the directories in which a source lands.
+    fn lead(&mut self, index: usize, names: Vec<Name>, place: Place) -> Spot {
+        let mut at = Spot {
+            id: DirId::DESTINATION,
+            place,
+            identity: NOWHERE,
+            levels: 0,
+            path_len: 0,
+        };
+        for (above, name) in names.into_iter().enumerate() {
+            let own = self.out.wanted.led_by(index, above + 1);
+            let meta = match own.map(stat) {
+                Some(Ok(stat)) => self.meta(&stat),
+                _ => Meta {
+                    mode: 0o755,
+                    ..Meta::default()
+                },
+            };
+            at = self.dir(at, name, meta, (place, NOWHERE), None);
+        }
+        at
+    }
+
+    /// Remembers a file or link that has been listed, where that is wanted.
+    fn note_sent(&self, dir: Identity, name: &[u8], stat: &Stat) {
+        if let Some(sent) = &mut self.out.lock().sent {
+            sent.file(dir, name, Stamp::of(stat));
         }
     }
 
@@ -184,7 +215,7 @@ impl Scan<'_> {
             }
             match level.next() {
                 Some(Ok(raw)) => {
-                    let entered = self.visit(level, &raw);
+                    let entered = self.visit(&levels, &raw);
                     levels.extend(entered);
                 }
                 Some(Err(errno)) => {
@@ -202,8 +233,10 @@ impl Scan<'_> {
         }
     }
 
-    /// Lists one directory entry; a directory is returned, to be entered.
-    fn visit(&mut self, level: &Level, raw: &CStr) -> Option<Level> {
+    /// Lists one entry of the last of these directories, each of which is in the one before; a
+    /// directory is returned, to be entered.
+    fn visit(&mut self, levels: &[Level], raw: &CStr) -> Option<Level> {
+        let level = levels.last()?;
         let at = level.at;
         let name = Name::new(raw.to_bytes()).ok()?;
         let fd = match level.dir.fd() {
@@ -215,31 +248,76 @@ impl Scan<'_> {
         if at.levels + 1 > MAX_DEPTH || path_len > MAX_PATH_LEN {
             return self.skip(at, name, SkipKind::TooDeep);
         }
-        let stat = match statat(fd, raw, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => stat,
-            Err(errno) => return self.skip(at, name, unreadable(errno)),
+        let (stat, target) = match self.look(levels, fd, raw) {
+            Ok(found) => found,
+            Err(why) => return self.skip(at, name, why),
         };
         if !self.selects(at, &name, &stat) {
-            self.out.lock().totals.left_out += 1;
-            return None;
+            return self.leave_out();
         }
         let found = Found {
             name,
             fd,
             raw,
             stat,
+            target,
+        };
+        let options = self.out.wanted.options;
+        let is_virtual = match &found.target {
+            Some(target) => is_virtual(target.as_fd()),
+            None => level.is_virtual,
         };
         match FileType::from_raw_mode(found.stat.st_mode) {
             FileType::Directory => return self.enter(at, found),
-            FileType::RegularFile if !level.is_virtual => self.regular(at, found),
+            FileType::RegularFile if !is_virtual => self.regular(at, found),
+            FileType::Symlink if options.symlinks == Symlinks::Skip => return self.leave_out(),
             FileType::Symlink => self.symlink(at, found),
+            // Listed all the same: what has its name there is not to be taken for something that is gone.
+            _ if options.skip_special => return self.leave_special(at, found.name),
             _ => return self.skip(at, found.name, SkipKind::Special),
         }
         None
     }
 
+    /// What is found by this name, links followed where they are to be.
+    fn look(
+        &self,
+        levels: &[Level],
+        dir: BorrowedFd<'_>,
+        raw: &CStr,
+    ) -> Result<(Stat, Option<OwnedFd>), SkipKind> {
+        let stat = statat(dir, raw, AtFlags::SYMLINK_NOFOLLOW).map_err(unreadable)?;
+        let wanted = &self.out.wanted;
+        let is_link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
+        if !is_link || !wanted.follows() {
+            return Ok((stat, None));
+        }
+        let Target { fd, stat } = follow(dir, raw, wanted.jail.as_deref())?;
+        let is_above = |level: &Level| level.at.identity == identity(&stat);
+        if levels.iter().any(is_above) {
+            return Err(SkipKind::Loop);
+        }
+        Ok((stat, Some(fd)))
+    }
+
+    fn leave_special(&self, parent: Spot, name: Name) -> Option<Level> {
+        let mut state = self.out.lock();
+        state.totals.left_out += 1;
+        state.listing.push(&Entry::Skipped {
+            parent: parent.id,
+            name,
+            why: SkipKind::Special,
+        });
+        None
+    }
+
+    fn leave_out(&self) -> Option<Level> {
+        self.out.lock().totals.left_out += 1;
+        None
+    }
+
     fn selects(&self, at: Spot, name: &Name, stat: &Stat) -> bool {
-        let selection = &self.out.selection;
+        let selection = &self.out.wanted.selection;
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind == FileType::RegularFile && !selection.admits_age(stat.st_mtime) {
             return false;
@@ -255,22 +333,37 @@ impl Scan<'_> {
         if self.dirs >= MAX_DIRS {
             return self.skip(at, found.name, SkipKind::TooDeep);
         }
-        let flags = DIR_FLAGS | OFlags::NOFOLLOW;
-        let opened = openat(found.fd, found.raw, flags, Mode::empty()).and_then(Dir::new);
-        let dir = match opened {
+        let opened = match &found.target {
+            Some(target) => openat(target, ".", DIR_FLAGS, Mode::empty()),
+            None => openat(
+                found.fd,
+                found.raw,
+                DIR_FLAGS | OFlags::NOFOLLOW,
+                Mode::empty(),
+            ),
+        };
+        let dir = match opened.and_then(Dir::new) {
             Ok(dir) => dir,
             Err(errno) => return self.skip(at, found.name, unreadable(errno)),
         };
         let mut state = self.out.lock();
         let place = state.places.add_child(at.place, found.name.as_bytes());
         drop(state);
-        let spot = self.dir(at, found.name, &found.stat, &dir, place)?;
+        let identity = identity(&found.stat);
+        if let Some(sent) = &mut self.out.lock().sent {
+            sent.dir(at.identity, found.name.as_bytes(), identity);
+        }
+        let (meta, open) = (self.meta(&found.stat), Some((&dir, &found.stat)));
+        let spot = self.dir(at, found.name, meta, (place, identity), open);
         Some(Level::new(dir, spot))
     }
 
     fn regular(&mut self, at: Spot, found: Found<'_>) {
         // Asked for now so that an unreadable file is never announced.
-        let flags = AtFlags::EACCESS | AtFlags::SYMLINK_NOFOLLOW;
+        let flags = match found.target {
+            Some(_) => AtFlags::EACCESS,
+            None => AtFlags::EACCESS | AtFlags::SYMLINK_NOFOLLOW,
+        };
         if let Err(errno) = accessat(found.fd, found.raw, Access::READ_OK, flags)
             && errno != Errno::NOSYS
         {
@@ -278,10 +371,15 @@ impl Scan<'_> {
             return;
         }
         let raw = found.raw.to_bytes();
-        let whence = Where::File(found.fd, raw);
+        let whence = match &found.target {
+            Some(target) => Where::Open(target.as_fd()),
+            None => Where::File(found.fd, raw),
+        };
         if let Some((name, extra)) = self.dress(at, found.name, raw, whence, &found.stat) {
             let inside = self.look_inside(found.fd, raw, &found.stat);
-            self.file(at, (name, raw), &found.stat, Inside { extra, ..inside });
+            if self.file(at, (name, raw), &found.stat, Inside { extra, ..inside }) {
+                self.note_sent(at.identity, raw, &found.stat);
+            }
         }
     }
 
@@ -304,6 +402,8 @@ impl Scan<'_> {
                     name,
                     target: target.to_bytes().into(),
                 });
+                drop(state);
+                self.note_sent(at.identity, found.raw.to_bytes(), &found.stat);
             }
             Err(errno) => {
                 self.skip(at, found.name, unreadable(errno));
@@ -316,7 +416,7 @@ impl Scan<'_> {
     fn look_inside(&self, dir: BorrowedFd<'_>, name: &[u8], stat: &Stat) -> Inside {
         let size = size(stat);
         let may_have_holes = stat.st_blocks.cast_unsigned().saturating_mul(512) < size;
-        let compare = self.out.options.compare;
+        let compare = self.out.wanted.options.compare;
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let opened = (may_have_holes || compare.reads())
             .then(|| openat(dir, name, flags, Mode::empty()).ok())
@@ -338,7 +438,14 @@ impl Scan<'_> {
         }
     }
 
-    fn file(&mut self, at: Spot, (name, local): (Name, &[u8]), stat: &Stat, inside: Inside) {
+    /// Lists a file; whether that went well.
+    fn file(
+        &mut self,
+        at: Spot,
+        (name, local): (Name, &[u8]),
+        stat: &Stat,
+        inside: Inside,
+    ) -> bool {
         let size = size(stat);
         let Inside {
             layout,
@@ -374,6 +481,7 @@ impl Scan<'_> {
                 state.totals.files += 1;
                 state.totals.bytes = state.totals.bytes.saturating_add(size);
                 state.totals.content_bytes = state.listing.map().end();
+                true
             }
             Err(_) => {
                 if is_numbered {
@@ -382,31 +490,41 @@ impl Scan<'_> {
                 let path = state.places.path(at.place, local);
                 state.fail(path, FailureKind::Os(Errno::OVERFLOW));
                 state.listing.note_unlisted();
+                false
             }
         }
     }
 
     /// Lists a directory, unless another source has listed it.
-    fn dir(&mut self, at: Spot, name: Name, stat: &Stat, open: &Dir, place: Place) -> Option<Spot> {
+    fn dir(
+        &mut self,
+        at: Spot,
+        name: Name,
+        meta: Meta,
+        (place, identity): (Place, Identity),
+        open: Option<(&Dir, &Stat)>,
+    ) -> Spot {
         let separator = usize::from(at.levels > 0);
         let spot = |id| Spot {
             id,
             place,
+            identity,
             levels: at.levels + 1,
             path_len: at.path_len + separator + name.as_bytes().len(),
         };
         if let Some(merged) = &mut self.merged {
             let key = (at.id, name.clone());
             if let Some(id) = merged.get(&key) {
-                return Some(spot(*id));
+                return spot(*id);
             }
             merged.insert(key, DirId(self.dirs + 1));
         }
         self.dirs += 1;
         let spot = spot(DirId(self.dirs));
-        let (extra, misses) = match open.fd() {
-            Ok(fd) => self.extras.read(Where::Open(fd), stat),
-            Err(errno) => (None, vec![(Attribute::Xattrs, errno.into())]),
+        let (extra, misses) = match open.map(|(dir, stat)| (dir.fd(), stat)) {
+            Some((Ok(fd), stat)) => self.extras.read(Where::Open(fd), stat),
+            Some((Err(errno), _)) => (None, vec![(Attribute::Xattrs, errno.into())]),
+            None => (None, Vec::new()),
         };
         let mut state = self.out.lock();
         state.totals.dirs += 1;
@@ -414,7 +532,7 @@ impl Scan<'_> {
         state.listing.push(&Entry::Dir {
             parent: at.id,
             name: name.clone(),
-            meta: self.meta(stat),
+            meta,
         });
         drop(state);
         if !misses.is_empty() && self.extras.is_strict() {
@@ -423,7 +541,7 @@ impl Scan<'_> {
         } else {
             self.note_misses(place, b"", misses);
         }
-        Some(spot)
+        spot
     }
 
     fn skip(&mut self, at: Spot, name: Name, why: SkipKind) -> Option<Level> {
@@ -515,60 +633,32 @@ impl Scan<'_> {
     }
 
     fn meta(&self, stat: &Stat) -> Meta {
-        let time = |seconds, nanos: u64| Timestamp {
-            seconds,
-            nanos: u32::try_from(nanos).unwrap_or(0),
-        };
-        let mut meta = Meta {
-            mode: stat.st_mode & 0o7777,
-            ..Meta::default()
-        };
-        if self.out.options.times {
-            meta.modified = time(stat.st_mtime, stat.st_mtime_nsec);
-            meta.accessed = time(stat.st_atime, stat.st_atime_nsec);
-        }
-        meta
+        meta(stat, self.out.wanted.options.times)
     }
 }
 
-impl Level {
-    fn new(dir: Dir, at: Spot) -> Self {
-        let is_virtual = dir
-            .fd()
-            .and_then(|fd| fstatfs(fd.as_fd()))
-            .is_ok_and(|fs| VIRTUAL_FILE_SYSTEMS.contains(&fs.f_type));
-        Self {
-            dir,
-            at,
-            is_virtual,
-        }
+/// What is listed of something.
+pub(super) fn meta(stat: &Stat, times: bool) -> Meta {
+    let time = |seconds, nanos: u64| Timestamp {
+        seconds,
+        nanos: u32::try_from(nanos).unwrap_or(0),
+    };
+    let mut meta = Meta {
+        mode: stat.st_mode & 0o7777,
+        ..Meta::default()
+    };
+    if times {
+        meta.modified = time(stat.st_mtime, stat.st_mtime_nsec);
+        meta.accessed = time(stat.st_atime, stat.st_atime_nsec);
     }
-
-    /// The next name that is neither the directory itself nor its parent.
-    fn next(&mut self) -> Option<Result<std::ffi::CString, Errno>> {
-        loop {
-            match self.dir.read()? {
-                Ok(entry) if matches!(entry.file_name().to_bytes(), b"." | b"..") => {}
-                Ok(entry) => return Some(Ok(entry.file_name().to_owned())),
-                Err(errno) => return Some(Err(errno)),
-            }
-        }
-    }
+    meta
 }
-
-const DIR_FLAGS: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NONBLOCK)
-    .union(OFlags::CLOEXEC);
-
-/// `proc` and `sysfs` (linux/magic.h).
-const VIRTUAL_FILE_SYSTEMS: [i64; 2] = [0x9fa0, 0x6265_6572];
 
 fn size(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
 }
 
-fn unreadable(errno: Errno) -> SkipKind {
+pub(super) fn unreadable(errno: Errno) -> SkipKind {
     match errno {
         Errno::NOENT | Errno::NOTDIR | Errno::LOOP => SkipKind::Vanished,
         _ => SkipKind::Unreadable,

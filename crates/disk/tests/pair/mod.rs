@@ -26,7 +26,7 @@ use std::{
 use haul_batch::Pool;
 use haul_disk::{
     Asked, Available, Change, DiskError, Had, Incoming, Landing, Outgoing, Preserve,
-    ReceiveOptions, Received, ScanOptions,
+    ReceiveOptions, Received, ScanOptions, Supply, Wanted,
 };
 use haul_manifest::RangeSet;
 use haul_wire::{
@@ -127,7 +127,7 @@ pub fn outgoing(sources: &[&Path]) -> Arc<Outgoing> {
         times: true,
         ..ScanOptions::default()
     };
-    Outgoing::new(BLOCK_LEN, sources, options)
+    Outgoing::new(BLOCK_LEN, Wanted::new(sources, options))
 }
 
 pub fn incoming(
@@ -147,8 +147,8 @@ pub fn incoming(
 }
 
 /// Moves everything; `before_step` sees how many blocks have been delivered.
-pub fn run(
-    outgoing: &Arc<Outgoing>,
+pub fn run<S: Supply + 'static>(
+    outgoing: &Arc<S>,
     incoming: Incoming,
     network: Network,
     seed: u64,
@@ -164,8 +164,8 @@ pub fn run(
 
 /// Moves until `goes_on`, told how many blocks have been delivered, says no. Returns the account, if it came
 /// to one, and how many blocks of content were delivered.
-pub fn drive(
-    outgoing: &Arc<Outgoing>,
+pub fn drive<S: Supply + 'static>(
+    outgoing: &Arc<S>,
     incoming: Incoming,
     network: Network,
     seed: u64,
@@ -175,8 +175,8 @@ pub fn drive(
 }
 
 /// The same; `tell` hears of changes.
-pub fn drive_told(
-    outgoing: &Arc<Outgoing>,
+pub fn drive_told<S: Supply + 'static>(
+    outgoing: &Arc<S>,
     mut incoming: Incoming,
     network: Network,
     seed: u64,
@@ -195,7 +195,8 @@ pub fn drive_told(
             })
         })
     };
-    let mut line = Line::new(Arc::clone(outgoing), network, incoming.tells_had());
+    let supply: Arc<dyn Supply> = Arc::<S>::clone(outgoing);
+    let mut line = Line::new(supply, network, incoming.tells_had());
     let result = loop {
         if !goes_on(line.delivered[0].len() + line.delivered[1].len()) {
             break Ok(None);
@@ -232,7 +233,7 @@ pub fn drive_told(
 }
 
 struct Line {
-    outgoing: Arc<Outgoing>,
+    outgoing: Arc<dyn Supply>,
     network: Network,
     pool: Pool,
     available: Available,
@@ -251,7 +252,7 @@ fn index(stream: Stream) -> usize {
 }
 
 impl Line {
-    fn new(outgoing: Arc<Outgoing>, network: Network, waits: bool) -> Self {
+    fn new(outgoing: Arc<dyn Supply>, network: Network, waits: bool) -> Self {
         Self {
             outgoing,
             network,

@@ -61,6 +61,10 @@ impl Peer {
             self.files += 1;
             self.content += layout.content_len(*size).unwrap();
         }
+        self.files += u64::from(matches!(entry, Entry::Stream { .. }));
+        if let Entry::Closed { size, .. } = &entry {
+            self.content += size;
+        }
         self.entries += 1;
         self.writer.push(&entry);
         self.writer.pad();
@@ -111,6 +115,19 @@ pub fn file(parent: u32, called: &str, size: u64) -> Entry {
         layout: Layout::Dense,
         digest: None,
     }
+}
+
+pub fn stream(parent: u32, called: &str) -> Entry {
+    Entry::Stream {
+        parent: DirId(parent),
+        name: name(called),
+        meta: meta(0o600),
+    }
+}
+
+pub fn closed(size: u64) -> Entry {
+    let meta = meta(0o640);
+    Entry::Closed { size, meta }
 }
 
 pub fn dir(parent: u32, called: &str) -> Entry {

@@ -1,4 +1,5 @@
 use std::{
+    fs::File,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -7,12 +8,11 @@ use std::{
 };
 
 use haul_disk::{
-    Discard, DiskError, FailureKind, Had, Incoming, Landing, ReceiveOptions, Received, Root, Sink,
+    Discard, DiskError, Had, Incoming, Landing, Outlet, ReceiveOptions, Received, Root, Sink,
     has_leftovers,
 };
 use haul_engine::{EngineEvent, ReceiveSetup, Snapshot};
 use haul_flow::ReceiverConfig;
-use haul_manifest::SkipKind;
 use haul_wire::{
     block_len,
     control::{
@@ -47,6 +47,8 @@ pub(crate) enum Destination {
         landing: Landing,
         options: Box<ReceiveOptions>,
     },
+    /// It writes one file here, in its order.
+    Stream(Arc<File>),
     /// It only counts.
     Memory,
 }
@@ -63,6 +65,8 @@ impl Destination {
                 options.is_judged()
                     && (options.placing.dry_run || has_leftovers(root, landing, &options.placing))
             }
+            // The sender is told how far it may go.
+            Self::Stream(_) => true,
             Self::Memory => false,
         }
     }
@@ -87,6 +91,7 @@ impl Destination {
                 }
                 Box::new(incoming)
             }
+            Self::Stream(out) => Box::new(Outlet::new(out, block_len)),
             Self::Memory => Box::new(Discard::new(block_len)),
         })
     }
@@ -283,8 +288,10 @@ impl Receiving<'_> {
     /// connection breaks, changes nothing any more; that the sender protests does.
     async fn until_done(&mut self, verdict: &Verdict) -> Result<Status, TransferError> {
         self.session.control.phase = Phase::Verdict;
-        let deadline = Instant::now() + DONE_PATIENCE;
+        let began = Instant::now();
         let status = loop {
+            // A sender that removes many sources says so now and then.
+            let deadline = began.max(self.session.control.heard_at) + DONE_PATIENCE;
             let Ok(woken) = timeout_at(deadline, self.session.wake()).await else {
                 break self.session.meter.sender();
             };
@@ -315,12 +322,11 @@ fn nothing_there() -> Had {
 }
 
 fn verdict(received: &Received) -> Verdict {
-    // Special files are no failures: the sender, who left them out, warns of them.
-    let special = FailureKind::Skipped(SkipKind::Special);
+    // The sender, who left harmless ones out, warns of them.
     let failed = received
         .failed
         .iter()
-        .filter(|failure| failure.why != special);
+        .filter(|failure| !failure.why.is_harmless());
     let failures = failed.take(FAILURES_MAX).map(|failure| {
         let path = &failure.path[..failure.path.len().min(PATH_LEN_MAX)];
         FileFault {

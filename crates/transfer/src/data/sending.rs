@@ -1,4 +1,4 @@
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{fs::File, sync::Arc, time::Duration};
 
 use super::{Account, Session, Setting, Wake, connect, meter, unkept};
 use crate::{
@@ -6,16 +6,21 @@ use crate::{
     TransferError, UdpDirection, control::Control,
 };
 use haul_batch::{MAX_BATCH_BYTES, MAX_SEGMENTS};
-use haul_disk::{FailureKind, Outgoing, ScanOptions, Selection, Supply, Synthetic, Until};
+use haul_disk::{
+    DiskError, FailureKind, Outgoing, Portion, Single, Supply, Synthetic, Until, Wanted,
+};
 use haul_engine::{EngineError, EngineEvent, SendSetup, Snapshot};
 use haul_flow::{FlowError, SenderConfig};
-use haul_manifest::SkipKind;
+use haul_manifest::{Name, SkipKind};
 use haul_wire::{
     block_len,
     control::{Measure, Message, Remembered, Status, Verdict},
     segment_len,
 };
-use tokio::time::Instant;
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, timeout},
+};
 
 /// Most special files that are named one by one; the others are only counted.
 const WARNINGS_MAX: usize = 20;
@@ -26,6 +31,9 @@ const UDP_SILENCE_MAX: Duration = Duration::from_secs(10);
 const CONTROL_FRESH: Duration = Duration::from_secs(7);
 /// Most that a receiver's word about its buffer counts for.
 const PEER_BUFFER_MAX: u64 = 1 << 30;
+
+/// How often the receiver hears of a sender that removes or moves its sources.
+const CLEANING_TICK: Duration = Duration::from_secs(1);
 
 /// What a sender is to do.
 pub(crate) struct SendParameters {
@@ -47,11 +55,9 @@ pub(crate) struct Hints {
 
 /// Where it takes what it sends.
 pub(crate) enum Origins {
-    Files {
-        sources: Vec<PathBuf>,
-        scan: ScanOptions,
-        selection: Selection,
-    },
+    Files(Box<Wanted>),
+    /// What comes out of this, by this name.
+    Pipe(Arc<File>, Name),
     /// Noise, without a disk.
     Memory(Measure),
 }
@@ -60,24 +66,32 @@ impl Origins {
     /// How many sources there are.
     pub(crate) fn count(&self) -> u64 {
         match self {
-            Self::Files { sources, .. } => sources.len() as u64,
-            Self::Memory(_) => 1,
+            Self::Files(wanted) => wanted.sources.len() as u64,
+            Self::Memory(_) | Self::Pipe(..) => 1,
         }
     }
 
-    fn supply(self, block_len: usize) -> Arc<dyn Supply> {
+    fn cleans_up(&self) -> bool {
+        matches!(self, Self::Files(wanted) if wanted.clean_up.is_some())
+    }
+
+    fn supply(self, block_len: usize) -> Result<Arc<dyn Supply>, DiskError> {
         let until = match self {
-            Self::Files {
-                sources,
-                scan,
-                selection,
-            } => return Outgoing::selected(block_len, sources, scan, selection),
+            Self::Files(wanted) if wanted.portion == Portion::All => {
+                return Ok(Outgoing::new(block_len, *wanted));
+            }
+            Self::Files(wanted) => {
+                let (path, name) = wanted.single()?;
+                let (portion, times) = (&wanted.portion, wanted.options.times);
+                return Ok(Single::of_file(block_len, path, name, portion, times)?);
+            }
+            Self::Pipe(file, name) => return Ok(Single::pipe(block_len, file, name)),
             Self::Memory(Measure::Millis(millis)) => {
                 Until::Elapsed(Duration::from_millis(millis.into()))
             }
             Self::Memory(Measure::Bytes(bytes)) => Until::Bytes(bytes),
         };
-        Synthetic::new(block_len, until)
+        Ok(Synthetic::new(block_len, until))
     }
 }
 
@@ -106,7 +120,8 @@ pub(super) async fn send(
 ) -> Result<Account, TransferError> {
     let block_len = block_len(setting.path.datagram_len);
     let hints = parameters.hints;
-    let outgoing = parameters.origins.supply(block_len);
+    let cleans_up = parameters.origins.cleans_up();
+    let outgoing = parameters.origins.supply(block_len)?;
     let ceiling = Ceiling {
         fixed: setting.rate_max_bps,
         share: setting.share_bps,
@@ -129,6 +144,7 @@ pub(super) async fn send(
         direction,
         arrived: (Instant::now(), 0),
         hears_changes: hints.rehearses && direction == Direction::Upload,
+        cleans_up,
     };
     let outcome = sending.until_verdict().await;
     let data_time = sending.session.began.elapsed();
@@ -145,6 +161,7 @@ pub(super) async fn send(
     sending.warn_of_unread()?;
     sending.session.warn_of_unkept(&verdict, true);
     sending.warn_of_unlisted()?;
+    sending.clean_up(&verdict, &status).await?;
     sending
         .session
         .control
@@ -207,6 +224,8 @@ struct Sending<'a> {
     arrived: (Instant, u64),
     /// Whether the receiver tells what would become of names.
     hears_changes: bool,
+    /// Whether sources are to be removed or moved in the end.
+    cleans_up: bool,
 }
 
 impl Sending<'_> {
@@ -352,14 +371,13 @@ impl Sending<'_> {
         Ok(())
     }
 
-    /// Special files are no failures, but nobody should miss them unawares.
+    /// Special files and the like are no failures, but nobody should miss them unawares.
     fn warn_of_skipped(&self) -> Result<(), TransferError> {
-        let special = FailureKind::Skipped(SkipKind::Special);
         let mut unnamed = self.outgoing.totals().skipped;
         let failures = self.outgoing.failures();
         for file in failures
             .iter()
-            .filter(|file| file.why == special)
+            .filter(|file| file.why.is_harmless())
             .take(WARNINGS_MAX)
         {
             unnamed -= 1;
@@ -399,6 +417,33 @@ impl Sending<'_> {
         Omitted {
             left_out: totals.left_out,
             special: totals.skipped,
+        }
+    }
+
+    /// Removes or moves the sources, where that was asked for and nothing of them is missing there. The
+    /// receiver hears from here meanwhile.
+    async fn clean_up(&mut self, verdict: &Verdict, status: &Status) -> Result<(), TransferError> {
+        if !self.cleans_up {
+            return Ok(());
+        }
+        if !verdict.ok || verdict.kept > 0 {
+            let text = "sources stay where they are: not everything of them is there now";
+            return self.session.warn_both(text.to_owned());
+        }
+        let outgoing = Arc::clone(&self.outgoing);
+        let mut cleaning = spawn_blocking(move || outgoing.clean_up());
+        let cleaned = loop {
+            match timeout(CLEANING_TICK, &mut cleaning).await {
+                Ok(cleaned) => break cleaned.map_err(|_| TransferError::TaskFailed("clean-up"))?,
+                Err(_) => (self.session.control).send(&Message::Status(status.clone()))?,
+            }
+        };
+        for failure in cleaned.failures.iter().take(WARNINGS_MAX) {
+            self.session.warn_both(failure.to_string())?;
+        }
+        match cleaned.left {
+            0 => Ok(()),
+            left => Err(TransferError::SourcesLeft(left)),
         }
     }
 

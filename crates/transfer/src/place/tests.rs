@@ -10,6 +10,8 @@ const SCAN: ScanOptions = ScanOptions {
     compare: haul_disk::Resume::Never,
     proofs: haul_disk::Proofs::NONE,
     preserve: haul_disk::Preserve::USUAL,
+    symlinks: haul_wire::control::Symlinks::Copy,
+    skip_special: false,
 };
 const ONE: Asked = Asked {
     count: 1,

@@ -39,7 +39,7 @@ fn unkept(path_len: usize) -> Unkept {
 }
 
 fn request() -> Message {
-    Message::Request(Request {
+    Message::Request(Box::new(Request {
         direction: Direction::Download,
         sources: vec![
             ByteBuf::from(*b"~/data/*.fits"),
@@ -57,6 +57,7 @@ fn request() -> Message {
             },
             symlinks: Symlinks::Follow,
             targets: vec![ByteBuf::from(*b"a/b")],
+            src_base: Some(ByteBuf::from(*b"a")),
             range: Some((1, u64::MAX)),
             after: After::Move(ByteBuf::from(*b"sent")),
             ..Taking::default()
@@ -78,7 +79,7 @@ fn request() -> Message {
         remembered: None,
         ecn: true,
         measure: Some(Measure::Bytes(1 << 30)),
-    })
+    }))
 }
 
 fn every_message() -> Vec<Message> {
@@ -257,10 +258,10 @@ fn requests_and_verdicts_are_checked() {
         panic!("there is a request");
     };
     for bad in [vec![b'a'; PATH_LEN_MAX + 1], b"a\0b".to_vec()] {
-        let bad = Message::Request(Request {
+        let bad = Message::Request(Box::new(Request {
             destination: ByteBuf::from(bad),
-            ..request.clone()
-        });
+            ..(*request).clone()
+        }));
         assert!(Message::decode(&bad.encode().expect("small")).is_err());
     }
     for unkept in [
