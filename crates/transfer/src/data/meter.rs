@@ -213,7 +213,7 @@ mod tests {
             there_bytes: 0,
             kept: 0,
             failed: 1,
-            failures: Vec::new(),
+            ..Verdict::default()
         };
         meter.note_sending(status(40, true), 35, 0);
         meter.note_verdict(&verdict);
