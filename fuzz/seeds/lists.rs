@@ -149,6 +149,39 @@ fn stream(last: Entry) -> Vec<Entry> {
     ]
 }
 
+/// Owners, extended attributes and further names.
+fn extras() -> Seeds {
+    let empty = |called| file(0, called, 0, Layout::Dense);
+    let linked = vec![
+        extra(None),
+        dir(0, b"d"),
+        extra(Some(0)),
+        empty(b"a"),
+        hard_link(b"b", 0),
+        end(0, 1, 5),
+    ];
+    vec![
+        valid("linked", list(&linked)),
+        hostile("extra-of-nothing", list(&[extra(None), end(0, 0, 1)])),
+        hostile("extra-twice", list(&[extra(None), extra(None)])),
+        hostile("linked-dir", list(&[extra(Some(0)), dir(0, b"d")])),
+        hostile("link-ahead", list(&[hard_link(b"b", 0)])),
+        hostile(
+            "owner-minus-one",
+            raw(&[8, 1, 0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0, 0]),
+        ),
+        hostile("xattr-name-empty", raw(&[8, 0, 0, 1, 0, 0])),
+        hostile(
+            "xattrs-unsorted",
+            raw(&[8, 0, 0, 2, 1, b'b', 0, 1, b'a', 0]),
+        ),
+        hostile(
+            "xattrs-many",
+            raw(&[8, 0, 0, 0xff, 0xff, 0xff, 0x7f, 1, b'b', 0]),
+        ),
+    ]
+}
+
 pub fn list_entries() -> Seeds {
     let content = (1 << 50) + 11;
     let whole = [tree(), vec![end(content, 4, 9)]].concat();
@@ -168,15 +201,6 @@ pub fn list_entries() -> Seeds {
         })
         .collect();
     let comb = file(0, b"comb", 600, Layout::Sparse(comb));
-    let empty = |called| file(0, called, 0, Layout::Dense);
-    let linked = vec![
-        extra(None),
-        dir(0, b"d"),
-        extra(Some(0)),
-        empty(b"a"),
-        hard_link(b"b", 0),
-        end(0, 1, 5),
-    ];
     let too_deep: Vec<_> = (0..129).map(|level| dir(level, b"d")).collect();
     let large = file(0, b"x", i64::MAX as u64, Layout::Dense);
     let named = |name: &[u8]| raw(&[&[5, 0, name.len() as u8][..], name, &[0]].concat());
@@ -184,7 +208,7 @@ pub fn list_entries() -> Seeds {
         let fixed = [1, 0, 1, b'x', 0, 0, 0, 0, 0, 100, 1];
         raw(&[&fixed[..], gaps, &[0]].concat())
     };
-    vec![
+    let mut seeds = vec![
         valid("nothing", list(&[end(0, 0, 0)])),
         valid("stream", list(&stream(end(10, 2, 3)))),
         hostile(
@@ -205,24 +229,6 @@ pub fn list_entries() -> Seeds {
         ),
         valid("deep", list(&[deep, vec![end(0, 0, 128)]].concat())),
         valid("comb", list(&[comb, end(300, 1, 1)])),
-        valid("linked", list(&linked)),
-        hostile("extra-of-nothing", list(&[extra(None), end(0, 0, 1)])),
-        hostile("extra-twice", list(&[extra(None), extra(None)])),
-        hostile("linked-dir", list(&[extra(Some(0)), dir(0, b"d")])),
-        hostile("link-ahead", list(&[hard_link(b"b", 0)])),
-        hostile(
-            "owner-minus-one",
-            raw(&[8, 1, 0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0, 0]),
-        ),
-        hostile("xattr-name-empty", raw(&[8, 0, 0, 1, 0, 0])),
-        hostile(
-            "xattrs-unsorted",
-            raw(&[8, 0, 0, 2, 1, b'b', 0, 1, b'a', 0]),
-        ),
-        hostile(
-            "xattrs-many",
-            raw(&[8, 0, 0, 0xff, 0xff, 0xff, 0x7f, 1, b'b', 0]),
-        ),
         hostile("no-end", list(&tree())),
         hostile("after-end", list(&[end(0, 0, 0), dir(0, b"a")])),
         hostile("totals", list(&[dir(0, b"a"), end(1, 0, 1)])),
@@ -247,5 +253,7 @@ pub fn list_entries() -> Seeds {
         hostile("long-entry", vec![1, 9, 0xff, 0xff, 0x7f, 1]),
         hostile("long-prefix", vec![1, 9, 0x81, 0x80, 0x80, 0x00, 1]),
         hostile("padding", vec![1, 9, 0, 0, 0, 0, 0x80, 0]),
-    ]
+    ];
+    seeds.extend(extras());
+    seeds
 }

@@ -14,15 +14,14 @@ use haul_disk::{
     Asked, Attribute, DiskError, FailureKind, Incoming, KeepError, Landing, Outgoing, Overwrite,
     Preserve, ReceiveOptions, Received, Resume, ScanOptions, Unkept,
 };
-use haul_manifest::{DirId, Entry, Extra, Layout, LinkNo, Owner, Xattr};
 use pair::{
     BLOCK_LEN, CLEAN, ROUGH, assert_same,
-    peer::{Peer, dir, file, link, meta, name},
+    xattrs::{ACCESS, DEFAULT, acl, capability, get, need_root, set},
 };
 use rustix::{
-    fs::{XattrFlags, lgetxattr, lsetxattr},
+    fs::{XattrFlags, lsetxattr},
     io::Errno,
-    process::{Uid, geteuid},
+    process::Uid,
     thread::set_thread_res_uid,
 };
 
@@ -41,50 +40,6 @@ const ARCHIVE: Preserve = Preserve {
     strict: false,
     ..ALL
 };
-const ACCESS: &str = "system.posix_acl_access";
-const DEFAULT: &str = "system.posix_acl_default";
-
-/// An access control list as the kernel takes it (version 2): owner, user 77, group, mask, others.
-fn acl(mask: u8) -> Vec<u8> {
-    let mut bytes = vec![2, 0, 0, 0];
-    let nobody = u32::MAX;
-    for (tag, permissions, id) in [
-        (1_u8, 7, nobody),
-        (2, 6, 77),
-        (4, 5, nobody),
-        (0x10, mask, nobody),
-        (0x20, 0, nobody),
-    ] {
-        bytes.extend([tag, 0, permissions, 0]);
-        bytes.extend(id.to_le_bytes());
-    }
-    bytes
-}
-
-/// `VFS_CAP_REVISION_2` with `CAP_NET_RAW` permitted and effective.
-fn capability() -> Vec<u8> {
-    let words = [0x0200_0001_u32, 1 << 13, 0, 0, 0];
-    words.iter().flat_map(|word| word.to_le_bytes()).collect()
-}
-
-fn set(path: &Path, name: &str, value: &[u8]) {
-    lsetxattr(path, name, value, XattrFlags::empty()).unwrap();
-}
-
-fn get(path: &Path, name: &str) -> Result<Vec<u8>, Errno> {
-    let mut value = vec![0; 70_000];
-    let len = lgetxattr(path, name, &mut value)?;
-    value.truncate(len);
-    Ok(value)
-}
-
-fn need_root() {
-    assert!(
-        geteuid().is_root(),
-        "this test needs root, to give files away"
-    );
-}
-
 /// In the order in which they are found.
 fn names(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).unwrap();
@@ -361,6 +316,28 @@ fn what_must_be_kept_and_cannot_be_is_a_failure_and_not_there() {
     assert_eq!(left.count(), 3, "no partial files are left");
 }
 
+#[test]
+fn a_file_that_changes_its_owner_loses_what_gave_the_owner_before_power() {
+    need_root();
+    let place = Place::new();
+    let source = place.source.join("program");
+    fs::write(&source, "x").unwrap();
+    send(&place.source, &place.into, ALL, 0);
+    let there = place.there("program");
+    fs::set_permissions(&there, Permissions::from_mode(0o4711)).unwrap();
+    lchown(&source, Some(77), None).unwrap();
+    let owners = Preserve {
+        owner: true,
+        privileged: true,
+        ..Preserve::default()
+    };
+    let again = |options: &mut ReceiveOptions| options.resume = Resume::Attributes;
+    let (_, received) = sent(&place.source, &place.into, owners, 0, again).unwrap();
+    assert_eq!((received.there_files, received.unkept), (1, vec![]));
+    let stat = fs::metadata(there).unwrap();
+    assert_eq!((stat.uid(), stat.mode() & 0o7777), (77, 0o711));
+}
+
 /// As a user who is not root, in a thread of his own.
 fn as_nobody<T: Send>(act: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
@@ -496,147 +473,4 @@ fn links_to_what_is_kept_or_failed_are_not_made() {
         fs::remove_dir_all(place.there("")).unwrap();
         fs::create_dir(place.there("")).unwrap();
     }
-}
-
-/// What a sender says that nobody asked for.
-fn everything(link: Option<u32>) -> Entry {
-    let xattr = |name: &str, value: &[u8]| Xattr {
-        name: name.as_bytes().into(),
-        value: value.into(),
-    };
-    Entry::Extra(Box::new(Extra {
-        owner: Some(Owner { uid: 1234, gid: 77 }),
-        link: link.map(LinkNo),
-        xattrs: vec![
-            xattr("security.capability", &capability()),
-            xattr(ACCESS, &acl(7)),
-            xattr("trusted.power", b"t"),
-            xattr("user.note", b"u"),
-        ],
-    }))
-}
-
-fn powerful(called: &str, size: u64) -> Entry {
-    Entry::File {
-        parent: DirId(0),
-        name: name(called),
-        meta: meta(0o106_777),
-        size,
-        layout: Layout::Dense,
-        digest: None,
-    }
-}
-
-#[test]
-fn n73_attributes_nobody_asked_for_are_not_applied() {
-    need_root();
-    let usual = Preserve::USUAL;
-    let own = Preserve {
-        owner: true,
-        xattrs: true,
-        ..usual
-    };
-    for (preserve, notes) in [(Preserve::default(), false), (usual, false), (own, true)] {
-        let work = tempfile::tempdir().unwrap();
-        lchown(work.path(), Some(33), Some(33)).unwrap();
-        let mut peer = Peer::with(work.path(), ReceiveOptions::new(preserve));
-        let entries = [
-            everything(None),
-            powerful("small", 100),
-            everything(None),
-            powerful("empty", 0),
-            everything(None),
-            dir(0, "dir"),
-            everything(None),
-            link(0, "link", "/etc/shadow"),
-        ];
-        for entry in entries {
-            peer.list(entry).unwrap();
-        }
-        peer.end().unwrap();
-        peer.content(0, b'x').unwrap();
-        let received = peer.incoming.finish().unwrap();
-        assert_eq!(received.failed, []);
-        for name in ["small", "empty", "dir", "link"] {
-            let path = work.path().join(name);
-            let stat = fs::symlink_metadata(&path).unwrap();
-            assert_eq!((stat.uid(), stat.gid()), (0, 0), "{name}");
-            assert_eq!(stat.mode() & 0o7000, 0, "{name}");
-            for xattr in ["security.capability", "trusted.power", ACCESS, DEFAULT] {
-                assert!(get(&path, xattr).is_err(), "{xattr} of {name}");
-            }
-            let note = get(&path, "user.note");
-            assert_eq!(note.is_ok(), notes && name != "link", "{name}");
-        }
-    }
-}
-
-#[test]
-fn n73_hard_links_nobody_asked_for_end_the_transfer() {
-    let work = tempfile::tempdir().unwrap();
-    let mut peer = Peer::new(work.path());
-    peer.list(everything(Some(0))).unwrap();
-    peer.list(file(0, "first", 0)).unwrap();
-    let further = Entry::HardLink {
-        parent: DirId(0),
-        name: name("second"),
-        to: LinkNo(0),
-    };
-    let error = peer.list(further).unwrap_err();
-    assert!(error.is_peer_fault(), "{error}");
-}
-
-#[test]
-fn n73_hard_links_lead_to_nothing_outside() {
-    let work = tempfile::tempdir().unwrap();
-    let (into, victim) = (work.path().join("into"), work.path().join("victim"));
-    fs::create_dir(&into).unwrap();
-    fs::write(&victim, "precious").unwrap();
-    // The name that is to be linked leads outside by the time it is, and so does the other.
-    symlink(&victim, into.join("second")).unwrap();
-    let preserve = Preserve {
-        hard_links: true,
-        ..Preserve::USUAL
-    };
-    let mut peer = Peer::with(&into, ReceiveOptions::new(preserve));
-    let numbered = |number| {
-        Entry::Extra(Box::new(Extra {
-            link: Some(LinkNo(number)),
-            ..Extra::default()
-        }))
-    };
-    let further = |called: &str, to| Entry::HardLink {
-        parent: DirId(0),
-        name: name(called),
-        to: LinkNo(to),
-    };
-    for entry in [
-        numbered(0),
-        file(0, "first", 0),
-        numbered(1),
-        file(0, "gone", 0),
-        further("second", 0),
-        further(".haul-journal", 0),
-        further("first", 0),
-        further("of gone", 1),
-    ] {
-        peer.list(entry).unwrap();
-    }
-    assert!(peer.end().unwrap().complete);
-    fs::remove_file(into.join("gone")).unwrap();
-    symlink(&victim, into.join("gone")).unwrap();
-    let received = peer.incoming.finish().unwrap();
-    let failed: Vec<_> = received.failed.iter().map(|f| (&*f.path, f.why)).collect();
-    let expected = [
-        (&b".haul-journal"[..], FailureKind::Reserved),
-        // No name is a further name of itself.
-        (b"first", FailureKind::Collision),
-        (b"of gone", FailureKind::Busy),
-    ];
-    assert_eq!(failed, expected);
-    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
-    assert_eq!(fs::metadata(&victim).unwrap().nlink(), 1);
-    let [first, second] = ["first", "second"].map(|n| fs::symlink_metadata(into.join(n)).unwrap());
-    assert_eq!(first.ino(), second.ino());
-    assert!(!into.join("of gone").exists());
 }

@@ -5,7 +5,11 @@ use haul_manifest::{
     DirId, Entry, Extra, Layout, LinkNo, ListError, ListReader, ListWriter, MAX_XATTR_VALUE_LEN,
     MAX_XATTRS, MAX_XATTRS_LEN, Meta, Name, Owner, Xattr,
 };
-use proptest::{collection::vec, option, prelude::*};
+use proptest::{
+    collection::{btree_map, vec},
+    option,
+    prelude::*,
+};
 
 fn name(bytes: &[u8]) -> Name {
     Name::new(bytes).unwrap()
@@ -176,7 +180,7 @@ proptest! {
     #[test]
     fn any_extra_survives(
         owner in option::of((0..u32::MAX, 0..u32::MAX)),
-        xattrs in prop::collection::btree_map(vec(1..=255_u8, 1..60), vec(any::<u8>(), 0..200), 0..20),
+        xattrs in btree_map(vec(1..=255_u8, 1..60), vec(any::<u8>(), 0..200), 0..20),
         at in any::<prop::sample::Index>(),
         byte in any::<u8>(),
     ) {

@@ -221,16 +221,16 @@ impl Attributes {
         misses: &mut Vec<Miss>,
     ) -> Result<(), FailureKind> {
         let mut mode_now = subject.now.st_mode & (PERMISSIONS | SPECIAL);
-        let mut mode = if self.preserve.mode || subject.is_new {
-            self.mode(subject.meta)
-        } else {
-            mode_now & self.mode_mask()
-        };
         let mut notes = self.notes(misses);
         let mut is_changed = self.own(subject, &mut notes, |uid, gid| fchown(fd, uid, gid))?;
         if is_changed && FileType::from_raw_mode(subject.now.st_mode) != FileType::Directory {
             mode_now &= !SET_ID;
         }
+        let mut mode = if self.preserve.mode || subject.is_new {
+            self.mode(subject.meta)
+        } else {
+            mode_now & self.mode_mask()
+        };
         if notes.has(Attribute::Owner) {
             // These would give the power of somebody else than at the sender.
             mode &= !SET_ID;

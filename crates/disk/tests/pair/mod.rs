@@ -10,6 +10,7 @@
 )]
 
 pub mod peer;
+pub mod xattrs;
 
 use std::{
     collections::BTreeMap,

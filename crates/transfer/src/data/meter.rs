@@ -215,7 +215,7 @@ mod tests {
             corrupt: 0,
             deleted: 0,
             failed: 1,
-            failures: Vec::new(),
+            ..Verdict::default()
         };
         meter.note_sending(status(40, true), 35, 0);
         meter.note_verdict(&verdict);
