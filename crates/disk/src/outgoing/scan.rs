@@ -66,6 +66,8 @@ struct Scan<'a> {
 struct Level {
     dir: Dir,
     at: Spot,
+    /// As what it is listed; what stands for a source's contents has no name.
+    listed: Option<(DirId, Name)>,
     /// Its regular files are made up by the kernel when read, and have no size.
     is_virtual: bool,
 }
@@ -111,14 +113,15 @@ impl Scan<'_> {
             (FileType::Directory, landed) if self.out.options.recursive => {
                 let dir = openat(CWD, path, DIR_FLAGS, Mode::empty()).map_err(failed)?;
                 let dir = Dir::new(dir).map_err(failed)?;
-                let at = match landed {
-                    Landed::Contents => Some(top),
-                    Landed::Named(name) => self.dir(top, name, &stat, place),
+                let (at, listed) = match landed {
+                    Landed::Contents => (Some(top), None),
+                    Landed::Named(name) => {
+                        let listed = Some((top.id, name.clone()));
+                        (self.dir(top, name, &stat, place), listed)
+                    }
                 };
-                if let Some(at) = at {
-                    self.walk(Level::new(dir, at));
-                }
-                Ok(())
+                let Some(at) = at else { return Ok(()) };
+                self.walk(Level::new(dir, at, listed)).map_err(failed)
             }
             (FileType::Directory, _) => Err(DiskError::SourceIsDir {
                 path: path.to_owned(),
@@ -130,11 +133,14 @@ impl Scan<'_> {
     }
 
     /// Depth first: what is open at a time is one directory per level.
-    fn walk(&mut self, first: Level) {
+    ///
+    /// # Errors
+    /// When what stands for a source's contents cannot be read.
+    fn walk(&mut self, first: Level) -> Result<(), Errno> {
         let mut levels = vec![first];
         while let Some(level) = levels.last_mut() {
             if !self.pace() {
-                return;
+                return Ok(());
             }
             match level.next() {
                 Some(Ok(raw)) => {
@@ -142,8 +148,7 @@ impl Scan<'_> {
                     levels.extend(entered);
                 }
                 Some(Err(errno)) => {
-                    let path = self.out.lock().places.path(level.at.place, b"");
-                    self.out.lock().fail(path, errno.into());
+                    self.skip_rest(level, errno)?;
                     levels.pop();
                 }
                 None => {
@@ -151,6 +156,19 @@ impl Scan<'_> {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Tells of a directory that cannot be read to its end: what is missing of it would not be missed
+    /// otherwise.
+    fn skip_rest(&self, level: &mut Level, errno: Errno) -> Result<(), Errno> {
+        let (parent, name) = level.listed.take().ok_or(errno)?;
+        let why = unreadable(errno);
+        let mut state = self.out.lock();
+        let path = state.places.path(level.at.place, b"");
+        state.fail(path, FailureKind::Skipped(why));
+        state.listing.push(&Entry::Skipped { parent, name, why });
+        Ok(())
     }
 
     /// Lists one directory entry; a directory is returned, to be entered.
@@ -215,8 +233,9 @@ impl Scan<'_> {
         let mut state = self.out.lock();
         let place = state.places.add_child(at.place, found.name.as_bytes());
         drop(state);
+        let listed = Some((at.id, found.name.clone()));
         let spot = self.dir(at, found.name, &found.stat, place)?;
-        Some(Level::new(dir, spot))
+        Some(Level::new(dir, spot, listed))
     }
 
     fn regular(&mut self, at: Spot, found: Found<'_>) {
@@ -404,7 +423,7 @@ impl Scan<'_> {
 }
 
 impl Level {
-    fn new(dir: Dir, at: Spot) -> Self {
+    fn new(dir: Dir, at: Spot, listed: Option<(DirId, Name)>) -> Self {
         let is_virtual = dir
             .fd()
             .and_then(|fd| fstatfs(fd.as_fd()))
@@ -412,6 +431,7 @@ impl Level {
         Self {
             dir,
             at,
+            listed,
             is_virtual,
         }
     }
