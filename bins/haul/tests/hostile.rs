@@ -1,0 +1,9 @@
+//! Hostile and unlucky: what no honest peer does, what no disk should do, and ends that die. Whole
+//! processes on this machine; docs/HOSTILE.md says which test shows which case.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+#[path = "hostile/calls.rs"]
+mod calls;
+#[path = "hostile/site.rs"]
+mod site;
