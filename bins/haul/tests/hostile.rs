@@ -5,5 +5,7 @@
 
 #[path = "hostile/calls.rs"]
 mod calls;
+#[path = "hostile/peers.rs"]
+mod peers;
 #[path = "hostile/site.rs"]
 mod site;
