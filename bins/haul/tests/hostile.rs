@@ -5,7 +5,11 @@
 
 #[path = "hostile/calls.rs"]
 mod calls;
+#[path = "hostile/kills.rs"]
+mod kills;
 #[path = "hostile/peers.rs"]
 mod peers;
 #[path = "hostile/site.rs"]
 mod site;
+#[path = "hostile/swaps.rs"]
+mod swaps;

@@ -12,15 +12,20 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
+};
 use tempfile::TempDir;
 
-/// Runs the words after `-- HOST` as sshd would, under what `$TRACE` says if it says anything.
+/// Runs the words after `-- HOST` as sshd would, under what `$TRACE` says if it says anything, and
+/// tells which process that is.
 const SSH: &str = r#"#!/bin/sh
 while [ "$1" != "--" ]; do shift; done
 shift 2
 cd "$THERE" || exit 1
-HOME=$THERE SSH_CONNECTION='127.0.0.1 50000 127.0.0.1 22' exec $TRACE /bin/sh -c "$1"
+echo $$ >"$THERE/../pid"
+HOME=$THERE SSH_CONNECTION='127.0.0.1 50000 127.0.0.1 22' exec $TRACE /bin/sh -c "exec $1"
 "#;
 /// No end may take longer than this to end, whatever befalls it.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -75,6 +80,28 @@ impl Site {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command
+    }
+
+    /// The other end of the last run, if it has got so far.
+    pub(crate) fn remote(&self) -> Option<Pid> {
+        let told = fs::read_to_string(self.path("pid")).ok()?;
+        Pid::from_raw(told.trim().parse().ok()?)
+    }
+
+    /// Waits until the other end of the last run is no more.
+    pub(crate) fn await_no_remote(&self) {
+        let Some(pid) = self.remote() else { return };
+        // None when it has ended before it is looked at.
+        let Ok(end) = pidfd_open(pid, PidfdFlags::empty()) else {
+            return;
+        };
+        let mut fds = [PollFd::new(&end, PollFlags::IN)];
+        let patience = Timespec::try_from(PATIENCE).unwrap();
+        assert_eq!(
+            poll(&mut fds, Some(&patience)).unwrap(),
+            1,
+            "it does not end"
+        );
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
