@@ -6,7 +6,7 @@
 use std::{
     fs,
     os::unix::fs::symlink,
-    path::Path,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
@@ -33,14 +33,19 @@ fn plant(folder: &Path, seed: u64) {
     }
 }
 
-/// Exchanges each folder and its trap until told to stop; how often that worked.
-fn swap(pairs: &[[&Path; 2]], stop: &AtomicBool, swaps: &AtomicU64) {
+/// A folder by its name in the one above, which is held: a path might lead through a trap.
+struct Pair {
+    above: fs::File,
+    name: &'static str,
+    trap: PathBuf,
+}
+
+/// Exchanges each folder and its trap until told to stop, and counts that.
+fn swap(pairs: &[Pair], stop: &AtomicBool, swaps: &AtomicU64) {
     while !stop.load(Relaxed) {
-        for [folder, trap] in pairs {
-            // The transfer makes the folder, so it may not be there yet.
-            if renameat_with(CWD, *folder, CWD, *trap, RenameFlags::EXCHANGE).is_ok() {
-                swaps.fetch_add(1, Relaxed);
-            }
+        for Pair { above, name, trap } in pairs {
+            renameat_with(above, *name, CWD, trap, RenameFlags::EXCHANGE).unwrap();
+            swaps.fetch_add(1, Relaxed);
         }
     }
 }
@@ -54,11 +59,14 @@ fn n67_swapped_folders_never_lead_outside() {
     fs::create_dir(site.path("outside/a/only there")).unwrap();
     let outside = tree(&site.path("outside"));
     let into = site.there().join("tree");
-    let traps = [site.there().join("trap a"), site.there().join("trap b")];
-    symlink(site.path("outside/a"), &traps[0]).unwrap();
-    symlink(site.path("outside/a/b"), &traps[1]).unwrap();
-    let (top, below) = (into.join("a"), into.join("a/b"));
-    let pairs = [[top.as_path(), &traps[0]], [below.as_path(), &traps[1]]];
+    plant(&into, 2_000);
+    let pair = |above: &str, name: &'static str, leads_to: &str| {
+        let trap = site.there().join(format!("trap {name}"));
+        symlink(site.path(leads_to), &trap).unwrap();
+        let above = fs::File::open(into.join(above)).unwrap();
+        Pair { above, name, trap }
+    };
+    let pairs = [pair("", "a", "outside/a"), pair("a", "b", "outside/a/b")];
 
     let (stop, swaps) = (AtomicBool::new(false), AtomicU64::new(0));
     let began = Instant::now();
