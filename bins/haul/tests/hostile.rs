@@ -5,6 +5,8 @@
 
 #[path = "hostile/calls.rs"]
 mod calls;
+#[path = "hostile/disks.rs"]
+mod disks;
 #[path = "hostile/kills.rs"]
 mod kills;
 #[path = "hostile/peers.rs"]

@@ -68,16 +68,16 @@ const NAMES: [&str; 14] = [
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+pub(crate) enum End {
     Here,
     There,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Fault {
-    call: &'static str,
-    error: &'static str,
-    position: u32,
+pub(crate) struct Fault {
+    pub(crate) call: &'static str,
+    pub(crate) error: &'static str,
+    pub(crate) position: u32,
 }
 
 impl Fault {
@@ -150,19 +150,19 @@ fn faults(calls: &[&'static str], random: &mut Random) -> Vec<Fault> {
     all
 }
 
-struct Trial<'a> {
-    upload: bool,
+pub(crate) struct Trial<'a> {
+    pub(crate) upload: bool,
     /// Where calls fail.
-    end: End,
-    fault: Fault,
-    options: &'a [&'a str],
+    pub(crate) end: End,
+    pub(crate) fault: Fault,
+    pub(crate) options: &'a [&'a str],
     /// Whether other versions of the files are there.
-    replaces: bool,
+    pub(crate) replaces: bool,
 }
 
 impl Trial<'_> {
     /// Runs with the fault and without; what the first run ended with, and whether the fault struck.
-    fn run(&self) -> (i32, bool) {
+    pub(crate) fn run(&self) -> (i32, bool) {
         let site = Site::new();
         let (from, into, places) = if self.upload {
             (site.here(), site.there(), ["tree", "localhost:"])
