@@ -7,11 +7,17 @@
 mod calls;
 #[path = "hostile/disks.rs"]
 mod disks;
+#[path = "hostile/journals.rs"]
+mod journals;
 #[path = "hostile/kills.rs"]
 mod kills;
+#[path = "hostile/memory.rs"]
+mod memory;
 #[path = "hostile/peers.rs"]
 mod peers;
 #[path = "hostile/site.rs"]
 mod site;
+#[path = "hostile/strays.rs"]
+mod strays;
 #[path = "hostile/swaps.rs"]
 mod swaps;

@@ -14,11 +14,14 @@ mod session;
 use std::{io::Write, process::ExitCode};
 
 use clap::Parser;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::{args::Args, listen::Server};
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // Keys belong in no core file. Where the system will not have it so, that is no reason to fail.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     match serve(Args::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
