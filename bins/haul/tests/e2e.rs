@@ -417,7 +417,7 @@ fn await_progress(child: &mut Child) -> BufReader<ChildStdout> {
 }
 
 #[test]
-fn an_interrupt_ends_in_order_and_leaves_only_partials() {
+fn k115_an_interrupt_ends_in_order_and_leaves_only_partials() {
     // timeout(1) signals its child and then the child's group.
     for signals in [&[Signal::INT][..], &[Signal::TERM, Signal::TERM]] {
         let site = Site::new();
@@ -441,7 +441,7 @@ fn an_interrupt_ends_in_order_and_leaves_only_partials() {
 }
 
 #[test]
-fn a_second_interrupt_ends_at_once() {
+fn k115_a_second_interrupt_ends_at_once() {
     let site = Site::new();
     let fifo = site.there().join("started");
     mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();

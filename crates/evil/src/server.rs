@@ -2,13 +2,13 @@
 
 use std::{thread::sleep, time::Duration};
 
-use anyhow::bail;
+use anyhow::Context as _;
 use haul_manifest::{DirId, Entry, Layout, Meta, Name};
 use haul_wire::{
     BlockAddr, PacketNo, Report, SuiteId,
     control::{
-        Accepted, Confirm, ErrorCode, Fault, Features, Message, NOISE_LEN_MAX, PREAMBLE, Status,
-        Verdict,
+        Accepted, Confirm, ErrorCode, Fault, Message, NOISE_LEN_MAX, PREAMBLE, Status, Verdict,
+        frame,
     },
 };
 
@@ -18,75 +18,54 @@ use crate::{
 };
 
 pub(crate) fn play(scenario: &str, mut talk: Talk) -> anyhow::Result<()> {
-    let twist = Twist::default();
-    let twist = match scenario {
-        "c34-length" => return speak(talk, &[&PREAMBLE[..], &(1_u32 << 31).to_be_bytes()]),
-        "c36-noise" => return speak(talk, &[&[b'x'; NOISE_LEN_MAX + 100], &PREAMBLE]),
+    let too_long = 1_u32 << 31;
+    let longest = 1_u32 << 20;
+    match scenario {
+        "c34-length" => speak(talk, &[&PREAMBLE, &too_long.to_be_bytes()]),
+        "c35-trickle" => trickle(talk),
+        "c36-noise" => speak(talk, &[&[b'x'; NOISE_LEN_MAX + 100], &PREAMBLE]),
         "c36-escapes" => {
             talk.hear()?;
-            return talk.raw(b"\x1b]0;owned\x07sh: haul: not found\n");
+            talk.raw(b"\x1b]0;owned\x07sh: haul: not found\n")
         }
-        "c47-depth" => {
-            return speak(
-                talk,
-                &[&PREAMBLE, &(1_u32 << 20).to_be_bytes(), &[0xff; 1 << 20]],
-            );
-        }
-        "c49-nothing" => return talk.hear().map(drop),
-        "c49-preamble" => return talk.raw(&PREAMBLE),
-        "c35-trickle" => return trickle(talk),
-        "c48-words" => return shout(talk),
         "c42-verdict-first" => {
-            talk.raw(&PREAMBLE)?;
-            talk.say(&Message::Verdict(Verdict {
+            let verdict = Verdict {
                 ok: true,
                 ..Verdict::default()
-            }))?;
-            talk.hear_out();
-            return Ok(());
-        }
-        "c38-suite" => Twist {
-            suites: vec![SuiteId::NoneCmac as u8],
-            ..twist
-        },
-        "c38-version" => Twist {
-            version: 2,
-            ..twist
-        },
-        "c40-zero-share" => Twist {
-            public: Some([0; 32]),
-            ..twist
-        },
-        "c41-wrong" => Twist {
-            mac: Mac::Wrong,
-            ..twist
-        },
-        "c41-missing" => {
-            let twist = Twist {
-                mac: Mac::Missing,
-                ..twist
             };
-            // It waits for the proof, and this end for its.
-            return as_server(talk, &twist).map(drop);
+            let verdict = frame(&Message::Verdict(verdict).encode()?)?;
+            speak(talk, &[&PREAMBLE, &verdict])
         }
-        "c41-twice" => Twist {
-            mac: Mac::Twice,
-            ..twist
-        },
-        "c43-required" => Twist {
-            features: Features {
-                offered: 0,
-                required: 1 << 33,
-            },
-            ..twist
-        },
-        "c45-limits" => Twist {
-            receive_buffer_bytes: u64::MAX,
-            ..twist
-        },
-        _ => twist,
-    };
-    let mut shaken = as_server(talk, &twist)?;
+        "c47-depth" => {
+            let nonsense = [0xff; 1 << 20];
+            speak(talk, &[&PREAMBLE, &longest.to_be_bytes(), &nonsense])
+        }
+        "c48-words" => shout(talk),
+        "c49-nothing" => talk.hear().map(drop),
+        "c49-preamble" => talk.raw(&PREAMBLE),
+        _ => shake(scenario, talk),
+    }
+}
+
+/// What deviates in the handshake.
+fn twist(scenario: &str) -> Twist {
+    let mut twist = Twist::default();
+    match scenario {
+        "c38-suite" => twist.suites = vec![SuiteId::NoneCmac as u8],
+        "c38-version" => twist.version = 2,
+        "c40-zero-share" => twist.public = Some([0; 32]),
+        "c41-wrong" => twist.mac = Mac::Wrong,
+        "c41-missing" => twist.mac = Mac::Missing,
+        "c41-twice" => twist.mac = Mac::Twice,
+        "c43-required" => twist.features.required = 1 << 33,
+        "c45-limits" => twist.receive_buffer_bytes = u64::MAX,
+        _ => {}
+    }
+    twist
+}
+
+fn shake(scenario: &str, talk: Talk) -> anyhow::Result<()> {
+    let mut shaken = as_server(talk, &twist(scenario))?;
     match scenario {
         "c49-confirmed" => return Ok(()),
         "c41-wrong" | "c41-twice" => {}
@@ -97,7 +76,14 @@ pub(crate) fn play(scenario: &str, mut talk: Talk) -> anyhow::Result<()> {
             shaken.talk.say(&Message::HelloSeen)?;
             accept(&mut shaken)?;
         }
-        _ => return requested(scenario, shaken),
+        _ => {
+            accept(&mut shaken)?;
+            if scenario == "c49-accepted" {
+                return Ok(());
+            }
+            shaken.flow.await_opening()?;
+            return opened(scenario, shaken);
+        }
     }
     shaken.talk.hear_out();
     Ok(())
@@ -155,15 +141,9 @@ fn accept(shaken: &mut Shaken) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What follows an honest handshake and a request that was accepted.
-fn requested(scenario: &str, mut shaken: Shaken) -> anyhow::Result<()> {
-    accept(&mut shaken)?;
-    if scenario == "c49-accepted" {
-        return Ok(());
-    }
-    shaken.flow.await_opening()?;
-    let Shaken { talk, flow } = &mut shaken;
-    let top = DirId::DESTINATION;
+/// What follows when the path is open.
+fn opened(scenario: &str, mut shaken: Shaken) -> anyhow::Result<()> {
+    let talk = &mut shaken.talk;
     match scenario {
         "c49-opened" => return Ok(()),
         "c42-confirm-again" => {
@@ -171,7 +151,7 @@ fn requested(scenario: &str, mut shaken: Shaken) -> anyhow::Result<()> {
         }
         "c45-limits" => {
             // What this end claims to have room for is nobody's order to send it.
-            flow.receive()?;
+            shaken.flow.receive()?;
             return Ok(());
         }
         "c50-deaf" => {
@@ -179,32 +159,30 @@ fn requested(scenario: &str, mut shaken: Shaken) -> anyhow::Result<()> {
             while talk.say(&Message::Ping).is_ok() {}
             return Ok(());
         }
-        "w21-beyond-end" => {
-            flow.list(&[file(top, "f", 100, 0o644)?, end(100, 1, 1)], |_| {})?;
-            flow.content(5, b'x')?;
-        }
-        "w21-no-length" => flow.block(BlockAddr::content(0), &[])?,
-        "w21-other-length" => {
-            let short = vec![0; flow.block_len - 1];
-            flow.block(BlockAddr::content(0), &short)?;
-        }
-        "w22-twice" => {
-            flow.content(0, b'1')?;
-            flow.content(0, b'2')?;
-            flow.list(&[file(top, "f", 100, 0o644)?, end(100, 1, 1)], |_| {})?;
-            return conclude(talk);
-        }
-        "w23-unsent" => {
-            let far = 1 << 40;
-            flow.report(&Report {
-                largest: PacketNo(far),
-                span_low: PacketNo(far - 10),
-                span_high: PacketNo(far),
-                ranges: vec![far - 10..=far],
-                ..Report::default()
-            })?;
-        }
-        "w24-absurd" => {
+        "w23-unsent" | "w24-absurd" | "w25-ranges" => reports(scenario, &mut shaken)?,
+        _ => files(scenario, &mut shaken)?,
+    }
+    shaken.talk.hear_out();
+    Ok(())
+}
+
+/// As the receiver of data.
+fn reports(scenario: &str, Shaken { talk, flow }: &mut Shaken) -> anyhow::Result<()> {
+    let far = 1 << 40;
+    match scenario {
+        "w23-unsent" => flow.report(&Report {
+            largest: PacketNo(far),
+            span_low: PacketNo(far - 10),
+            span_high: PacketNo(far),
+            ranges: vec![far - 10..=far],
+            ..Report::default()
+        }),
+        "w25-ranges" => flow.report(&Report {
+            span_high: PacketNo(3_000),
+            ranges: (0..1_000).rev().map(|n| 3 * n..=3 * n).collect(),
+            ..Report::default()
+        }),
+        _ => {
             flow.report(&Report {
                 largest_hold_us: u32::MAX,
                 newest_at_us: u64::MAX,
@@ -217,46 +195,56 @@ fn requested(scenario: &str, mut shaken: Shaken) -> anyhow::Result<()> {
                 ecn_ce: u64::MAX,
                 ..Report::default()
             })?;
+            // Data goes on after it.
             flow.receive()?;
-            talk.say(&Message::Cancel)?;
+            talk.say(&Message::Cancel).map(drop)
         }
-        "w25-ranges" => {
-            let ranges = (0..1_000).rev().map(|n| 3 * n..=3 * n).collect();
-            flow.report(&Report {
-                span_high: PacketNo(3_000),
-                ranges,
-                ..Report::default()
-            })?;
+    }
+}
+
+/// As the sender of data: of one file, in most cases, of 100 bytes.
+fn files(scenario: &str, Shaken { talk, flow }: &mut Shaken) -> anyhow::Result<()> {
+    let one = |text: &str, mode| anyhow::Ok([file(text, 100, mode)?, end(100, 1, 1)]);
+    match scenario {
+        "w21-beyond-end" => {
+            flow.list(&one("f", 0o644)?, |_| {})?;
+            flow.content(5, b'x')
+        }
+        "w21-no-length" => flow.block(BlockAddr::content(0), &[]),
+        "w21-other-length" => {
+            let short = vec![0; flow.block_len - 1];
+            flow.block(BlockAddr::content(0), &short)
+        }
+        "w22-twice" => {
+            flow.content(0, b'1')?;
+            flow.content(0, b'2')?;
+            flow.list(&one("f", 0o644)?, |_| {})?;
+            conclude(talk)
         }
         "c44-overflow" => {
-            let huge = file(top, "a", i64::MAX as u64, 0o644)?;
-            let entries = vec![huge; 3];
-            flow.list(&entries, |_| {})?;
+            let huge = file("a", i64::MAX as u64, 0o644)?;
+            flow.list(&vec![huge; 3], |_| {})
         }
         "n73-powers" => {
-            flow.list(&[file(top, "f", 100, 0o6777)?, end(100, 1, 1)], |_| {})?;
+            flow.list(&one("f", 0o6777)?, |_| {})?;
             flow.content(0, b'x')?;
-            return conclude(talk);
+            conclude(talk)
         }
         "n74-unasked" => {
-            flow.list(&[file(top, "other", 100, 0o644)?, end(100, 1, 1)], |_| {})?;
-            flow.content(0, b'x')?;
+            flow.list(&one("other", 0o644)?, |_| {})?;
+            flow.content(0, b'x')
         }
-        _ => match scenario.strip_prefix("n62-") {
-            Some(bad) => {
-                let good = "A".repeat(bad.len());
-                let bad = bad.replace('0', "\0").replace('|', "/");
-                flow.list(
-                    &[file(top, &good, 100, 0o644)?, end(100, 1, 1)],
-                    turn(&good, &bad),
-                )?;
-                flow.content(0, b'x')?;
-            }
-            None => bail!("no scenario {scenario}"),
-        },
+        _ => {
+            let bad = scenario
+                .strip_prefix("n62-")
+                .with_context(|| format!("no scenario {scenario}"))?;
+            let good = "A".repeat(bad.len());
+            // What no argument can hold, or a shell would take apart.
+            let bad = bad.replace('0', "\0").replace('|', "/");
+            flow.list(&one(&good, 0o644)?, turn(&good, &bad))?;
+            flow.content(0, b'x')
+        }
     }
-    talk.hear_out();
-    Ok(())
 }
 
 /// Hears the verdict and says that it has.
@@ -271,9 +259,10 @@ pub(crate) fn name(text: &str) -> anyhow::Result<Name> {
     Ok(Name::new(text.as_bytes())?)
 }
 
-pub(crate) fn file(parent: DirId, text: &str, size: u64, mode: u32) -> anyhow::Result<Entry> {
+/// A file at the top.
+pub(crate) fn file(text: &str, size: u64, mode: u32) -> anyhow::Result<Entry> {
     Ok(Entry::File {
-        parent,
+        parent: DirId::DESTINATION,
         name: name(text)?,
         meta: Meta {
             mode,

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::site::{HAUL, Site, expect_one_error, expect_status, finish, stderr, tree};
+use crate::site::{HAUL, Site, Tree, expect_one_error, expect_status, finish, stderr, tree};
 
 fn evil() -> PathBuf {
     let binary = PathBuf::from(HAUL).with_file_name("haul-evil");
@@ -56,10 +56,8 @@ fn upload(scenario: &str, status: i32) -> String {
     expect_one_error(&output)
 }
 
-/// What `haul --remote` ends with that serves this: this status, and nothing has been made. Its last
-/// words.
-#[track_caller]
-fn serve(scenario: &str, status: i32) -> String {
+/// What `haul --remote` that serves this ends with, and what it has made.
+fn served(scenario: &str) -> (Output, Tree) {
     let site = Site::new();
     let child = Command::new(evil())
         .args(["client", scenario, HAUL, "--remote", "--proto", "1"])
@@ -71,9 +69,14 @@ fn serve(scenario: &str, status: i32) -> String {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let output = finish(child);
+    (finish(child), tree(&site.there()))
+}
+
+/// It ends with this status, and nothing has been made. Its last words.
+#[track_caller]
+fn serve(scenario: &str, status: i32) -> String {
+    let (output, made) = served(scenario);
     expect_status(status, &output);
-    let made = tree(&site.there());
     assert!(made.is_empty(), "{scenario}: {made:?}");
     stderr(&output)
 }
@@ -194,6 +197,10 @@ fn c43_a_feature_that_must_be_known_and_is_not_ends() {
 fn c44_lists_of_absurd_length_depth_or_size_end() {
     download("c44-overflow", 32);
     serve("c44-sources", 32);
+    // Of what is too deep nothing is made; what comes before it was a list like others.
+    let (output, made) = served("c44-deep");
+    expect_status(32, &output);
+    assert!(made.len() <= 1_024, "{} levels", made.len());
 }
 
 #[test]

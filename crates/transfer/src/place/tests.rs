@@ -72,7 +72,7 @@ fn a_jail_is_the_root_and_the_home() {
 }
 
 #[test]
-fn nothing_leads_out_of_a_jail() {
+fn n78_nothing_leads_out_of_a_jail() {
     let (_dir, root) = tree();
     let ground = jailed(&root);
     let sibling = root.join("jail2/secret");
