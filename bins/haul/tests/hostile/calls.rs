@@ -10,7 +10,7 @@ use crate::site::{
 };
 
 /// How many faults a test tries unless all are asked for.
-const FAULTS: usize = 40;
+const FAULTS: usize = 30;
 /// The first calls of a kind, and one when things are under way.
 const POSITIONS: [u32; 4] = [1, 2, 3, 7];
 const WRITING: [&str; 19] = [

@@ -151,9 +151,12 @@ pub(crate) fn expect_one_error(output: &Output) -> String {
 /// Bytes that no pattern could fake; the same for the same seed (xorshift64).
 pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut random = Random::new(seed);
-    std::iter::repeat_with(|| random.next() as u8)
-        .take(len)
-        .collect()
+    let mut bytes = Vec::with_capacity(len + 4);
+    while bytes.len() < len {
+        bytes.extend_from_slice(&(random.next() as u32).to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
 }
 
 /// Random numbers that a seed repeats.
