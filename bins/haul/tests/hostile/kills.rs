@@ -55,10 +55,12 @@ fn kill(upload: bool, victim: Victim) {
     let arguments = [&slow[..], &places[..]].concat();
     let began = Instant::now();
     expect_status(0, &site.run(&arguments));
-    let whole = began.elapsed();
+    let mut whole = began.elapsed();
 
-    let mut early = 0;
-    for turn in 0..kills {
+    let (mut hits, mut turn) = (0, 0);
+    while hits < kills {
+        turn += 1;
+        assert!(turn < 10 * kills, "only {hits} of {turn} were hit in time");
         let what = format!("seed {seed}, turn {turn}");
         fs::remove_dir_all(into.join("tree")).unwrap();
         let mut before = Default::default();
@@ -68,6 +70,7 @@ fn kill(upload: bool, victim: Victim) {
             before = tree(&into);
         }
         let _ = fs::remove_file(site.path("pid"));
+        let began = Instant::now();
         let child = site.command(&[], &arguments).spawn().unwrap();
         sleep(whole.mul_f64(random.below(1_000) as f64 / 1_000.0));
         let dying = match victim {
@@ -77,16 +80,17 @@ fn kill(upload: bool, victim: Victim) {
         let hit = dying.is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok());
         let output = finish(child);
         site.await_no_remote();
-        early += u64::from(hit && output.status.code() != Some(0));
+        if hit && output.status.code() != Some(0) {
+            hits += 1;
+        } else {
+            // A machine that was busy when it was measured is not so any more.
+            whole = whole.min(began.elapsed());
+        }
         assert_nothing_wrong(&tree(&into), &source, &before, &what);
         let again = site.run(&arguments);
         assert_eq!(again.status.code(), Some(0), "{what}: {}", stderr(&again));
         assert!(tree(&into) == source, "{what}: another tree arrived");
     }
-    assert!(
-        early * 2 > kills,
-        "only {early} of {kills} were hit in time"
-    );
 }
 
 #[test]
