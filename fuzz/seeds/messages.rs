@@ -5,7 +5,7 @@ use haul_wire::control::{
     Accepted, Act, After, Cause, Change, ClientHello, Confirm, Direction, ErrorCode, Fault,
     Features, FileFault, Fsync, Had, HelloLimits, InForce, Measure, Message, Nonce, Overwrite,
     Placing, Preserve, Rate, Remembered, Request, Resume, Selection, ServerHello, Spoken, Status,
-    Symlinks, Taking, Text, UdpEndpoint, Verdict, Wish, frame,
+    Symlinks, Taking, Text, UdpEndpoint, Unkept, Verdict, Verify, Wish, frame,
 };
 use serde_bytes::ByteBuf;
 

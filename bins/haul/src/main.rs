@@ -51,9 +51,13 @@ mod words;
 
 use std::{ffi::OsString, process::ExitCode};
 
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+
 use crate::{failure::Failure, job::Job, output::Output};
 
 fn main() -> ExitCode {
+    // Keys belong in no core file. Where the system will not have it so, that is no reason to fail.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let typed: Vec<OsString> = std::env::args_os().collect();
     let result = match typed.get(1) {
         Some(first) if first == "--remote" => remote::run(&typed[2..]),

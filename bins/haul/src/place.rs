@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ssh_or_a_shell_could_misread_is_refused() {
+    fn s56_what_ssh_or_a_shell_could_misread_is_refused() {
         for wrong in [
             "-oProxyCommand=x:y",
             "a b:x",

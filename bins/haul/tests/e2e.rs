@@ -436,7 +436,7 @@ fn await_progress(child: &mut Child) -> BufReader<ChildStdout> {
 }
 
 #[test]
-fn an_interrupt_ends_in_order_and_leaves_only_partials() {
+fn k115_an_interrupt_ends_in_order_and_leaves_only_partials() {
     // timeout(1) signals its child and then the child's group.
     for signals in [&[Signal::INT][..], &[Signal::TERM, Signal::TERM]] {
         let site = Site::new();

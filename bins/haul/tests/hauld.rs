@@ -185,7 +185,7 @@ fn only_listed_keys_enter() {
 }
 
 #[test]
-fn nothing_outside_the_served_folder_can_be_named() {
+fn n78_nothing_outside_the_served_folder_can_be_named() {
     let hauld = Hauld::start(&[]);
     fs::write(hauld.path("outside/secret"), "secret").unwrap();
     fs::write(hauld.path("here/file"), "planted").unwrap();

@@ -65,7 +65,7 @@ fn a_file_goes_up_and_down_under_every_suite_over_both_ip_versions() {
 }
 
 #[test]
-fn a_tree_with_everything_in_it_goes_up_and_down() {
+fn n65_a_tree_with_everything_in_it_goes_up_and_down() {
     let server = Server::start();
     plant(&server.here().join("tree"), 2_000);
     for host in ["127.0.0.1", "[::1]"] {

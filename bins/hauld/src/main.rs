@@ -19,11 +19,14 @@ use std::{
 
 use clap::Parser;
 use haul_log::Log;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::{args::Args, listen::Server};
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // Keys belong in no core file. Where the system will not have it so, that is no reason to fail.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     match serve(Args::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn links_lead_nowhere() {
+    fn n68_links_lead_nowhere() {
         let top = tempfile::tempdir().unwrap();
         std::fs::create_dir(top.path().join("real")).unwrap();
         symlink("real", top.path().join("inside")).unwrap();

@@ -12,7 +12,7 @@ use std::{
 
 use haul_disk::{
     Asked, Attribute, DiskError, FailureKind, Incoming, KeepError, Landing, Outgoing, Overwrite,
-    Preserve, ReceiveOptions, Received, Resume, ScanOptions, Unkept,
+    Preserve, ReceiveOptions, Received, Resume, ScanOptions, Unkept, Wanted,
 };
 use pair::{
     BLOCK_LEN, CLEAN, ROUGH, assert_same,
@@ -64,8 +64,9 @@ fn sent(
         recursive: true,
         times: true,
         preserve,
+        ..ScanOptions::default()
     };
-    let outgoing = Outgoing::new(BLOCK_LEN, vec![source.to_owned()], scan);
+    let outgoing = Outgoing::new(BLOCK_LEN, Wanted::new(vec![source.to_owned()], scan));
     let (root, landing) = landing(into);
     let mut options = ReceiveOptions::new(preserve);
     change(&mut options);

@@ -122,7 +122,7 @@ fn nothing_is_removed_unless_that_was_asked_for() {
 }
 
 #[test]
-fn directories_that_were_swapped_are_left_alone() {
+fn n75_directories_that_were_swapped_are_left_alone() {
     let work = tempfile::tempdir().unwrap();
     let at = |name: &str| work.path().join(name);
     plant(&at("source"));

@@ -9,7 +9,7 @@ use pair::{ROUGH, Random, assert_same, transfer};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 #[test]
-fn caches_give_way_when_descriptors_run_out() {
+fn d105_caches_give_way_when_descriptors_run_out() {
     let work = tempfile::tempdir().unwrap();
     let source = work.path().join("source");
     let mut random = Random(9);

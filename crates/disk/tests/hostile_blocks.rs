@@ -17,7 +17,7 @@ fn peer() -> (tempfile::TempDir, Peer) {
 }
 
 #[test]
-fn blocks_of_another_length_end_the_transfer() {
+fn w21_blocks_of_another_length_end_the_transfer() {
     for len in [0, 1, BLOCK_LEN - 1, BLOCK_LEN + 1] {
         for addr in [BlockAddr::list(0), BlockAddr::content(0)] {
             let (_into, mut peer) = peer();
@@ -63,7 +63,7 @@ fn parts_and_the_whole_are_written_once() {
 }
 
 #[test]
-fn blocks_beyond_the_end_end_the_transfer() {
+fn w21_d106_blocks_beyond_the_end_end_the_transfer() {
     for block in [2, 3, TORN - 1, TORN | 2] {
         let (_into, mut after) = peer();
         after.list(file(0, "f", 150)).unwrap();
@@ -84,7 +84,7 @@ fn blocks_beyond_the_end_end_the_transfer() {
 }
 
 #[test]
-fn waiting_is_bounded() {
+fn d108_waiting_is_bounded() {
     for stream in [BlockAddr::content as fn(u64) -> BlockAddr, BlockAddr::list] {
         let (_into, mut peer) = peer();
         let mut sent = 0;
@@ -101,7 +101,7 @@ fn waiting_is_bounded() {
 }
 
 #[test]
-fn the_second_of_two_different_copies_is_ignored() {
+fn w08_w22_the_second_of_two_different_copies_is_ignored() {
     let (into, mut peer) = peer();
     peer.list(file(0, "f", 200)).unwrap();
     peer.end().unwrap();
@@ -135,7 +135,7 @@ fn blocks_ahead_of_their_entry_wait_for_it() {
 }
 
 #[test]
-fn random_lists_end_the_transfer_and_nothing_panics() {
+fn c44_random_lists_end_the_transfer_and_nothing_panics() {
     let seed = 4242;
     let _seed = pair::Seed(seed);
     let mut random = pair::Random(seed);

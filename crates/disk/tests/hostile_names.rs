@@ -58,7 +58,7 @@ fn send_one(peer: &mut Peer, entries: Vec<Entry>) -> Vec<FailureKind> {
 }
 
 #[test]
-fn link_at_the_final_name_is_replaced_not_followed() {
+fn n66_link_at_the_final_name_is_replaced_not_followed() {
     let place = Place::new();
     symlink(place.outside().join("victim"), place.target().join("f")).unwrap();
     let mut peer = Peer::new(&place.target());
@@ -72,7 +72,7 @@ fn link_at_the_final_name_is_replaced_not_followed() {
 }
 
 #[test]
-fn link_as_parent_or_grandparent_is_not_entered() {
+fn n66_link_as_parent_or_grandparent_is_not_entered() {
     for target in [
         "../outside",
         "../outside/dir",
@@ -100,7 +100,7 @@ fn link_as_parent_or_grandparent_is_not_entered() {
 }
 
 #[test]
-fn directory_swapped_for_a_link_is_not_entered() {
+fn n67_directory_swapped_for_a_link_is_not_entered() {
     for connect in [Peer::new, Peer::walking] {
         swap_under(connect);
     }
@@ -147,7 +147,7 @@ fn links_of_the_peer_are_made_last_and_never_followed() {
 }
 
 #[test]
-fn what_is_no_file_is_not_replaced_and_nothing_hangs() {
+fn n69_what_is_no_file_is_not_replaced_and_nothing_hangs() {
     let place = Place::new();
     let at = |name: &str| place.target().join(name);
     mkfifoat(CWD, at("fifo"), Mode::RWXU).unwrap();
@@ -177,7 +177,7 @@ fn what_is_no_file_is_not_replaced_and_nothing_hangs() {
 }
 
 #[test]
-fn hard_link_to_a_victim_is_not_written_through() {
+fn n71_hard_link_to_a_victim_is_not_written_through() {
     let place = Place::new();
     let victim = place.outside().join("victim");
     for name in ["f", "empty"] {
@@ -199,7 +199,7 @@ fn hard_link_to_a_victim_is_not_written_through() {
 }
 
 #[test]
-fn link_planted_at_the_partial_name_is_left_alone() {
+fn n72_link_planted_at_the_partial_name_is_left_alone() {
     let place = Place::new();
     let planted = place.target().join(".f.haul-part");
     symlink(place.outside().join("victim"), &planted).unwrap();
@@ -213,7 +213,7 @@ fn link_planted_at_the_partial_name_is_left_alone() {
 }
 
 #[test]
-fn stale_partial_is_replaced_and_one_in_use_is_not() {
+fn n72_stale_partial_is_replaced_and_one_in_use_is_not() {
     let place = Place::new();
     let stale = place.target().join(".f.haul-part");
     fs::write(&stale, "left over").unwrap();
@@ -268,7 +268,7 @@ fn abandoned_partial_stays_and_final_name_is_free() {
 }
 
 #[test]
-fn special_mode_bits_are_never_applied() {
+fn n73_special_mode_bits_are_never_applied() {
     let place = Place::new();
     let mut peer = Peer::new(&place.target());
     let mut entries = vec![file(0, "f", 100), file(0, "empty", 0), dir(0, "d")];
@@ -356,7 +356,7 @@ fn directories_lose_their_permissions_from_the_bottom_up() {
 }
 
 #[test]
-fn names_that_were_not_asked_for_end_the_download() {
+fn n74_names_that_were_not_asked_for_end_the_download() {
     let place = Place::new();
     let options = || ReceiveOptions {
         expected: Some(Expected::new(&["dir/*.txt"])),
@@ -389,7 +389,7 @@ fn only_one_thing_can_take_the_destinations_name() {
 }
 
 #[test]
-fn second_file_of_one_name_does_not_replace_the_first() {
+fn n64_second_file_of_one_name_does_not_replace_the_first() {
     let place = Place::new();
     let mut peer = Peer::new(&place.target());
     let failed = send_one(
@@ -436,7 +436,7 @@ fn nothing_that_is_sent_is_taken_for_a_journal() {
 }
 
 #[test]
-fn destination_removed_meanwhile_is_a_clean_failure() {
+fn n77_destination_removed_meanwhile_is_a_clean_failure() {
     let place = Place::new();
     let mut peer = Peer::new(&place.target());
     fs::remove_dir(place.target()).unwrap();
@@ -447,7 +447,7 @@ fn destination_removed_meanwhile_is_a_clean_failure() {
 }
 
 #[test]
-fn absurd_size_fails_alone() {
+fn d106_absurd_size_fails_alone() {
     let place = Place::new();
     let mut peer = Peer::new(&place.target());
     let huge = Entry::File {
@@ -466,7 +466,7 @@ fn absurd_size_fails_alone() {
 
 /// The parent is swapped for a link and back, in a loop, while files are made in it.
 #[test]
-fn racing_swaps_of_a_parent_never_lead_outside() {
+fn n67_racing_swaps_of_a_parent_never_lead_outside() {
     let place = Place::new();
     let before = look(&place.outside());
     let into = place.target();

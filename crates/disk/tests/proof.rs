@@ -12,7 +12,7 @@ use std::{
 
 use haul_disk::{
     Asked, DiskError, FailureKind, Incoming, Landing, Outgoing, Preserve, Proofs, ReceiveOptions,
-    Received, Resume, ScanOptions,
+    Received, Resume, ScanOptions, Wanted,
 };
 use pair::{BLOCK_LEN, CLEAN, Network, ROUGH, Random, assert_same, drive};
 
@@ -71,8 +71,9 @@ impl Place {
             times: true,
             compare: self.compare,
             proofs: self.proofs,
+            ..ScanOptions::default()
         };
-        Outgoing::new(BLOCK_LEN, vec![self.source()], options)
+        Outgoing::new(BLOCK_LEN, Wanted::new(vec![self.source()], options))
     }
 
     fn incoming(&self) -> Incoming {

@@ -15,7 +15,7 @@ use std::{
 
 use haul_disk::{
     Act, Asked, Change, FailureKind, Incoming, Landing, Outgoing, Overwrite, Preserve,
-    ReceiveOptions, Received, Resume, ScanOptions,
+    ReceiveOptions, Received, Resume, ScanOptions, Wanted,
 };
 use pair::{BLOCK_LEN, CLEAN, ROUGH, Random, Seed, drive, drive_told, look, peer::Peer};
 
@@ -40,8 +40,9 @@ fn send(
     let scan = ScanOptions {
         recursive: true,
         times: true,
+        ..ScanOptions::default()
     };
-    let outgoing = Outgoing::new(BLOCK_LEN, vec![source.into()], scan);
+    let outgoing = Outgoing::new(BLOCK_LEN, Wanted::new(vec![source.into()], scan));
     let asked = Asked::of(&[source]);
     let bytes = destination.as_os_str().as_bytes();
     let resolve = match options.placing.dry_run {
@@ -211,9 +212,10 @@ fn what_a_run_that_was_cut_off_has_left_is_seen_and_stays() {
     let scan = ScanOptions {
         recursive: true,
         times: true,
+        ..ScanOptions::default()
     };
     let source = from.to_str().unwrap();
-    let outgoing = Outgoing::new(BLOCK_LEN, vec![from.clone()], scan);
+    let outgoing = Outgoing::new(BLOCK_LEN, Wanted::new(vec![from.clone()], scan));
     let asked = Asked::of(&[source]);
     let bytes = to.as_os_str().as_bytes();
     let (root, landing) = Landing::resolve(Path::new("/"), bytes, asked, false).unwrap();

@@ -253,7 +253,7 @@ fn a_copy_that_was_touched_since_is_sent_again() {
 }
 
 #[test]
-fn a_journal_that_is_gone_cut_or_foreign_costs_sending_again_and_nothing_else() {
+fn k112_a_journal_that_is_gone_cut_or_foreign_costs_sending_again_and_nothing_else() {
     type Harm = fn(&Place, &mut Random);
     let harms: [Harm; 6] = [
         |place, _| fs::remove_file(place.journal()).unwrap(),

@@ -119,7 +119,7 @@ fn nasty_tree_over_a_clean_line() {
 }
 
 #[test]
-fn nasty_tree_over_rough_lines() {
+fn n65_w30_nasty_tree_over_rough_lines() {
     for seed in 2..6 {
         nasty_round_trip(ROUGH, seed);
     }

@@ -54,7 +54,7 @@ fn what_cannot_be_sent_is_told_before_anything_is() {
 }
 
 #[test]
-fn special_files_are_skipped_with_a_message_and_never_opened() {
+fn n70_special_files_are_skipped_with_a_message_and_never_opened() {
     let work = tempfile::tempdir().unwrap();
     let source = work.path().join("source");
     fs::create_dir(&source).unwrap();
@@ -80,7 +80,7 @@ fn special_files_are_skipped_with_a_message_and_never_opened() {
 }
 
 #[test]
-fn files_made_up_by_the_kernel_are_skipped() {
+fn n70_files_made_up_by_the_kernel_are_skipped() {
     let work = tempfile::tempdir().unwrap();
     let target = work.path().join("target");
     let source = Path::new("/proc/sys/kernel/random");
@@ -176,7 +176,7 @@ fn meddled(meddle: impl Fn(&Path), network: Network) -> (Received, std::path::Pa
 }
 
 #[test]
-fn file_that_changes_while_being_sent_is_never_published() {
+fn n76_file_that_changes_while_being_sent_is_never_published() {
     let grow = |path: &Path| {
         let mut file = File::options().append(true).open(path).unwrap();
         file.write_all(b"more").unwrap();
@@ -214,7 +214,7 @@ fn file_that_changes_while_being_sent_is_never_published() {
 }
 
 #[test]
-fn file_that_is_replaced_or_deleted_is_whole_or_absent() {
+fn n76_file_that_is_replaced_or_deleted_is_whole_or_absent() {
     let replace = |path: &Path| {
         fs::write(path.with_extension("new"), vec![1; 1_000_000]).unwrap();
         fs::rename(path.with_extension("new"), path).unwrap();
@@ -234,7 +234,7 @@ fn file_that_is_replaced_or_deleted_is_whole_or_absent() {
 
 /// Many small files share blocks; some of them are gone or different when their turn comes.
 #[test]
-fn changed_small_files_do_not_take_their_neighbours_along() {
+fn n76_changed_small_files_do_not_take_their_neighbours_along() {
     for seed in 0..4 {
         let work = tempfile::tempdir().unwrap();
         let source = work.path().join("source");

@@ -41,7 +41,7 @@ impl Drop for Mounted {
 }
 
 #[test]
-fn full_file_system_ends_the_transfer_and_names_the_file() {
+fn d104_full_file_system_ends_the_transfer_and_names_the_file() {
     let small = Mounted::new("size=1m");
     let work = tempfile::tempdir().unwrap();
     let source = work.path().join("large");
@@ -57,7 +57,7 @@ fn full_file_system_ends_the_transfer_and_names_the_file() {
 }
 
 #[test]
-fn no_inode_left_ends_the_transfer() {
+fn d104_no_inode_left_ends_the_transfer() {
     let small = Mounted::new("nr_inodes=10");
     let work = tempfile::tempdir().unwrap();
     let source = work.path().join("many");
@@ -70,7 +70,7 @@ fn no_inode_left_ends_the_transfer() {
 }
 
 #[test]
-fn read_only_file_system_ends_the_transfer() {
+fn d105_read_only_file_system_ends_the_transfer() {
     let small = Mounted::new("size=1m");
     small.remount("remount,ro");
     let work = tempfile::tempdir().unwrap();

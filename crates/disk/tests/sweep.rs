@@ -13,7 +13,7 @@ use std::{
 
 use haul_disk::{
     Act, Asked, FailureKind, Incoming, Landing, LeftOut, Outgoing, Overwrite, Preserve,
-    ReceiveOptions, Received, Resume, ScanOptions, Selection, Undeleted,
+    ReceiveOptions, Received, Resume, ScanOptions, Selection, Undeleted, Wanted,
 };
 use pair::{
     BLOCK_LEN, CLEAN, Network, ROUGH, Random, look,
@@ -67,8 +67,15 @@ impl Site {
         let scan = ScanOptions {
             recursive: true,
             times: true,
+            ..ScanOptions::default()
         };
-        let outgoing = Outgoing::selected(BLOCK_LEN, paths, scan, selection.clone());
+        let outgoing = Outgoing::new(
+            BLOCK_LEN,
+            Wanted {
+                selection: selection.clone(),
+                ..Wanted::new(paths, scan)
+            },
+        );
         let mut options = self.options.clone();
         options.left_out.selection = selection;
         let names: Vec<&[u8]> = sources.iter().map(|p| p.as_os_str().as_bytes()).collect();

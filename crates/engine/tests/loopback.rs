@@ -259,7 +259,7 @@ fn a_line_that_is_stopped_ends_at_once_and_publishes_nothing() {
 }
 
 #[test]
-fn forged_datagrams_change_the_key_and_nothing_else() {
+fn w29_forged_datagrams_change_the_key_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let source = folder.path().join("source");
     let bytes = noise(5_000_000);

@@ -13,7 +13,7 @@ pub enum FlowError {
     Config(&'static str),
     /// The peer acknowledged a packet that was never numbered: it lies to be sent more, or is
     /// broken. The session must end.
-    #[error("peer acknowledged packet {named:?}, but only numbers below {next:?} exist")]
+    #[error("peer acknowledged packet {}, but only numbers below {} exist", .named.0, .next.0)]
     AcknowledgedUnsent {
         /// The number the report named.
         named: PacketNo,

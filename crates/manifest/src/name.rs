@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_lead_elsewhere_are_refused() {
+    fn n62_names_that_lead_elsewhere_are_refused() {
         let long = [b'a'; 256];
         for (bytes, error) in [
             (&b""[..], NameError::Empty),
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn shown_names_cannot_drive_a_terminal() {
+    fn n65_shown_names_cannot_drive_a_terminal() {
         let shown = Shown(b"a\x1b[2J\n\xffb\xe2\x80\xaec\\").to_string();
         assert_eq!(shown, "a\\u{1b}[2J\\u{a}\\xffb\\u{202e}c\\\\");
         assert_eq!(Shown("résumé 文".as_bytes()).to_string(), "résumé 文");

@@ -56,6 +56,7 @@ fn end(files: u64, entries: u64) -> Entry {
         content_bytes: 0,
         files,
         entries,
+        unlisted: 0,
     }
 }
 

@@ -228,14 +228,14 @@ fn structure_that_no_tree_has_is_refused() {
 }
 
 #[test]
-fn sums_of_sizes_do_not_overflow() {
+fn c44_sums_of_sizes_do_not_overflow() {
     let huge = |called: &[u8]| file(0, called, i64::MAX as u64, Layout::Dense);
     let entries = [huge(b"a"), huge(b"b"), huge(b"c")];
     assert_eq!(verdict(&entries), Err(ListError::Overflow));
 }
 
 #[test]
-fn depth_and_length_of_paths_are_bounded() {
+fn c44_n62_depth_and_length_of_paths_are_bounded() {
     let mut entries: Vec<Entry> = (0..MAX_DEPTH as u32)
         .map(|parent| dir(parent, b"d"))
         .collect();
@@ -277,7 +277,7 @@ fn times_and_targets_are_checked() {
 }
 
 #[test]
-fn extents_of_one_file_are_bounded() {
+fn c44_extents_of_one_file_are_bounded() {
     let with = |count: usize| {
         let extent = |index| Extent {
             offset: index as u64 * 2,
@@ -296,7 +296,7 @@ fn extents_of_one_file_are_bounded() {
 
 /// Names as they are on the wire: the honest writer cannot produce these.
 #[test]
-fn names_that_lead_elsewhere_are_refused() {
+fn n62_names_that_lead_elsewhere_are_refused() {
     let long = [b'x'; 256];
     for (bad, error) in [
         (&b".."[..], NameError::Dots),

@@ -74,7 +74,7 @@ proptest! {
 }
 
 #[test]
-fn content_map_of_a_million_files_is_small_and_can_be_released() {
+fn d107_content_map_of_a_million_files_is_small_and_can_be_released() {
     let mut map = ContentMap::new();
     for file in 0..1_000_000 {
         map.push(FileNo(file), 0, 1000).unwrap();

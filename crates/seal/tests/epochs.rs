@@ -26,7 +26,7 @@ fn limited(packets: u64, blocks: u64) -> Tx {
 }
 
 #[test]
-fn the_limit_is_kept_in_the_middle_of_a_batch() {
+fn w33_the_limit_is_kept_in_the_middle_of_a_batch() {
     for suite in SuiteId::ALL {
         let options = SealOptions {
             packets: 100,
@@ -103,7 +103,7 @@ fn the_epoch_byte_wraps() {
 }
 
 #[test]
-fn the_epoch_before_has_ten_seconds() {
+fn w12_the_epoch_before_has_ten_seconds() {
     let (mut tx, rx) = (Tx::new(SUITE), Rx::new(SUITE));
     let (early, late) = (tx.seal_some(1).unwrap(), tx.seal_some(1).unwrap());
     tx.sealer.rekey().unwrap();
@@ -126,7 +126,7 @@ fn epochs_mix_in_one_batch() {
 }
 
 #[test]
-fn a_forgery_under_the_next_epoch_does_not_advance() {
+fn w13_a_forgery_under_the_next_epoch_does_not_advance() {
     let (mut tx, rx) = (Tx::new(SUITE), Rx::new(SUITE));
     let mut forged = tx.seal_some(1).unwrap();
     forged[0][1] = 1;
@@ -135,7 +135,7 @@ fn a_forgery_under_the_next_epoch_does_not_advance() {
 }
 
 #[test]
-fn the_epoch_after_the_next_is_refused() {
+fn w14_the_epoch_after_the_next_is_refused() {
     let (mut tx, rx) = (Tx::new(SUITE), Rx::new(SUITE));
     tx.sealer.rekey().unwrap();
     let one = tx.seal_some(1).unwrap();
@@ -149,7 +149,7 @@ fn the_epoch_after_the_next_is_refused() {
 }
 
 #[test]
-fn a_flood_of_forgeries_asks_for_a_new_key_and_then_ends_the_session() {
+fn w29_a_flood_of_forgeries_asks_for_a_new_key_and_then_ends_the_session() {
     let options = OpenOptions {
         rekey_after: 10,
         fail_after: 25,

@@ -56,7 +56,7 @@ fn an_empty_body_and_an_empty_batch_are_fine() {
 }
 
 #[test]
-fn every_single_flipped_bit_is_noticed() {
+fn w06_every_single_flipped_bit_is_noticed() {
     for suite in SuiteId::ALL {
         let (mut tx, rx) = (Tx::new(suite), Rx::new(suite));
         let genuine = tx.seal(&bodies(1, 37)).unwrap();
@@ -77,7 +77,7 @@ fn every_single_flipped_bit_is_noticed() {
 }
 
 #[test]
-fn datagrams_of_no_use_are_counted_by_reason() {
+fn w01_w03_w05_w07_datagrams_of_no_use_are_counted_by_reason() {
     let (mut tx, rx) = (Tx::new(SuiteId::Aes128Cfb), Rx::new(SuiteId::Aes128Cfb));
     let genuine = tx.seal_some(1).unwrap().remove(0);
     let altered = |at: usize, value: u8| {
@@ -119,7 +119,7 @@ fn datagrams_of_no_use_are_counted_by_reason() {
 }
 
 #[test]
-fn more_or_longer_segments_than_a_batch_may_hold_do_no_harm() {
+fn w02_more_or_longer_segments_than_a_batch_may_hold_do_no_harm() {
     let rx = Rx::new(SuiteId::Aes128Cfb);
     assert_eq!(rx.accepts(&vec![vec![0x11; 40]; 200], 0), 0);
     assert_eq!(rx.opener.counters().version_or_kind, 64);
@@ -129,7 +129,7 @@ fn more_or_longer_segments_than_a_batch_may_hold_do_no_harm() {
 }
 
 #[test]
-fn a_corrupt_lane_rejects_only_itself() {
+fn w32_a_corrupt_lane_rejects_only_itself() {
     for suite in SuiteId::ALL {
         let (mut tx, rx) = (Tx::new(suite), Rx::new(suite));
         for corrupt in 0..64 {
@@ -148,7 +148,7 @@ fn a_corrupt_lane_rejects_only_itself() {
 }
 
 #[test]
-fn duplicates_are_dropped_within_and_between_batches() {
+fn w08_duplicates_are_dropped_within_and_between_batches() {
     let (mut tx, rx) = (Tx::new(SuiteId::Aes128Cfb), Rx::new(SuiteId::Aes128Cfb));
     let one = tx.seal_some(1).unwrap().remove(0);
     assert_eq!(rx.accepts(&vec![one.clone(); 5], 0), 1);
@@ -157,7 +157,7 @@ fn duplicates_are_dropped_within_and_between_batches() {
 }
 
 #[test]
-fn the_window_is_exact() {
+fn w10_w11_the_window_is_exact() {
     let (mut tx, rx) = (Tx::new(SuiteId::Aes128Cfb), Rx::new(SuiteId::Aes128Cfb));
     let below = tx.seal_some(1).unwrap();
     let edge = tx.seal_some(1).unwrap();
@@ -175,7 +175,7 @@ fn the_window_is_exact() {
 }
 
 #[test]
-fn a_forgery_does_not_move_the_window() {
+fn w05_a_forgery_does_not_move_the_window() {
     let (mut tx, rx) = (Tx::new(SuiteId::Aes128Cfb), Rx::new(SuiteId::Aes128Cfb));
     let genuine = tx.seal_some(1).unwrap();
     let mut forged = genuine.clone();
@@ -199,7 +199,7 @@ fn lanes_are_numbered_apart() {
 }
 
 #[test]
-fn other_sessions_and_the_own_reflection_are_dropped() {
+fn w15_w16_w17_w31_other_sessions_and_the_own_reflection_are_dropped() {
     for suite in SuiteId::ALL {
         let rx = Rx::new(suite);
         let reflected = secrets(1).traffic(Direction::ServerToClient);

@@ -69,7 +69,7 @@ fn fair_is_safe() {
 
 /// A disk slower than the path costs time and nothing else.
 #[test]
-fn a_slow_disk_is_sent_what_it_has_room_for() {
+fn d108_a_slow_disk_is_sent_what_it_has_room_for() {
     for policy in [Policy::Fixed, Policy::Fair] {
         for scenario in named_with(policy, "disk 1 MB/s behind 1 Gbit/s") {
             let outcome = run(&scenario, None).unwrap();

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn dangerous_names_are_refused() {
+    fn s56_dangerous_names_are_refused() {
         let bad = [
             "",
             "-oProxyCommand=id",

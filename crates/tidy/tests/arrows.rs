@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// What each crate may use of the others: docs/ARCHITECTURE.md draws the same table.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
     ("haul-wire", &[]),
     ("haul-batch", &[]),
     ("haul-seal", &["haul-wire", "haul-batch"]),
@@ -42,6 +42,10 @@ const MAY_USE: [(&str, &[&str]); 17] = [
     ),
     ("haul-sim", &["haul-wire", "haul-flow"]),
     ("haul-wan", &[]),
+    (
+        "haul-evil",
+        &["haul-wire", "haul-batch", "haul-seal", "haul-manifest"],
+    ),
     ("haul-tidy", &[]),
     (
         "haul",
@@ -77,7 +81,7 @@ const DOORS: [(&str, &[&str]); 15] = [
     ("socket2", &["haul-udp"]),
     ("ssh2", &["haul-ssh"]),
     ("crossbeam-channel", &["haul-engine"]),
-    ("x25519-dalek", &["haul-transfer"]),
+    ("x25519-dalek", &["haul-transfer", "haul-evil"]),
     ("russh", &["hauld"]),
     ("indicatif", &["haul"]),
     ("tun-rs", &["haul-wan"]),

@@ -135,7 +135,7 @@ fn accepted() -> Message {
 }
 
 #[tokio::test]
-async fn an_initiator_accepts_nothing_out_of_place() {
+async fn c42_an_initiator_accepts_nothing_out_of_place() {
     let mut scripts: Vec<_> = out_of_place()
         .into_iter()
         .map(|message| vec![message])
@@ -153,7 +153,7 @@ async fn an_initiator_accepts_nothing_out_of_place() {
 }
 
 #[tokio::test]
-async fn a_responder_accepts_nothing_out_of_place() {
+async fn c42_a_responder_accepts_nothing_out_of_place() {
     let mut scripts: Vec<_> = out_of_place()
         .into_iter()
         .map(|message| vec![message])
@@ -183,7 +183,7 @@ async fn a_responder_accepts_nothing_out_of_place() {
 }
 
 #[tokio::test]
-async fn a_peer_that_leaves_is_noticed_in_every_phase() {
+async fn c49_a_peer_that_leaves_is_noticed_in_every_phase() {
     for (script, phase) in [(vec![], Phase::Request), (vec![accepted()], Phase::Path)] {
         let error = initiator_hearing(script).await;
         assert!(

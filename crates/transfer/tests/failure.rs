@@ -180,7 +180,7 @@ async fn a_responder_that_is_stopped_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_control_channel_that_ends_mid_way_ends_both_ends() {
+async fn c49_a_control_channel_that_ends_mid_way_ends_both_ends() {
     let (_dir, source, destination) = place(8 << 20);
     for direction in BOTH {
         let mut case = Case::new(direction, &source, &destination);
@@ -209,7 +209,7 @@ async fn a_control_channel_that_ends_mid_way_ends_both_ends() {
 
 /// The channel ends after each number of bytes that leads into another phase of the set-up.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_control_channel_that_ends_during_the_set_up_ends_both_ends() {
+async fn c49_a_control_channel_that_ends_during_the_set_up_ends_both_ends() {
     let (_dir, source, destination) = place(100);
     for passed in [0, 3, 7, 50, 105, 120, 142] {
         let case = Case::new(Direction::Upload, &source, &destination);

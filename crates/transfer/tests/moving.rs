@@ -69,7 +69,7 @@ async fn another_port_is_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_address_is_followed() {
+async fn w20_another_address_is_followed() {
     let followed = |proxy: &Proxy, direction| {
         assert!(proxy.followed() > 10, "{direction:?}");
     };
@@ -78,6 +78,6 @@ async fn another_address_is_followed() {
 
 /// Somebody on the way is quicker with copies from an address that answers no challenge.
 #[tokio::test(flavor = "multi_thread")]
-async fn copies_from_elsewhere_do_not_move_the_flow() {
+async fn w09_copies_from_elsewhere_do_not_move_the_flow() {
     transfer(CALM, |proxy| proxy.forge([127, 0, 0, 9]), |_, _| {}).await;
 }

@@ -16,7 +16,7 @@ use pair::{
 use tokio::{io::duplex, sync::watch};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bad_network_delays_but_alters_nothing() {
+async fn w30_a_bad_network_delays_but_alters_nothing() {
     let (_dir, source, destination) = place(6_000_000);
     let weather = Weather {
         loss: 20,
@@ -41,7 +41,7 @@ async fn a_bad_network_delays_but_alters_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_closed_direction_is_named_within_fifteen_seconds() {
+async fn w27_a_closed_direction_is_named_within_fifteen_seconds() {
     let (_dir, source, destination) = place(100);
     let began = Instant::now();
     let mut both = Vec::new();

@@ -91,7 +91,7 @@ fn too_large_for_the_interface_is_told() {
 }
 
 #[test]
-fn a_closed_peer_is_silence_not_an_error() {
+fn w28_a_closed_peer_is_silence_not_an_error() {
     let (a, b) = pair("127.0.0.1");
     drop(b);
     for _ in 0..5 {

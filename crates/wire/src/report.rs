@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn overlapping_inverted_and_escaping_ranges_are_refused() {
+    fn w25_overlapping_inverted_and_escaping_ranges_are_refused() {
         for ranges in [
             vec![500..=1000, 500..=600],
             vec![500..=600, 700..=800],

@@ -45,7 +45,7 @@ fn twice(first: Signal, second: Signal) -> (String, String) {
 }
 
 #[test]
-fn a_second_signal_ends_at_once_whichever_they_are() {
+fn k115_a_second_signal_ends_at_once_whichever_they_are() {
     for (first, second) in [
         (Signal::INT, Signal::INT),
         (Signal::TERM, Signal::TERM),
@@ -131,7 +131,7 @@ fn an_account_tells_of_connections_that_were_lost() {
 }
 
 #[test]
-fn a_signal_ends_the_wait_for_another_connection() {
+fn k115_a_signal_ends_the_wait_for_another_connection() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let site = Site::new();
         let (mut child, mut stdout) = waiting(&site);

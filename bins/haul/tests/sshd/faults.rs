@@ -89,7 +89,7 @@ fn sources_and_destinations_that_do_not_work() {
 }
 
 #[test]
-fn a_full_disk_at_the_other_end_is_named() {
+fn d104_a_full_disk_at_the_other_end_is_named() {
     let server = Server::start();
     let disk = Disk::mount(&server.path("disk"), "8m");
     fs::write(server.here().join("file"), noise(3, 20_000_000)).unwrap();

@@ -288,7 +288,7 @@ fn typed(server: &Server, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn keys_change_the_rate_and_the_terminal_comes_back_as_it_was() {
+fn k115_keys_change_the_rate_and_the_terminal_comes_back_as_it_was() {
     let server = Server::start();
     fs::write(server.here().join("file"), vec![7; 40_000_000]).unwrap();
     let place = format!("127.0.0.1:{}/", server.there().display());

@@ -111,14 +111,14 @@ fn killed_at_either_end(
 }
 
 #[test]
-fn an_upload_killed_at_either_end_goes_on() {
+fn k110_an_upload_killed_at_either_end_goes_on() {
     killed_at_either_end(8, Server::here, Server::there, |place| {
         ["big".to_owned(), place.to_owned()]
     });
 }
 
 #[test]
-fn a_download_killed_at_either_end_goes_on() {
+fn k110_a_download_killed_at_either_end_goes_on() {
     killed_at_either_end(9, Server::there, Server::here, |place| {
         [format!("{place}/big"), ".".to_owned()]
     });

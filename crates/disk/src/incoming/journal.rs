@@ -314,7 +314,12 @@ impl Journal {
                 OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             match openat(&*self.top, &*name, flags, Mode::RUSR | Mode::WUSR) {
                 Ok(fd) => {
-                    flock(&fd, FlockOperation::NonBlockingLockExclusive)?;
+                    let locked = flock(&fd, FlockOperation::NonBlockingLockExclusive);
+                    if let Err(errno) = locked {
+                        // Nobody would remove it in the end.
+                        let _ = unlinkat(&*self.top, &*name, AtFlags::empty());
+                        return Err(errno.into());
+                    }
                     return Ok((name, File::from(fd)));
                 }
                 Err(Errno::EXIST) => {}

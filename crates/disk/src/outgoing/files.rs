@@ -128,7 +128,7 @@ mod tests {
 
     /// Memory is the process's: the measurement runs in one that does nothing else.
     #[test]
-    fn a_million_files_take_less_than_80_megabytes() {
+    fn d107_a_million_files_take_less_than_80_megabytes() {
         let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
         let name = "outgoing::files::tests::measure_a_million_files";
         let output = alone.args(["--ignored", "--exact", name]).output().unwrap();

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_challenged_now_and_then_and_believed_when_it_answers() {
+    fn w20_an_address_is_challenged_now_and_then_and_believed_when_it_answers() {
         let mut roaming = Roaming::default();
         assert_eq!(roaming.hear(from(1), 100, LEN, || 7, at(0)), Some(7));
         assert_eq!(roaming.hear(from(1), 100, LEN, || 8, at(199)), None);
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_moves_twice_a_second() {
+    fn w20_nobody_moves_twice_a_second() {
         let mut roaming = Roaming::default();
         roaming.hear(from(1), 100, LEN, || 7, at(0));
         roaming.answer(7, at(100));
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_addresses_does_not_push_out_the_one_that_answers_in_time() {
+    fn w20_a_flood_of_addresses_does_not_push_out_the_one_that_answers_in_time() {
         let mut roaming = Roaming::default();
         for port in 0..10_000 {
             let challenged = roaming.hear(from(port), 100, LEN, || u64::from(port), at(1));

@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn absurd_claims_are_clamped() {
+    fn c45_absurd_claims_are_clamped() {
         let mut credit = Credit::new(1_440, u64::MAX, Time::ZERO);
         credit.on_report(u64::MAX, u64::MAX, 1_000_000, MS, at(1_000));
         assert!(credit.bytes(Duration::from_secs(60)) < 2 << 40);

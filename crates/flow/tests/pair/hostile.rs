@@ -36,7 +36,7 @@ fn report() -> Report {
 }
 
 #[test]
-fn acknowledging_what_was_never_sent_ends_the_session() {
+fn w23_acknowledging_what_was_never_sent_ends_the_session() {
     let beyond = PacketNo(100);
     let lies = [
         Report {
@@ -69,7 +69,7 @@ fn acknowledging_what_was_never_sent_ends_the_session() {
 }
 
 #[test]
-fn absurd_values_are_clamped() {
+fn w24_absurd_values_are_clamped() {
     let absurd = Report {
         seq: 2,
         largest: PacketNo(50),
@@ -137,7 +137,7 @@ fn a_claimed_wait_longer_than_the_path_allows_declares_nothing_lost() {
 }
 
 #[test]
-fn random_reports_never_panic_and_never_grow_without_bound() {
+fn w24_w25_random_reports_never_panic_and_never_grow_without_bound() {
     for seed in 0..200 {
         let mut dice = Dice::new(seed);
         let mut number = |end: u64| (dice.unit() * end as f64) as u64;

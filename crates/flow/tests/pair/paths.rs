@@ -141,7 +141,7 @@ fn the_end_comes_soon_after_the_last_first_chance() {
 }
 
 #[test]
-fn overtaking_by_a_thousand_packets_is_learned() {
+fn w30_overtaking_by_a_thousand_packets_is_learned() {
     for seed in 0..3 {
         // 8,680 packets per second: 115 ms are a thousand packets.
         let path = Path {

@@ -23,7 +23,7 @@ fn sent(world: &World, from: u64, to: u64) -> u64 {
 }
 
 #[test]
-fn a_dead_path_halves_the_rate_stops_data_and_ends_the_session() {
+fn w26_a_dead_path_halves_the_rate_stops_data_and_ends_the_session() {
     let path = Path {
         blackhole: Some((seconds(3), FOR_EVER)),
         ..Path::clean(50)
@@ -124,7 +124,7 @@ fn a_full_receiver_holds_the_sender_back_and_lets_it_go_on() {
 }
 
 #[test]
-fn nothing_collapses_when_the_host_stalls() {
+fn k114_nothing_collapses_when_the_host_stalls() {
     // A loopback path whose processes are kept from running for 10 ms again and again.
     let path = Path {
         delay: Duration::from_micros(20),

@@ -49,7 +49,7 @@ const TRUSTED: (&str, usize) = ("trusted", 0);
 const UNKNOWN: (&str, usize) = ("unknown", 0);
 
 #[test]
-fn names_match_as_in_openssh() {
+fn s54_names_match_as_in_openssh() {
     check(&[
         (String::new(), "h", 22, UNKNOWN),
         (format!("h {ED}\n"), "h", 22, TRUSTED),
@@ -86,7 +86,7 @@ fn names_match_as_in_openssh() {
 }
 
 #[test]
-fn keys_and_markers_count_as_in_openssh() {
+fn s52_s54_keys_and_markers_count_as_in_openssh() {
     check(&[
         (format!("h {ED2}\n"), "h", 22, ("changed", 1)),
         (format!("# first\nh {ED2}\nh {ED}\n"), "h", 22, TRUSTED),
@@ -115,7 +115,7 @@ fn keys_and_markers_count_as_in_openssh() {
 }
 
 #[test]
-fn odd_lines_are_read_or_skipped_as_in_openssh() {
+fn s54_odd_lines_are_read_or_skipped_as_in_openssh() {
     check(&[
         (format!("h {ED} some comment # here"), "h", 22, TRUSTED),
         (format!("h {ED}\r\n"), "h", 22, TRUSTED),

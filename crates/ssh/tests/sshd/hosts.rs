@@ -11,7 +11,7 @@ use crate::server::{Server, fingerprint, key, public, tool};
 const ALL: [&str; 3] = ["host-ed25519", "host-ecdsa", "host-rsa"];
 
 #[test]
-fn an_unknown_host_is_refused_with_its_fingerprint() {
+fn s51_an_unknown_host_is_refused_with_its_fingerprint() {
     let server = Server::new();
     let error = server.error(Options {
         identities: vec![key("user-ed25519")],
@@ -94,7 +94,7 @@ fn a_user_may_confirm_or_not() {
 }
 
 #[test]
-fn a_changed_host_is_refused_whatever_the_options() {
+fn s52_a_changed_host_is_refused_whatever_the_options() {
     let server = Server::with(&["host-ed25519"], "");
     server.know(&format!("# comment\nHOST {}\n", public("stranger")));
     let options = Options {
@@ -118,7 +118,7 @@ fn a_changed_host_is_refused_whatever_the_options() {
 }
 
 #[test]
-fn a_revoked_key_is_refused() {
+fn s52_a_revoked_key_is_refused() {
     let server = Server::with(&["host-ed25519"], "");
     let key = public("host-ed25519");
     server.know(&format!("HOST {key}\n@revoked * {key}\n"));
@@ -151,7 +151,7 @@ fn a_pin_replaces_known_hosts() {
 }
 
 #[test]
-fn known_by_one_type_means_asking_for_that_type() {
+fn s52_known_by_one_type_means_asking_for_that_type() {
     let server = Server::new();
     for name in ALL {
         server.know(&format!("HOST {}\n", public(name)));
@@ -160,7 +160,7 @@ fn known_by_one_type_means_asking_for_that_type() {
 }
 
 #[test]
-fn a_host_certificate_convinces_nobody() {
+fn s53_a_host_certificate_convinces_nobody() {
     let server = Server::new();
     let certified = server.directory.path().join("host");
     std::fs::copy(key("host-ed25519"), &certified).unwrap();
@@ -245,7 +245,7 @@ fn openssh_says(server: &Server) -> &'static str {
 }
 
 #[test]
-fn openssh_judges_known_hosts_as_we_do() {
+fn s54_openssh_judges_known_hosts_as_we_do() {
     let server = Server::with(&["host-ed25519", "host-ecdsa"], "");
     let [ed, ec, rsa, other] = ["host-ed25519", "host-ecdsa", "host-rsa", "stranger"].map(public);
     let table = [

@@ -146,7 +146,7 @@ fn a_program_gets_exactly_what_was_set() {
 }
 
 #[test]
-fn dangerous_targets_start_nothing() {
+fn s56_dangerous_targets_start_nothing() {
     let server = Server::new();
     let mark = server.directory.path().join("started");
     for host in [

@@ -21,7 +21,7 @@ async fn greeted() -> (Control, DuplexStream) {
 }
 
 #[tokio::test]
-async fn noise_before_the_preamble_is_handed_over() {
+async fn c36_noise_before_the_preamble_is_handed_over() {
     let (mut control, mut peer) = initiator();
     peer.write_all(b"Welcome!\n\x1b[1mHAUL is fine\x1b[0m HAUL\0")
         .await
@@ -36,7 +36,7 @@ async fn noise_before_the_preamble_is_handed_over() {
 }
 
 #[tokio::test]
-async fn more_noise_than_tolerated_ends() {
+async fn c36_more_noise_than_tolerated_ends() {
     let (mut control, mut peer) = initiator();
     peer.write_all(&vec![b'x'; NOISE_LEN_MAX]).await.unwrap();
     peer.write_all(&PREAMBLE).await.unwrap();
@@ -84,7 +84,7 @@ async fn another_framing_names_both_versions() {
 }
 
 #[tokio::test]
-async fn hostile_lengths_end_before_allocation() {
+async fn c34_hostile_lengths_end_before_allocation() {
     for len in [FRAME_LEN_MAX as u32 + 1, 1 << 31, u32::MAX] {
         let (mut control, mut peer) = greeted().await;
         peer.write_all(&len.to_be_bytes()).await.unwrap();
@@ -108,7 +108,7 @@ async fn truncation_and_garbage_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_trickle_does_not_outlast_the_deadline() {
+async fn c35_a_trickle_does_not_outlast_the_deadline() {
     let (mut control, mut peer) = initiator();
     let trickle = tokio::spawn(async move {
         for byte in PREAMBLE.into_iter().chain([0, 0, 0, 200]).chain([7; 200]) {
@@ -136,7 +136,7 @@ async fn a_trickle_does_not_outlast_the_deadline() {
 }
 
 #[tokio::test]
-async fn the_peers_error_is_shown_cut_and_escaped() {
+async fn c48_the_peers_error_is_shown_cut_and_escaped() {
     let (mut control, mut peer) = greeted().await;
     let text = format!("\x1b]0;owned\x07\n{}", "A".repeat(500_000));
     let mut body = vec![18];
@@ -182,7 +182,7 @@ fn the_handmade_fault_is_the_real_encoding() {
 }
 
 #[tokio::test]
-async fn a_peer_that_does_not_read_ends_in_a_bounded_queue() {
+async fn c50_a_peer_that_does_not_read_ends_in_a_bounded_queue() {
     let (control, _peer) = {
         let (ours, theirs) = duplex(16);
         let (reader, writer) = split(ours);

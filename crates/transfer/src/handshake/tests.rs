@@ -144,7 +144,7 @@ async fn the_client_prefers_and_the_server_allows() {
 }
 
 #[tokio::test]
-async fn no_common_suite_is_named_at_both_ends() {
+async fn c37_no_common_suite_is_named_at_both_ends() {
     let (client, server) = honest(
         offer(&[SuiteId::Aes256Gcm]),
         policy(&[SuiteId::Aes128Cfb], false),
@@ -161,7 +161,7 @@ async fn no_common_suite_is_named_at_both_ends() {
 }
 
 #[tokio::test]
-async fn plaintext_needs_both_ends_to_opt_in() {
+async fn c37_plaintext_needs_both_ends_to_opt_in() {
     let none = [SuiteId::NoneCmac];
     let (client, _) = honest(offer(&none), policy(&SuiteId::ALL, false)).await;
     assert_eq!(
@@ -178,7 +178,7 @@ async fn plaintext_needs_both_ends_to_opt_in() {
 }
 
 #[tokio::test]
-async fn a_client_of_unknown_or_broken_suites_only_is_refused() {
+async fn c37_a_client_of_unknown_or_broken_suites_only_is_refused() {
     let (client, server) = handshake(
         offer(&[SuiteId::Aes128Cfb]),
         policy(&SuiteId::ALL, false),
@@ -221,7 +221,7 @@ async fn versions_that_do_not_meet_are_named_at_both_ends() {
 }
 
 #[tokio::test]
-async fn unknown_features_are_ignored_when_offered_and_fatal_when_required() {
+async fn c43_unknown_features_are_ignored_when_offered_and_fatal_when_required() {
     let features = |offered, required| Features { offered, required };
     let client = |f| ClientOffer {
         features: f,
@@ -247,7 +247,7 @@ async fn unknown_features_are_ignored_when_offered_and_fatal_when_required() {
 
 /// Whatever somebody in between changes in a hello, no end is satisfied.
 #[tokio::test]
-async fn altered_hellos_fail_the_confirmation() {
+async fn c39_altered_hellos_fail_the_confirmation() {
     type Meddle = fn(Message) -> Message;
     let downgrade: Meddle = |message| match message {
         Message::ClientHello(hello) => Message::ClientHello(ClientHello {
@@ -289,7 +289,7 @@ async fn altered_hellos_fail_the_confirmation() {
 }
 
 #[tokio::test]
-async fn an_altered_confirmation_of_the_client_is_noticed() {
+async fn c41_an_altered_confirmation_of_the_client_is_noticed() {
     // The relay sees both confirmations; only the second one, the client's, is altered.
     let seen = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let (client, server) = handshake(
@@ -313,7 +313,7 @@ async fn an_altered_confirmation_of_the_client_is_noticed() {
 }
 
 #[tokio::test]
-async fn degenerate_key_shares_are_refused() {
+async fn c40_degenerate_key_shares_are_refused() {
     // RFC 7748, section 6.1: points of small order force an all-zero secret.
     let mut one = [0; 32];
     one[0] = 1;
@@ -378,7 +378,7 @@ fn server_hello() -> ServerHello {
 }
 
 #[tokio::test]
-async fn a_choice_that_was_not_offered_ends() {
+async fn c38_a_choice_that_was_not_offered_ends() {
     let hellos = [
         (
             ServerHello {
@@ -431,7 +431,7 @@ async fn a_choice_that_was_not_offered_ends() {
 }
 
 #[tokio::test]
-async fn messages_out_of_order_end() {
+async fn c42_messages_out_of_order_end() {
     let confirm = Message::Confirm(Confirm { mac: [0; 32] });
     let error = client_against(|_| vec![confirm.clone()]).await;
     assert!(

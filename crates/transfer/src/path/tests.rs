@@ -262,7 +262,7 @@ fn a_closed_direction_can_be_told_from_the_other() {
 
 /// A hello that arrives first from elsewhere gets at most what it brought, and no flow.
 #[test]
-fn a_replayed_hello_gets_no_flow_and_little_else() {
+fn w18_a_replayed_hello_gets_no_flow_and_little_else() {
     let (client, server) = seals();
     let responder = Responder::start(LOCALHOST, Origin::Anywhere, server);
     let victim = socket(LOCALHOST);
@@ -367,7 +367,7 @@ impl Handmade {
 }
 
 #[test]
-fn wrong_late_and_repeated_responses_are_ignored() {
+fn w19_wrong_late_and_repeated_responses_are_ignored() {
     let (client, server) = seals();
     let responder = Responder::start(LOCALHOST, Origin::Anywhere, server);
     let mut client = Handmade::new(responder.address, client);
@@ -459,7 +459,7 @@ fn nothing_unauthentic_or_cut_is_answered() {
 }
 
 #[test]
-fn an_address_gets_at_most_three_times_what_it_sent() {
+fn w18_an_address_gets_at_most_three_times_what_it_sent() {
     let (client, server) = seals();
     let responder = Responder::start(LOCALHOST, Origin::Anywhere, server);
     let mut client = Handmade::new(responder.address, client);

@@ -35,10 +35,10 @@ fn jailed(root: &Path) -> Ground {
     Ground::new(root.join("jail"), Some(root.join("jail")))
 }
 
-fn placing(create_dir: bool) -> control::Placing {
-    control::Placing {
+fn placing(create_dir: bool) -> Placing {
+    Placing {
         create_dir,
-        ..control::Placing::default()
+        ..Placing::default()
     }
 }
 
@@ -79,7 +79,7 @@ fn a_jail_is_the_root_and_the_home() {
             .landing(spec.as_bytes(), ONE, &placing(false))
             .unwrap_or_else(|e| panic!("{spec}: {e}"));
     }
-    let rehearsed = control::Placing {
+    let rehearsed = Placing {
         dry_run: true,
         ..placing(true)
     };
@@ -90,7 +90,7 @@ fn a_jail_is_the_root_and_the_home() {
 }
 
 #[test]
-fn nothing_leads_out_of_a_jail() {
+fn n78_nothing_leads_out_of_a_jail() {
     let (_dir, root) = tree();
     let ground = jailed(&root);
     let sibling = root.join("jail2/secret");

@@ -198,7 +198,7 @@ fn only_hellos_may_be_longer_than_this_version_knows() {
 }
 
 #[test]
-fn garbage_and_flipped_bytes_never_panic() {
+fn c47_garbage_and_flipped_bytes_never_panic() {
     let seed = 0x5eed_u64;
     let mut state = seed;
     // splitmix64: https://prng.di.unimi.it/splitmix64.c
@@ -225,7 +225,7 @@ fn garbage_and_flipped_bytes_never_panic() {
 }
 
 #[test]
-fn hostile_frame_lengths_are_refused() {
+fn c34_hostile_frame_lengths_are_refused() {
     for len in [0, FRAME_LEN_MAX as u32 + 1, 1 << 31, u32::MAX] {
         assert!(frame_len(len.to_be_bytes()).is_err(), "{len}");
     }
@@ -237,7 +237,7 @@ fn hostile_frame_lengths_are_refused() {
 }
 
 #[test]
-fn lists_are_bounded_while_decoding() {
+fn c44_lists_are_bounded_while_decoding() {
     let many = Message::ClientHello(ClientHello {
         versions: vec![1; 17],
         ..client_hello()
@@ -286,7 +286,7 @@ fn requests_and_verdicts_are_checked() {
 }
 
 #[test]
-fn long_texts_are_cut_and_shown_escaped() {
+fn c48_long_texts_are_cut_and_shown_escaped() {
     let long = "ü".repeat(500_000);
     let frame = postcard::to_stdvec(&ByteBuf::from(long.into_bytes())).expect("encodes");
     let text: Text = postcard::from_bytes(&frame).expect("decodes");
