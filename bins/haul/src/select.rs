@@ -158,7 +158,7 @@ mod tests {
         let args = parse(typed.split(' ').map(Into::into).collect()).unwrap();
         assert_eq!(
             args.given,
-            "--preserve --exclude a b --rate 300M --pre … --verbose"
+            "--exclude a b --preserve --rate 300M --pre … --verbose"
         );
     }
 

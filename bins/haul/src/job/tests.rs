@@ -80,7 +80,8 @@ fn a_dash_is_a_stream() {
     for (wrong, words) in [
         (&["-", "/dev/null", "host:"][..], "one stream"),
         (&["host:a", "host:b", "-"], "one stream"),
-        (&["--json", "host:a", "-"], "not both"),
+        (&["--json", "host:a", "-"], "one of them"),
+        (&["-L", "-", "host:a", "-"], "one of them"),
         (&["--overwrite", "never", "-", "host:"], "--overwrite"),
         (&["--remove-after", "-", "host:"], "is a stream"),
         (&["--src-base", "x", "host:x/a", "-"], "is a stream"),

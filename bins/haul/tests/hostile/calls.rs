@@ -254,8 +254,8 @@ fn sweep(upload: bool, end: End, calls: &[&'static str]) {
     for fault in faults(calls, &mut random) {
         let options: &[&str] = match random.below(3) {
             0 => &[],
-            1 => &["-p"],
-            _ => &["-p", "--fsync", "each"],
+            1 => &["-p", "--strict-attrs"],
+            _ => &["-p", "--strict-attrs", "--fsync", "each"],
         };
         let trial = Trial {
             upload,

@@ -7,12 +7,7 @@ use haul_manifest::{DirId, Extra, Layout, Meta, Name};
 use haul_wire::control::Act;
 use rustix::fs::{AtFlags, FileType, Stat, readlinkat, statat};
 
-use super::{
-    Incoming,
-    files::{Found, Listed},
-    links::Link,
-    published::modified,
-};
+use super::{Incoming, files::Listed, judge::Found, links::Link, published::modified};
 use crate::{DiskError, FailureKind};
 
 impl Incoming {

@@ -2,12 +2,13 @@
 //! been delivered.
 
 mod dress;
+mod inside;
+mod pace;
 
 use std::{collections::HashMap, ffi::CStr, os::unix::ffi::OsStrExt as _, path::Path};
 
 use haul_manifest::{
-    Digest, DirId, Entry, Extra, Layout, MAX_DEPTH, MAX_DIRS, MAX_PATH_LEN, Meta, Name, SkipKind,
-    Timestamp,
+    DirId, Entry, MAX_DEPTH, MAX_DIRS, MAX_PATH_LEN, Meta, Name, SkipKind, Timestamp,
 };
 use haul_wire::control::Symlinks;
 use rustix::{
@@ -19,12 +20,12 @@ use rustix::{
     io::Errno,
 };
 
+use self::inside::Inside;
 use super::{
-    Available, EXTENTS_AHEAD, LIST_AHEAD_BYTES, Outgoing, Totals,
+    Available, Outgoing, Totals,
     extras::{Extras, Where},
     files::Stamp,
     follow::{Target, follow},
-    holes,
     level::{DIR_FLAGS, Identity, Level, identity, is_virtual},
     places::Place,
 };
@@ -32,8 +33,6 @@ use crate::{DiskError, FailureKind, digest, unkept::Attribute};
 
 /// No directory of this machine.
 const NOWHERE: Identity = (0, 0);
-/// Entries between two announcements.
-const STEP: u32 = 64;
 
 impl Outgoing {
     /// Walks and lists all sources. Runs on a thread of its own, since it waits whenever it is far
@@ -102,23 +101,6 @@ pub(super) struct Spot {
     pub(super) identity: Identity,
     levels: usize,
     path_len: usize,
-}
-
-/// What a regular file has inside.
-struct Inside {
-    layout: Layout,
-    digest: Option<Digest>,
-    extra: Option<Box<Extra>>,
-}
-
-impl Default for Inside {
-    fn default() -> Self {
-        Self {
-            layout: Layout::Dense,
-            digest: None,
-            extra: None,
-        }
-    }
 }
 
 /// Something found in a directory.
@@ -411,33 +393,6 @@ impl Scan<'_> {
         }
     }
 
-    /// What there is to know of a file beside what its directory says. It is only opened for that if it
-    /// has fewer blocks than bytes, or if its contents are to be compared.
-    fn look_inside(&self, dir: BorrowedFd<'_>, name: &[u8], stat: &Stat) -> Inside {
-        let size = size(stat);
-        let may_have_holes = stat.st_blocks.cast_unsigned().saturating_mul(512) < size;
-        let compare = self.out.wanted.options.compare;
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let opened = (may_have_holes || compare.reads())
-            .then(|| openat(dir, name, flags, Mode::empty()).ok())
-            .flatten();
-        let Some(fd) = opened else {
-            return Inside::default();
-        };
-        // One that cannot be read is found out when it is to be sent.
-        let digest = digest::to_compare(compare, &fd, size).ok().flatten();
-        let layout = if may_have_holes {
-            holes::layout(&fd, size)
-        } else {
-            Layout::Dense
-        };
-        Inside {
-            layout,
-            digest,
-            extra: None,
-        }
-    }
-
     /// Lists a file; whether that went well.
     fn file(
         &mut self,
@@ -559,77 +514,6 @@ impl Scan<'_> {
             });
         }
         None
-    }
-
-    /// Announces from time to time what may be sent, and waits while far ahead. `false`: stop.
-    fn pace(&mut self) -> bool {
-        self.steps += 1;
-        if self.steps < STEP {
-            return true;
-        }
-        self.steps = 0;
-        loop {
-            self.announce();
-            let state = self.out.lock();
-            if state.stopped {
-                return false;
-            }
-            let far = |state: &super::State| {
-                state.listing.held_bytes() > LIST_AHEAD_BYTES
-                    || state.listing.map().extents() > EXTENTS_AHEAD
-            };
-            if !far(&state) {
-                return true;
-            }
-            drop(
-                self.out
-                    .freed
-                    .wait(state)
-                    .unwrap_or_else(std::sync::PoisonError::into_inner),
-            );
-        }
-    }
-
-    fn announce(&mut self) {
-        let mut state = self.out.lock();
-        state.listing.pad_if_idle();
-        let available = state.listing.available();
-        drop(state);
-        if available != self.told {
-            self.told = available;
-            (self.listed)(available);
-        }
-    }
-
-    fn end(mut self) -> Totals {
-        let mut state = self.out.lock();
-        if !state.stopped {
-            state.listing.end();
-            state.totals.scanned = true;
-        }
-        let totals = state.totals;
-        drop(state);
-        self.announce();
-        self.announce_proofs();
-        totals
-    }
-
-    /// Announces what is listed after the end: digests, until there are all.
-    fn announce_proofs(&mut self) {
-        self.out.moved.notify_all();
-        let mut state = self.out.lock();
-        while !state.listing.is_proved() && !state.stopped {
-            state = self
-                .out
-                .freed
-                .wait(state)
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            drop(state);
-            self.announce();
-            state = self.out.lock();
-        }
-        drop(state);
-        self.announce();
     }
 
     fn meta(&self, stat: &Stat) -> Meta {
