@@ -417,7 +417,7 @@ impl Incoming {
             }
             (Finished::File(file), Ok(stamp)) => {
                 let proved = file.proved.as_deref().copied();
-                self.tree.finished(&file, proved.or(known(digests)));
+                self.tree.finished(&file, proved.or_else(|| known(digests)));
                 if let Some(stamp) = stamp {
                     self.files.note_done(&file, stamp);
                 }
