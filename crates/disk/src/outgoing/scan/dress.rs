@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Scan<'_> {
-    /// What a file or symbolic link has beside its [`Meta`]. `None`: it need not be listed any more.
+    /// What a file or symbolic link has beside its `Meta`. `None`: it need not be listed any more.
     pub(super) fn dress(
         &mut self,
         at: Spot,
