@@ -31,13 +31,6 @@ impl Discard {
         }
     }
 
-    /// How many bytes there are, the last block's padding included, once the list has ended.
-    fn total_bytes(&self) -> Option<u64> {
-        let bytes = self.inflow.content_bytes();
-        let padded = bytes.checked_next_multiple_of(self.block_len as u64);
-        self.inflow.is_ended().then_some(padded.unwrap_or(u64::MAX))
-    }
-
     /// One file is all that a measurement lists.
     fn read_list(&mut self) -> Result<(), DiskError> {
         while let Some(entry) = self.inflow.next_entry()? {
@@ -92,13 +85,7 @@ impl Sink for Discard {
         if ranges.len() > EXTENTS_MAX {
             return Err(DiskError::TooManyUnfinished);
         }
-        if let Some(total) = self.total_bytes() {
-            let last = self.arrived.ranges().next_back();
-            if last.is_some_and(|range| range.end > total) {
-                return Err(DiskError::BlockBeyondEnd);
-            }
-            placed.complete = self.arrived.len() == total;
-        }
+        placed.complete = self.inflow.is_complete(&self.arrived, self.block_len)?;
         Ok(placed)
     }
 

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 
-use haul_manifest::{Entry, ListError, ListReader};
+use haul_manifest::{Entry, ListError, ListReader, RangeSet};
+
+use crate::DiskError;
 
 /// The list's bytes, put in order and decoded.
 #[derive(Debug, Default)]
@@ -62,5 +64,34 @@ impl Inflow {
     /// Bytes of content listed so far.
     pub(super) fn content_bytes(&self) -> u64 {
         self.reader.content_bytes()
+    }
+
+    /// How many bytes of content there are, the last block's padding included, once the list has
+    /// ended.
+    pub(super) fn total_bytes(&self, block_len: usize) -> Option<u64> {
+        let padded = self
+            .content_bytes()
+            .checked_next_multiple_of(block_len as u64);
+        // What is out of this world is refused when the list ends.
+        self.is_ended().then_some(padded.unwrap_or(u64::MAX))
+    }
+
+    /// Whether all content listed is among what has arrived.
+    ///
+    /// # Errors
+    /// [`DiskError::BlockBeyondEnd`] when more has arrived than is listed.
+    pub(super) fn is_complete(
+        &self,
+        arrived: &RangeSet,
+        block_len: usize,
+    ) -> Result<bool, DiskError> {
+        let Some(total) = self.total_bytes(block_len) else {
+            return Ok(false);
+        };
+        let last = arrived.ranges().next_back();
+        if last.is_some_and(|range| range.end > total) {
+            return Err(DiskError::BlockBeyondEnd);
+        }
+        Ok(arrived.len() == total)
     }
 }

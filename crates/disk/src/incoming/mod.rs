@@ -329,13 +329,8 @@ impl Incoming {
     /// Ends without finishing. Files that are whole stay; the others keep their partial names.
     pub fn abandon(self) {}
 
-    /// How many bytes of content there are, the last block's padding included, once the list has
-    /// ended.
     fn total_bytes(&self) -> Option<u64> {
-        let bytes = self.inflow.content_bytes();
-        let padded = bytes.checked_next_multiple_of(self.block_len as u64);
-        // What is out of this world is refused when the list ends.
-        self.inflow.is_ended().then_some(padded.unwrap_or(u64::MAX))
+        self.inflow.total_bytes(self.block_len)
     }
 
     fn read_list(&mut self) -> Result<(), DiskError> {

@@ -77,12 +77,6 @@ impl Outlet {
         }
     }
 
-    fn total_bytes(&self) -> Option<u64> {
-        let bytes = self.inflow.content_bytes();
-        let padded = bytes.checked_next_multiple_of(self.block_len as u64);
-        self.inflow.is_ended().then_some(padded.unwrap_or(u64::MAX))
-    }
-
     fn read_list(&mut self) -> Result<(), DiskError> {
         while let Some(entry) = self.inflow.next_entry()? {
             match entry {
@@ -229,13 +223,7 @@ impl Sink for Outlet {
             return Err(DiskError::TooMuchWaiting);
         }
         self.write()?;
-        if let Some(total) = self.total_bytes() {
-            let last = self.arrived.ranges().next_back();
-            if last.is_some_and(|range| range.end > total) {
-                return Err(DiskError::BlockBeyondEnd);
-            }
-            placed.complete = self.arrived.len() == total;
-        }
+        placed.complete = self.inflow.is_complete(&self.arrived, self.block_len)?;
         placed.waiting_bytes = self.early_bytes;
         Ok(placed)
     }
