@@ -125,7 +125,11 @@ impl Incoming {
         extra: Option<Box<Extra>>,
     ) -> Result<(), DiskError> {
         self.note_listed(parent, name);
-        let shown = extra.clone().filter(|_| self.is_rehearsal);
+        let shown = if self.is_rehearsal {
+            extra.clone()
+        } else {
+            None
+        };
         let Tree {
             dirs, attributes, ..
         } = &mut self.tree;

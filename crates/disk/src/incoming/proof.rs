@@ -307,7 +307,7 @@ impl Files {
         Ok(())
     }
 
-    /// A small file has its name. `None`: it need not be proved.
+    /// A small file has its name.
     pub(super) fn named(
         &mut self,
         tree: &mut Tree,

@@ -49,9 +49,7 @@ impl Identity {
         // device over the bits they leave.
         Self(stat.st_ino ^ stat.st_dev.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
-}
 
-impl Identity {
     /// Removes this file's name, unless it is another's by now.
     pub(super) fn remove(self, dir: &OwnedFd, name: &[u8]) {
         let is_this =

@@ -337,13 +337,17 @@ impl Single {
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<(), DiskError> {
-        self.file.read_exact_at(bytes, offset).map_err(|cause| {
-            let path = self.path.clone();
-            match cause.kind() {
-                io::ErrorKind::UnexpectedEof => DiskError::Changed { path },
-                _ => DiskError::Source { path, cause },
-            }
-        })
+        let read = self.file.read_exact_at(bytes, offset);
+        read.map_err(|cause| self.failed(cause))
+    }
+
+    /// A file that ends before it should has changed.
+    fn failed(&self, cause: io::Error) -> DiskError {
+        let path = self.path.clone();
+        match cause.kind() {
+            io::ErrorKind::UnexpectedEof => DiskError::Changed { path },
+            _ => DiskError::Source { path, cause },
+        }
     }
 }
 
@@ -370,13 +374,7 @@ impl Supply for Single {
             Kind::Pipe => self.drain(listed),
             Kind::Growing(patience) => self.watch(patience, listed),
         };
-        outcome.map_err(|cause| {
-            let path = self.path.clone();
-            match cause.kind() {
-                io::ErrorKind::UnexpectedEof => DiskError::Changed { path },
-                _ => DiskError::Source { path, cause },
-            }
-        })
+        outcome.map_err(|cause| self.failed(cause))
     }
 
     fn fill(

@@ -24,14 +24,13 @@ use tokio::{
 
 /// Most special files that are named one by one; the others are only counted.
 const WARNINGS_MAX: usize = 20;
-/// Time without any of what is in flight arriving, after which UDP counts as closed. The line itself waits longer: the whole network
-/// may be away for a while.
+/// Time without any of what is in flight arriving, after which UDP counts as closed. The line
+/// itself waits longer: the whole network may be away for a while.
 const UDP_SILENCE_MAX: Duration = Duration::from_secs(10);
 /// The control channel, on which something is said every 5 s at least, lives when it was heard since.
 const CONTROL_FRESH: Duration = Duration::from_secs(7);
 /// Most that a receiver's word about its buffer counts for.
 const PEER_BUFFER_MAX: u64 = 1 << 30;
-
 /// How often the receiver hears of a sender that removes or moves its sources.
 const CLEANING_TICK: Duration = Duration::from_secs(1);
 
