@@ -199,6 +199,7 @@ fn link(
         opener: Arc::new(opener),
         path_counter: PacketCounter::new(),
         opening: None,
+        knock: None,
         on_event: Box::new(on_event),
     })
 }

@@ -169,7 +169,6 @@ pub fn control_frame() -> Seeds {
         Message::Rate(wish()),
         Message::Ceiling(None),
         Message::Detour,
-        Message::Datagrams(vec![ByteBuf::from([1; 40]), ByteBuf::from([])]),
         changes(),
         Message::Had(Had {
             ranges: vec![(0, 7), (9, u64::MAX), (5, 2)],
@@ -206,6 +205,9 @@ pub fn control_frame() -> Seeds {
         .collect();
     seeds.extend([
         valid("framed", framed(&first)),
+        valid("datagrams", [&[0x80, 0, 0, 7, 0, 2][..], b"ab12x"].concat()),
+        hostile("datagrams-of-nothing", vec![0x80, 0, 0, 3, 0, 0, 1]),
+        hostile("no-datagrams", vec![0x80, 0, 0, 2, 0, 1]),
         valid("later-hello", [&first[..], &[1, 2, 3]].concat()),
         hostile("later-ping", vec![11, 0]),
         hostile("cut", first[..20].to_vec()),

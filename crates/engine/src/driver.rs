@@ -1,6 +1,7 @@
 //! The drivers: each owns a flow machine, feeds it facts and carries out what it decides.
 
 mod desk;
+mod knocking;
 mod receive;
 mod roaming;
 mod send;

@@ -30,5 +30,5 @@ mod stats;
 
 pub use error::{EngineError, Stage};
 pub use running::{EngineEvent, Running, Stopped, receive, send};
-pub use setup::{Link, OnEvent, ReceiveSetup, SendSetup};
+pub use setup::{Knock, Link, OnEvent, ReceiveSetup, SendSetup};
 pub use stats::{Snapshot, StageTimes};

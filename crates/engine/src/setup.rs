@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use haul_disk::{Sink, Supply};
 use haul_flow::{ReceiverConfig, SenderConfig};
@@ -40,8 +40,20 @@ pub struct Link {
     pub path_counter: PacketCounter,
     /// On the initiator: the response to the challenge, repeated until the peer is heard.
     pub opening: Option<Response>,
+    /// Where the peer might be reached as well, for the time being not.
+    pub knock: Option<Knock>,
     /// Where events go.
     pub on_event: OnEvent,
+}
+
+/// A better way to the peer that may open: it is asked now and then, and when it is heard from there,
+/// both ends move there as to any other address.
+#[derive(Debug, Clone, Copy)]
+pub struct Knock {
+    /// The peer's address there.
+    pub at: SocketAddr,
+    /// When to ask first; the time between two questions doubles, up to half a minute or this.
+    pub after: Duration,
 }
 
 /// What the sending line is built from.

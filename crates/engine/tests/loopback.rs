@@ -61,6 +61,7 @@ fn link(path: UdpPath, suite: SuiteId, out: Direction) -> (Link, Receiver<Engine
         )),
         path_counter: PacketCounter::new(),
         opening: None,
+        knock: None,
         on_event: Box::new(move |event| {
             let _ = events_out.send(event);
         }),

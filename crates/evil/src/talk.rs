@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use anyhow::Context as _;
-use haul_wire::control::{FRAME_HEADER_LEN, Message, PADDING, PREAMBLE, frame, frame_len};
+use haul_wire::control::{FRAME_HEADER_LEN, Framed, Message, PREAMBLE, frame};
 
 pub(crate) struct Talk {
     reader: Box<dyn Read + Send>,
@@ -48,14 +48,19 @@ impl Talk {
 
     /// The next message and the bytes that carried it.
     pub(crate) fn hear(&mut self) -> anyhow::Result<(Message, Vec<u8>)> {
-        let mut header = PADDING;
-        while header == PADDING {
-            header = [0; FRAME_HEADER_LEN];
+        loop {
+            let mut header = [0; FRAME_HEADER_LEN];
             self.reader.read_exact(&mut header).context("it hung up")?;
+            let len = match Framed::of(header)? {
+                Framed::Padding => continue,
+                Framed::Message(len) | Framed::Datagrams(len) => len,
+            };
+            let mut body = vec![0; len];
+            self.reader.read_exact(&mut body).context("it hung up")?;
+            if Framed::of(header)? == Framed::Message(len) {
+                return Ok((Message::decode(&body)?, body));
+            }
         }
-        let mut body = vec![0; frame_len(header)?];
-        self.reader.read_exact(&mut body).context("it hung up")?;
-        Ok((Message::decode(&body)?, body))
     }
 
     /// Hears until the other end hangs up, and tells its last words.

@@ -8,7 +8,7 @@ mod write;
 
 use std::{
     collections::VecDeque,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -28,12 +28,12 @@ use zeroize::Zeroizing;
 use crate::{Misbehaviour, Phase, TransferError};
 use read::Arrived;
 
-use crate::detour::Detour;
+use crate::detour::{Detour, Inlet};
 
 /// Messages that may wait for the peer to read.
 const QUEUE_DEPTH: usize = 64;
-/// Messages with datagrams that may wait: little, since what waits is delay.
-const DATAGRAMS_DEPTH: usize = 2;
+/// Batches of datagrams that may wait: little, since what waits is delay.
+const DATAGRAMS_DEPTH: usize = 1;
 /// Messages read ahead of the conversation.
 const READ_AHEAD: usize = 8;
 /// Messages about the flow of data that may come before it does; of more, the latest count.
@@ -53,7 +53,8 @@ pub(crate) struct Control {
     /// `None` once the last words have been said.
     queue: Option<mpsc::Sender<Zeroizing<Vec<u8>>>>,
     /// The way out for datagrams, which must neither hold up the conversation nor fill its queue.
-    datagrams: mpsc::Sender<Frame>,
+    datagrams: mpsc::Sender<Vec<u8>>,
+    inlet: Inlet,
     detour: Option<Detour>,
     reader: JoinHandle<()>,
     writer: JoinHandle<()>,
@@ -65,21 +66,6 @@ pub(crate) struct Control {
     pub(crate) phase: Phase,
     /// When the last message came.
     pub(crate) heard_at: Instant,
-}
-
-/// A message as it goes over the channel.
-pub(crate) struct Frame(Vec<u8>);
-
-impl Frame {
-    /// # Errors
-    /// [`TransferError`] for a message that is too long.
-    pub(crate) fn of(message: &Message) -> Result<Self, TransferError> {
-        Ok(Self(frame(&message.encode()?)?))
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.0
-    }
 }
 
 /// A message and the exact bytes that carried it, for the transcript.
@@ -120,13 +106,21 @@ impl Control {
         let (queue, queue_in) = mpsc::channel(QUEUE_DEPTH);
         let (datagrams, datagrams_in) = mpsc::channel(DATAGRAMS_DEPTH);
         let bytes = Arc::new(AtomicU64::new(0));
+        let inlet = Inlet::default();
         Self {
             arrived,
             early: VecDeque::new(),
             queue: Some(queue),
             datagrams,
             detour: None,
-            reader: tokio::spawn(read::run(reader, preamble, arrived_out, Arc::clone(&bytes))),
+            reader: tokio::spawn(read::run(
+                reader,
+                preamble,
+                arrived_out,
+                inlet.clone(),
+                Arc::clone(&bytes),
+            )),
+            inlet,
             writer: tokio::spawn(write::run(
                 writer,
                 queue_in,
@@ -259,47 +253,30 @@ impl Control {
         if let Some(message) = self.early.pop_front() {
             return Ok(message);
         }
-        loop {
-            let arrived = self.arrived.recv().await;
-            self.heard_at = Instant::now();
-            let message = match arrived {
-                Some(Arrived::Frame(body)) => Message::decode(&body)?,
-                Some(Arrived::Preamble { .. }) => {
-                    return Err(Misbehaviour::Range("greeting").into());
-                }
-                Some(Arrived::End(end)) => return Err(end.into_error(self.phase)),
-                None => return Err(read::End::Closed.into_error(self.phase)),
-            };
-            if let Some(message) = self.pass(message) {
-                return Ok(message);
-            }
+        let arrived = self.arrived.recv().await;
+        self.heard_at = Instant::now();
+        match arrived {
+            Some(Arrived::Frame(body)) => Ok(Message::decode(&body)?),
+            Some(Arrived::Preamble { .. }) => Err(Misbehaviour::Range("greeting").into()),
+            Some(Arrived::End(end)) => Err(end.into_error(self.phase)),
+            None => Err(read::End::Closed.into_error(self.phase)),
         }
     }
 
-    /// Opens this end of the detour; `engine` is where datagrams are awaited, if that is known. Returns
-    /// where they are to be sent.
+    /// Opens this end of the detour, on this address of this machine itself; `engine` is where datagrams
+    /// are awaited, if that is known. Returns where they are to be sent.
     ///
     /// # Errors
-    /// [`TransferError::Detour`] when the system gives no socket.
+    /// What [`Detour::open`] returns.
     pub(crate) fn open_detour(
         &mut self,
+        at: IpAddr,
         engine: Option<SocketAddr>,
     ) -> Result<SocketAddr, TransferError> {
-        let detour = Detour::open(engine, self.datagrams.clone())?;
+        let detour = Detour::open(at, engine, &self.inlet, self.datagrams.clone())?;
         let address = detour.address();
         self.detour = Some(detour);
-        address
-    }
-
-    /// Hands datagrams on to where they belong, and returns what else a message is.
-    fn pass(&self, message: Message) -> Option<Message> {
-        match (message, &self.detour) {
-            (Message::Datagrams(datagrams), Some(detour)) => {
-                detour.deliver(&datagrams);
-                None
-            }
-            (message, _) => Some(message),
-        }
+        Ok(address)
     }
 
     /// The next message with the bytes that carried it. An `Error`, `Refused` or `Cancel` of the
@@ -313,20 +290,15 @@ impl Control {
         deadline: Instant,
         awaited: &'static str,
     ) -> Result<Verbatim, TransferError> {
-        loop {
-            let body = match self.next(deadline, awaited).await? {
-                Arrived::Frame(body) => body,
-                Arrived::Preamble { .. } => return Err(Misbehaviour::Range("greeting").into()),
-                Arrived::End(end) => return Err(end.into_error(self.phase)),
-            };
-            match self.pass(Message::decode(&body)?) {
-                Some(Message::Error(fault) | Message::Refused(fault)) => {
-                    return Err(TransferError::remote(fault));
-                }
-                Some(Message::Cancel) => return Err(TransferError::Cancelled { by_peer: true }),
-                Some(message) => return Ok(Verbatim { message, body }),
-                None => {}
-            }
+        let body = match self.next(deadline, awaited).await? {
+            Arrived::Frame(body) => body,
+            Arrived::Preamble { .. } => return Err(Misbehaviour::Range("greeting").into()),
+            Arrived::End(end) => return Err(end.into_error(self.phase)),
+        };
+        match Message::decode(&body)? {
+            Message::Error(fault) | Message::Refused(fault) => Err(TransferError::remote(fault)),
+            Message::Cancel => Err(TransferError::Cancelled { by_peer: true }),
+            message => Ok(Verbatim { message, body }),
         }
     }
 

@@ -243,6 +243,12 @@ impl<'a> Session<'a> {
     }
 
     fn report_path(&mut self, snapshot: &Snapshot) {
+        if self.line.is_direct_now(snapshot) {
+            self.warn(
+                "UDP gets through now: data goes its own way".to_owned(),
+                false,
+            );
+        }
         let now = self.line.path(snapshot);
         if now.is_none() || now == self.path {
             return;
@@ -348,6 +354,7 @@ fn connect(
     let line = Line {
         path: Arc::clone(&setting.path.path),
         datagram_len: setting.path.datagram_len,
+        direct: setting.path.knock.map(|knock| knock.at),
     };
     let link = Link {
         path: setting.path.path,
@@ -355,6 +362,7 @@ fn connect(
         opener: Arc::clone(&setting.agreed.opener),
         path_counter: setting.path.counter,
         opening: setting.path.opening,
+        knock: setting.path.knock,
         on_event,
     };
     let session = SessionSetting {

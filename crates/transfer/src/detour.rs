@@ -1,122 +1,169 @@
 //! Where UDP does not get through: datagrams take the control channel instead.
 //!
 //! ```text
-//! engine ◄─ UDP on loopback ─► Detour ◄═ Datagrams, inside SSH ═► Detour ◄─ UDP on loopback ─► engine
+//! engine ◄─ UDP on loopback ─► Detour ◄═ frames of datagrams, inside SSH ═► Detour ◄─ UDP on loopback ─► engine
 //! ```
 //!
 //! To the engines it is a path like any other: it has a rate, a delay and a queue, and drops what does
-//! not fit. They seal and pace what they send all the same.
+//! not fit. They seal and pace what they send all the same. What one of them sends in one system call
+//! stays together on the whole way, so that a datagram costs no more than its bytes.
 
 use std::{
-    io,
-    net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, OnceLock},
+    mem,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
 };
 
-use haul_wire::control::{DATAGRAMS_BYTES_MAX, DATAGRAMS_MAX, Message};
-use rustix::net::sockopt;
-use serde_bytes::ByteBuf;
-use tokio::{net::UdpSocket, sync::mpsc, task::JoinHandle};
+use arrayvec::ArrayVec;
+use haul_batch::{Batch, Pool};
+use haul_udp::{Route, UdpPath};
+use haul_wire::control::{DATAGRAMS_LEN_MAX, datagrams_header};
+use tokio::sync::mpsc;
 
-use crate::{TransferError, control::Frame};
+use crate::TransferError;
 
 /// What may wait for the channel: a router's buffer, a tenth of a second at 80 Mbit/s.
 const BUFFER_BYTES: usize = 1 << 20;
-/// Longest datagram that an engine sends, and then some.
-const DATAGRAM_MAX: usize = 16 << 10;
+/// Batches taken from the engine at a time.
+const BATCHES: usize = 4;
+/// How often a bridge looks whether it has been taken down, if nothing wakes it.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Frames kept of those that come before this end has opened its bridge: a round of hellos.
+const EARLY_MAX: usize = 4;
 
 /// This end's bridge between its engine and the control channel. Ends when dropped.
 #[derive(Debug)]
 pub(crate) struct Detour {
-    socket: Arc<UdpSocket>,
-    /// The engine's socket: the responder's is known, the initiator's is the first that sends.
-    engine: Arc<OnceLock<SocketAddr>>,
-    carrying: JoinHandle<()>,
+    path: Arc<UdpPath>,
+    down: Arc<AtomicBool>,
 }
 
 impl Detour {
-    /// Opens the bridge; frames for the other end go to `out`.
+    /// Opens the bridge at an address of this machine itself. Frames for the other end go to `out`, those
+    /// from it come through `inlet`. `engine` is where datagrams are awaited, if that is known: else it is whoever sends the first.
     ///
     /// # Errors
-    /// [`TransferError::Detour`] when the system gives no socket.
+    /// [`TransferError::Udp`] when the system gives no socket, [`TransferError::Detour`] when it gives no
+    /// thread.
     pub(crate) fn open(
+        at: IpAddr,
         engine: Option<SocketAddr>,
-        out: mpsc::Sender<Frame>,
+        inlet: &Inlet,
+        out: mpsc::Sender<Vec<u8>>,
     ) -> Result<Self, TransferError> {
-        let socket = Arc::new(bind().map_err(TransferError::Detour)?);
-        let known = OnceLock::new();
+        let mut path = UdpPath::bind(at, crate::ANY_UDP_PORT)?;
+        path.limit_receive_buffer(BUFFER_BYTES)?;
         if let Some(engine) = engine {
-            let _ = known.set(engine);
+            path.set_route(Route::to(engine));
         }
-        let engine = Arc::new(known);
-        let carrying = tokio::spawn(carry(Arc::clone(&socket), Arc::clone(&engine), out));
-        Ok(Self {
-            socket,
-            engine,
-            carrying,
-        })
+        let detour = Self {
+            path: Arc::new(path),
+            down: Arc::default(),
+        };
+        inlet.open(&detour.path);
+        let (path, down) = (Arc::clone(&detour.path), Arc::clone(&detour.down));
+        thread::Builder::new()
+            .name("haul-detour".to_owned())
+            .spawn(move || carry(&path, &down, &out))
+            .map_err(TransferError::Detour)?;
+        Ok(detour)
     }
 
     /// Where the engine is to send.
-    ///
-    /// # Errors
-    /// [`TransferError::Detour`] when the system does not tell.
-    pub(crate) fn address(&self) -> Result<SocketAddr, TransferError> {
-        self.socket.local_addr().map_err(TransferError::Detour)
-    }
-
-    /// Hands the other end's datagrams to the engine; what it cannot take is lost, as on any path.
-    pub(crate) fn deliver(&self, datagrams: &[ByteBuf]) {
-        if let Some(engine) = self.engine.get() {
-            for datagram in datagrams {
-                let _ = self.socket.try_send_to(datagram, *engine);
-            }
-        }
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.path.local_addr()
     }
 }
 
 impl Drop for Detour {
     fn drop(&mut self) {
-        self.carrying.abort();
+        // The thread may be waiting for a peer that does not read, so nobody waits for the thread.
+        self.down.store(true, Relaxed);
+        self.path.stop_waiting();
     }
 }
 
-fn bind() -> io::Result<UdpSocket> {
-    let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-    sockopt::set_socket_recv_buffer_size(&socket, BUFFER_BYTES)?;
-    socket.set_nonblocking(true)?;
-    UdpSocket::from_std(socket)
-}
-
-/// Takes what the engine sends to the channel, as many at a time as there are.
-async fn carry(
-    socket: Arc<UdpSocket>,
-    engine: Arc<OnceLock<SocketAddr>>,
-    out: mpsc::Sender<Frame>,
-) {
-    let mut buffer = vec![0; DATAGRAM_MAX];
-    while socket.readable().await.is_ok() {
-        let mut datagrams = Vec::new();
-        let mut bytes = 0;
-        while bytes + DATAGRAM_MAX <= DATAGRAMS_BYTES_MAX
-            && datagrams.len() < DATAGRAMS_MAX
-            && let Ok((len, from)) = socket.try_recv_from(&mut buffer)
-        {
+/// Takes what the engine sends to the channel.
+fn carry(path: &UdpPath, down: &AtomicBool, out: &mpsc::Sender<Vec<u8>>) {
+    let pool = Pool::new(BATCHES);
+    let mut slots: Vec<Batch> = (0..BATCHES).filter_map(|_| pool.try_take()).collect();
+    let mut arrivals = ArrayVec::new();
+    // A bridge whose socket is broken is a path on which everything is lost: the engines notice that.
+    while !down.load(Relaxed) && path.recv(&mut slots, &mut arrivals, PATIENCE).is_ok() {
+        let mut frames = Vec::new();
+        for (batch, arrival) in slots.iter().zip(&arrivals) {
+            if path.route().is_none() {
+                path.set_route(Route::to(arrival.from));
+            }
             // Whoever else of this machine sends here would only be in the way.
-            if *engine.get_or_init(|| from) == from {
-                datagrams.push(ByteBuf::from(&buffer[..len]));
-                bytes += len;
+            if path.peer() == Some(arrival.from)
+                && let Ok(header) = datagrams_header(batch.stride(), batch.len())
+            {
+                frames.extend_from_slice(&header);
+                frames.extend_from_slice(batch.bytes());
             }
         }
-        if datagrams.is_empty() {
-            continue;
-        }
-        let Ok(frame) = Frame::of(&Message::Datagrams(datagrams)) else {
-            continue;
-        };
-        // A channel that is full holds the next ones back here, until there is no room for more.
-        if out.send(frame).await.is_err() {
+        // A channel that is full holds the next ones back in the socket, until there is no room for more.
+        if !frames.is_empty() && out.blocking_send(frames).is_err() {
             return;
         }
     }
+}
+
+/// The address by which this machine reaches itself, of the same family.
+pub(crate) fn this_machine(like: IpAddr) -> IpAddr {
+    match like {
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    }
+}
+
+/// The way in for what the other end's bridge took.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Inlet(Arc<Mutex<Bridge>>);
+
+#[derive(Debug)]
+enum Bridge {
+    /// Not opened yet: the first frames are kept, each with the stride of its datagrams.
+    Ahead(ArrayVec<(usize, Vec<u8>), EARLY_MAX>),
+    Open(Arc<UdpPath>),
+}
+
+impl Default for Bridge {
+    fn default() -> Self {
+        Self::Ahead(ArrayVec::new())
+    }
+}
+
+impl Inlet {
+    /// Hands datagrams to the engine; what it cannot take is lost, as on any path.
+    pub(crate) fn deliver(&self, stride: usize, datagrams: &[u8]) {
+        debug_assert!(datagrams.len() <= DATAGRAMS_LEN_MAX);
+        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Bridge::Ahead(early) => {
+                let _ = early.try_push((stride, datagrams.to_vec()));
+            }
+            Bridge::Open(path) => hand_over(path, stride, datagrams),
+        }
+    }
+
+    fn open(&self, path: &Arc<UdpPath>) {
+        let mut bridge = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = mem::replace(&mut *bridge, Bridge::Open(Arc::clone(path)));
+        if let Bridge::Ahead(early) = before {
+            for (stride, datagrams) in early {
+                hand_over(path, stride, &datagrams);
+            }
+        }
+    }
+}
+
+/// An engine that nobody knows yet has asked for nothing.
+fn hand_over(path: &UdpPath, stride: usize, datagrams: &[u8]) {
+    let _ = path.send(datagrams, stride, false);
 }

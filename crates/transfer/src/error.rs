@@ -23,8 +23,8 @@ pub enum TransferError {
     /// A rule of what to leave out is none.
     #[error(transparent)]
     Pattern(#[from] haul_disk::PatternError),
-    /// Datagrams were to take the control channel, and this machine has no socket for that.
-    #[error("no local socket for sending data over SSH: {0}")]
+    /// Datagrams were to take the control channel, and this machine has no thread for that.
+    #[error("no thread for sending data over SSH: {0}")]
     Detour(io::Error),
     /// The remote command is not haul.
     #[error("there is no haul on the other host{}", shown(.output))]

@@ -6,6 +6,7 @@ use std::{
 };
 
 use haul_disk::{Asked, DiskError, Expected, ReceiveOptions, ScanOptions, Wanted};
+use haul_engine::Knock;
 use haul_manifest::Name;
 use haul_udp::UdpPath;
 use haul_wire::{
@@ -29,6 +30,7 @@ use crate::{
         self, Account, Destination, Hints, Origins, Part, ReceiveParameters, SendParameters,
         Setting, cancelled,
     },
+    detour::this_machine,
     handshake::{ClientOffer, Greeted, greet},
     path::{self, Opened, OpenedPath, Origin, Stop},
     place::{in_background, landing},
@@ -40,11 +42,11 @@ use crate::{
 const UDP_PATIENCE: Duration = Duration::from_secs(8);
 /// The same at most where there is another way,
 const UDP_PATIENCE_SHORT: Duration = Duration::from_secs(5);
-/// and at least: ten rounds of hellos, of many datagrams each.
-const UDP_PATIENCE_MIN: Duration = Duration::from_secs(2);
+/// and at least: two rounds of hellos, of many datagrams each. Who gave up too early moves back soon.
+const UDP_PATIENCE_MIN: Duration = Duration::from_millis(400);
 /// In between, so many times what the first answer on the control channel took: a round trip, and what a
 /// machine needs that is busy.
-const UDP_PATIENCE_ANSWERS: u32 = 4;
+const UDP_PATIENCE_ANSWERS: u32 = 3;
 
 /// Runs a job over an established control channel to `haul --remote` or hauld.
 ///
@@ -386,6 +388,16 @@ impl Initiator {
         Ok((stop, opening))
     }
 
+    /// Where UDP may open some day. From one address alone that cannot be found out by a socket that also
+    /// reaches the detour.
+    fn knock(&self, server: SocketAddr) -> Option<Knock> {
+        let options = &self.job.options;
+        options.bind.is_none().then_some(Knock {
+            at: server,
+            after: options.knock_after,
+        })
+    }
+
     /// Waits for the open path and for the responder's word, in whatever order they come.
     async fn await_both(
         &self,
@@ -408,7 +420,12 @@ impl Initiator {
             tokio::select! {
                 opened = &mut opening, if path.is_none() => {
                     match opened.map_err(|_| TransferError::TaskFailed("path"))?? {
-                        Opened::Path(opened) => path = Some(opened),
+                        Opened::Path(opened) => {
+                            path = Some(OpenedPath {
+                                knock: self.knock(server).filter(|_| is_detour),
+                                ..opened
+                            });
+                        }
                         Opened::Silence(counter) => {
                             let closed = closed(hello_seen, patience);
                             if is_detour || !self.job.options.fallback {
@@ -420,7 +437,7 @@ impl Initiator {
                                 remote: false,
                             }));
                             control.send(&Message::Detour)?;
-                            let bridge = control.open_detour(None)?;
+                            let bridge = control.open_detour(this_machine(server.ip()), None)?;
                             (stop, opening) =
                                 self.begin_opening(greeted, bridge, counter, UDP_PATIENCE)?;
                         }

@@ -95,6 +95,9 @@ pub struct JobOptions {
     pub any_source: bool,
     /// Send datagrams over the control channel where UDP does not get through. Default: yes.
     pub fallback: bool,
+    /// After how long to look, then, whether UDP gets through by now, and from then on at growing
+    /// intervals. Default 1 s.
+    pub knock_after: Duration,
     /// Emit [`crate::Event::File`] for every file, not only for those that fail. Default: no, for a million of
     /// them is a lot.
     pub file_events: bool,
@@ -125,6 +128,7 @@ impl Default for JobOptions {
             bind: None,
             any_source: false,
             fallback: true,
+            knock_after: Duration::from_secs(1),
             file_events: false,
             progress_interval: Duration::from_millis(200),
             receive_buffer_bytes: DEFAULT_RECEIVE_BUFFER_BYTES,

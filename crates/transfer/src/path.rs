@@ -27,6 +27,7 @@ use std::{
 };
 
 use haul_batch::Pool;
+use haul_engine::Knock;
 use haul_seal::{Opener, Sealed, Sealer, body_range};
 use haul_udp::UdpPath;
 use haul_wire::{
@@ -64,6 +65,8 @@ pub(crate) struct OpenedPath {
     pub(crate) rtt: Duration,
     /// On the initiator: what must be repeated until the peer is heard.
     pub(crate) opening: Option<Response>,
+    /// On an initiator whose datagrams take a detour: where they would go otherwise.
+    pub(crate) knock: Option<Knock>,
 }
 
 /// Where datagrams of the session may come from.

@@ -27,6 +27,7 @@ use crate::{
         self, Account, Destination, Hints, Origins, Part, ReceiveParameters, SendParameters,
         Setting, cancelled,
     },
+    detour::this_machine,
     handshake::{Agreed, ServerPolicy, answer, hear},
     path::{self, Detoured, OpenedPath, Origin, Stop},
     place::{Ground, in_background},
@@ -411,7 +412,7 @@ fn common_ports(
 /// How a socket of this machine is reached from here.
 fn on_this_machine(socket: SocketAddr) -> SocketAddr {
     match socket.ip() {
-        ip if ip.is_unspecified() => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), socket.port()),
+        ip if ip.is_unspecified() => SocketAddr::new(this_machine(ip), socket.port()),
         _ => socket,
     }
 }
@@ -433,7 +434,8 @@ async fn await_path(
                 Message::Pong | Message::Status(_) => {}
                 Message::Detour => {
                     detoured.set();
-                    control.open_detour(Some(on_this_machine(engine)))?;
+                    let engine = on_this_machine(engine);
+                    control.open_detour(this_machine(engine.ip()), Some(engine))?;
                 }
                 early @ (Message::Rate(_) | Message::InForce(_) | Message::Had(_)) => {
                     control.postpone(early);

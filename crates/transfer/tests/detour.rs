@@ -37,6 +37,36 @@ async fn what_udp_does_not_carry_goes_over_the_control_channel() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn data_goes_its_own_way_once_udp_gets_through() {
+    let returns = BOTH.map(|direction| tokio::spawn(returns_to_udp(direction)));
+    for run in returns {
+        run.await.unwrap();
+    }
+}
+
+async fn returns_to_udp(direction: Direction) {
+    let (_dir, source, destination) = place(20_000_000);
+    let mut case = Case::new(direction, &source, &destination);
+    case.job.options.rate_target_bps = Some(40_000_000);
+    let proxy = Proxy::between(&mut case, CALM, 1);
+    proxy.kill(Way::Up);
+    proxy.kill(Way::Down);
+    let mut under = case.start();
+    for text in ["over SSH", "UDP gets through now"] {
+        let warning = loop {
+            if let Event::Warning(warning) = under.events.recv().await.expect("a warning") {
+                break warning.text;
+            }
+        };
+        assert!(warning.contains(text), "{warning}");
+        proxy.revive();
+    }
+    let (summary, _) = under.end().await.succeeded();
+    assert!(fs::read(&source).unwrap() == fs::read(&destination).unwrap());
+    assert!(summary.control_bytes < 19_000_000, "{summary:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_detour_serves_ipv6_and_strangers_too() {
     let (_dir, source, destination) = place(3_000_000);
     let mut case = Case::new(Direction::Upload, &source, &destination);

@@ -17,8 +17,8 @@
 //!
 //! Either end may send `Cancel` or `Error` at any time and then closes. Every message is one frame:
 //! a big-endian `u32` length, 1 to [`FRAME_LEN_MAX`], and that many bytes of postcard; a length of 0
-//! is [`PADDING`]. No type is
-//! recursive, so no input can nest; every list is bounded while it is being decoded.
+//! is [`PADDING`], and one with the highest bit set is that of datagrams, where they come this way. No
+//! type is recursive, so no input can nest; every list is bounded while it is being decoded.
 
 mod bounded;
 mod code;
@@ -33,7 +33,10 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 pub use code::ErrorCode;
-pub use frame::{FRAME_HEADER_LEN, FRAME_LEN_MAX, PADDING, frame, frame_len};
+pub use frame::{
+    DATAGRAMS_HEADER_LEN, DATAGRAMS_LEN_MAX, FRAME_HEADER_LEN, FRAME_LEN_MAX, Framed, PADDING,
+    datagrams, datagrams_header, frame,
+};
 pub use hello::{
     ClientHello, Features, HelloLimits, Nonce, ServerHello, Spoken, UDP_ENDPOINTS_MAX, UdpEndpoint,
 };
@@ -54,10 +57,6 @@ pub const VERSIONS: [u16; 1] = [1];
 pub const SOURCES_MAX: usize = 8192;
 /// Longest path in a request, in bytes.
 pub const PATH_LEN_MAX: usize = 4096;
-/// Most datagrams in one message.
-pub const DATAGRAMS_MAX: usize = 1024;
-/// Most bytes of datagrams in one message.
-pub const DATAGRAMS_BYTES_MAX: usize = 64 << 10;
 /// Most rules by which one request selects; matching looks at all of them for every name.
 pub const RULES_MAX: usize = 4096;
 /// Most runs of blocks that one message says to be there.
@@ -112,10 +111,8 @@ pub enum Message {
     Error(Fault),
     /// The receiver of data says which blocks of content need not be sent.
     Had(Had),
-    /// The initiator: UDP does not get through, so datagrams will come in [`Self::Datagrams`], both ways.
+    /// The initiator: UDP does not get through, so datagrams will come in frames of their own, both ways.
     Detour,
-    /// Datagrams as they would have been sent; [`DATAGRAMS_BYTES_MAX`] bytes at most.
-    Datagrams(#[serde(deserialize_with = "bounded::list::<_, _, DATAGRAMS_MAX>")] Vec<ByteBuf>),
     /// The responder receives data that is only rehearsed: what would become of names.
     Changes(#[serde(deserialize_with = "bounded::list::<_, _, CHANGES_MAX>")] Vec<Change>),
 }
@@ -494,7 +491,6 @@ impl Message {
             Self::InForce(_) => "limits in force",
             Self::Had(_) => "what is there",
             Self::Detour => "detour",
-            Self::Datagrams(_) => "datagrams",
             Self::Changes(_) => "changes",
             Self::Ping => "ping",
             Self::Pong => "pong",

@@ -14,7 +14,7 @@ use haul_wire::{
     path::{self, Echo, Probe, Response},
 };
 
-use super::{Fact, roaming::Roaming};
+use super::{Fact, knocking::Knocking, roaming::Roaming};
 use crate::{
     EngineError, EngineEvent, Link, OnEvent, Snapshot, Stage, clock::Clock, setup::CONTROL_BUFFERS,
     stats::Board,
@@ -55,6 +55,7 @@ pub(crate) struct Desk {
     path_counter: PacketCounter,
     opening: Option<Response>,
     roaming: Roaming,
+    knocking: Option<Knocking>,
     on_event: OnEvent,
     board: Arc<Board>,
     facts: Receiver<Fact>,
@@ -77,6 +78,7 @@ impl Desk {
             path_counter: link.path_counter,
             opening: link.opening,
             roaming: Roaming::default(),
+            knocking: link.knock.map(|knock| Knocking::new(knock, now)),
             on_event: link.on_event,
             board,
             facts,
@@ -149,6 +151,11 @@ impl Desk {
             self.send_path(Kind::Response, &response)?;
             self.next_opening = now + OPENING_INTERVAL;
         }
+        if let Some(knocking) = &mut self.knocking
+            && let Some(at) = knocking.poll(self.path.peer(), now)
+        {
+            self.ask(Route::to(at), random()?)?;
+        }
         let due = now >= self.next_post;
         if due {
             self.next_post = now + POST_INTERVAL;
@@ -183,18 +190,20 @@ impl Desk {
         bytes: usize,
         now: Time,
     ) -> Result<(), EngineError> {
-        let mut random = [0; 8];
-        getrandom::fill(&mut random)?;
-        let token = || u64::from_ne_bytes(random);
-        if let Some(token) = self.roaming.hear(route, bytes, CHALLENGE_LEN, token, now) {
-            let datagram_len = CHALLENGE_LEN as u16;
-            let probe = Probe {
-                datagram_len,
-                token,
-            };
-            self.send_padded(Kind::Probe, &probe, CHALLENGE_LEN, Some(route))?;
+        let token = random()?;
+        match (self.roaming).hear(route, bytes, CHALLENGE_LEN, || token, now) {
+            Some(token) => self.ask(route, token),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Asks for an echo from an address that the peer may be at.
+    fn ask(&mut self, route: Route, token: u64) -> Result<(), EngineError> {
+        let probe = Probe {
+            datagram_len: CHALLENGE_LEN as u16,
+            token,
+        };
+        self.send_padded(Kind::Probe, &probe, CHALLENGE_LEN, Some(route))
     }
 
     /// Answers a probe where it came from: `to`, or the peer.
@@ -294,4 +303,11 @@ impl Desk {
         };
         Ok(())
     }
+}
+
+/// What nobody else can know.
+fn random() -> Result<u64, EngineError> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes)?;
+    Ok(u64::from_ne_bytes(bytes))
 }

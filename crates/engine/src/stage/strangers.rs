@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use haul_flow::Time;
 use haul_udp::{Arrival, Route, UdpPath};
@@ -29,9 +29,12 @@ impl Strangers {
     pub(crate) fn origin(path: &UdpPath, arrival: &Arrival) -> Option<Route> {
         let route = path.route();
         let is_peer = route.is_some_and(|route| route.peer == arrival.from);
+        let source = arrival.to.or_else(|| route.and_then(|route| route.source));
+        // An address of this host itself is no address to send from into a network, nor the other way.
+        let is_fit = |source: &IpAddr| is_loopback(*source) == is_loopback(arrival.from.ip());
         (!is_peer).then(|| Route {
             peer: arrival.from,
-            source: arrival.to.or_else(|| route.and_then(|route| route.source)),
+            source: source.filter(is_fit),
         })
     }
 
@@ -47,6 +50,10 @@ impl Strangers {
         }
         is_admitted
     }
+}
+
+fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
 }
 
 #[cfg(test)]

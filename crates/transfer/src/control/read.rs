@@ -8,7 +8,7 @@ use std::{
 
 use haul_wire::{
     WireError,
-    control::{FRAME_HEADER_LEN, NOISE_LEN_MAX, PADDING, PREAMBLE, VERSIONS, escaped, frame_len},
+    control::{FRAME_HEADER_LEN, Framed, NOISE_LEN_MAX, PREAMBLE, VERSIONS, datagrams, escaped},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, BufReader},
@@ -16,12 +16,14 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-use crate::{Misbehaviour, Phase, TransferError};
+use crate::{Misbehaviour, Phase, TransferError, detour::Inlet};
 
 /// Bytes of a preamble before the framing's version.
 const MARK: &[u8] = PREAMBLE.split_at(5).0;
 /// What a frame's buffer grows by, so that a length alone makes nobody allocate.
 const GROWTH: usize = 64 * 1024;
+/// What is read at a time: a frame of datagrams and the next one's beginning.
+const READ_LEN: usize = 128 * 1024;
 
 /// What the reading task found.
 pub(super) enum Arrived {
@@ -78,10 +80,11 @@ pub(super) async fn run<R: AsyncRead + Unpin>(
     reader: R,
     preamble: bool,
     arrived: mpsc::Sender<Arrived>,
+    inlet: Inlet,
     bytes: Arc<AtomicU64>,
 ) {
-    let mut reader = BufReader::new(reader);
-    let end = read(&mut reader, preamble, &arrived, &bytes).await;
+    let mut reader = BufReader::with_capacity(READ_LEN, reader);
+    let end = read(&mut reader, preamble, &arrived, &inlet, &bytes).await;
     // Nobody listening means that nobody cares why it ended.
     let _ = arrived.send(Arrived::End(end)).await;
 }
@@ -90,6 +93,7 @@ async fn read<R: AsyncRead + Unpin>(
     reader: &mut BufReader<R>,
     preamble: bool,
     arrived: &mpsc::Sender<Arrived>,
+    inlet: &Inlet,
     bytes: &AtomicU64,
 ) -> End {
     if preamble {
@@ -102,18 +106,14 @@ async fn read<R: AsyncRead + Unpin>(
             return End::Closed;
         }
     }
+    // Datagrams are sealed: there is nothing in them to wipe, and no need for a new buffer.
+    let mut scratch = Vec::new();
     loop {
-        let body = match read_frame(reader).await {
-            Ok(body) => body,
+        let read = read_frame(reader, arrived, inlet, &mut scratch).await;
+        match read {
+            Ok(len) => bytes.fetch_add((FRAME_HEADER_LEN + len) as u64, Relaxed),
             Err(end) => return end,
         };
-        let body_len = body.as_ref().map_or(0, |body| body.len());
-        bytes.fetch_add((FRAME_HEADER_LEN + body_len) as u64, Relaxed);
-        if let Some(body) = body
-            && arrived.send(Arrived::Frame(body)).await.is_err()
-        {
-            return End::Closed;
-        }
     }
 }
 
@@ -145,23 +145,49 @@ async fn skip_noise<R: AsyncRead + Unpin>(reader: &mut BufReader<R>) -> Result<V
     }
 }
 
-/// The body of the next frame; `None` for padding.
+/// Reads the next frame and takes it where it belongs; how long its body was.
 async fn read_frame<R: AsyncRead + Unpin>(
     reader: &mut BufReader<R>,
-) -> Result<Option<Zeroizing<Vec<u8>>>, End> {
+    arrived: &mpsc::Sender<Arrived>,
+    inlet: &Inlet,
+    scratch: &mut Vec<u8>,
+) -> Result<usize, End> {
     let mut header = [0; FRAME_HEADER_LEN];
     reader.read_exact(&mut header).await.map_err(at_end)?;
-    if header == PADDING {
-        return Ok(None);
+    match Framed::of(header).map_err(End::Length)? {
+        Framed::Padding => Ok(0),
+        Framed::Message(len) => {
+            let mut body = Zeroizing::new(Vec::new());
+            read_body(reader, &mut body, len).await?;
+            let sent = arrived.send(Arrived::Frame(body)).await;
+            sent.map(|()| len).map_err(|_| End::Closed)
+        }
+        Framed::Datagrams(len) => {
+            read_body(reader, scratch, len).await?;
+            let (stride, bytes) = datagrams(scratch).map_err(End::Length)?;
+            inlet.deliver(stride, bytes);
+            Ok(len)
+        }
     }
-    let len = frame_len(header).map_err(End::Length)?;
-    let mut body = Zeroizing::new(Vec::new());
-    while body.len() < len {
-        let have = body.len();
-        body.resize(len.min(have + GROWTH), 0);
-        reader.read_exact(&mut body[have..]).await.map_err(at_end)?;
+}
+
+async fn read_body<R: AsyncRead + Unpin>(
+    reader: &mut BufReader<R>,
+    body: &mut Vec<u8>,
+    len: usize,
+) -> Result<(), End> {
+    body.truncate(len);
+    let mut have = 0;
+    while have < len {
+        let next = len.min(have + GROWTH);
+        body.resize(next.max(body.len()), 0);
+        reader
+            .read_exact(&mut body[have..next])
+            .await
+            .map_err(at_end)?;
+        have = next;
     }
-    Ok(Some(body))
+    Ok(())
 }
 
 fn at_end(error: io::Error) -> End {

@@ -233,3 +233,66 @@ async fn padding_follows_what_nothing_else_follows_and_says_nothing() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn datagrams_without_a_bridge_are_lost_and_malformed_ones_end() {
+    let (mut control, mut peer) = greeted().await;
+    let ping = frame(&Message::Ping.encode().unwrap()).unwrap();
+    let header = haul_wire::control::datagrams_header(100, 1000).unwrap();
+    for _ in 0..100 {
+        peer.write_all(&header).await.unwrap();
+        peer.write_all(&[7; 1000]).await.unwrap();
+    }
+    peer.write_all(&ping).await.unwrap();
+    assert_eq!(control.receive().await.unwrap(), Message::Ping);
+
+    // Datagrams of no bytes each.
+    peer.write_all(&[0x80, 0, 0, 3, 0, 0, 7]).await.unwrap();
+    let error = control.receive().await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::PeerMisbehaved, "{error}");
+}
+
+#[tokio::test]
+async fn a_bridge_carries_batches_both_ways_and_what_came_before_it_opened() {
+    use haul_udp::{RECEIVE_SLOTS, Route, UdpPath};
+    let here = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    let (mut control, mut peer) = greeted().await;
+    let header = haul_wire::control::datagrams_header(100, 250).unwrap();
+    let frame = [header.as_slice(), &[7; 250]].concat();
+    peer.write_all(&frame).await.unwrap();
+    let ping = haul_wire::control::frame(&Message::Ping.encode().unwrap()).unwrap();
+    peer.write_all(&ping).await.unwrap();
+    // What stands before it has been read.
+    assert_eq!(control.receive().await.unwrap(), Message::Ping);
+
+    let engine = UdpPath::bind(here, crate::ANY_UDP_PORT).unwrap();
+    let bridge = control
+        .open_detour(here, Some(engine.local_addr()))
+        .unwrap();
+    let pool = haul_batch::Pool::new(1);
+    let mut slots = vec![pool.try_take().unwrap()];
+    let mut arrivals = arrayvec::ArrayVec::<_, RECEIVE_SLOTS>::new();
+    let patience = Duration::from_secs(10);
+    let mut bytes = 0;
+    while bytes < 250 {
+        engine.recv(&mut slots, &mut arrivals, patience).unwrap();
+        assert_eq!(arrivals.len(), 1, "nothing came");
+        assert_eq!(arrivals[0].from, bridge);
+        bytes += slots[0].len();
+    }
+
+    engine.set_route(Route::to(bridge));
+    engine.send(&[9; 250], 100, false).unwrap();
+    let mut seen = Vec::new();
+    let mut carried = 0;
+    while carried < 250 {
+        let mut header = [0; 6];
+        peer.read_exact(&mut header).await.unwrap();
+        let len = usize::from(u16::from_be_bytes([header[2], header[3]])) - 2;
+        let mut body = vec![0; len];
+        peer.read_exact(&mut body).await.unwrap();
+        carried += len;
+        seen.extend(body);
+    }
+    assert_eq!(seen, [9; 250]);
+}

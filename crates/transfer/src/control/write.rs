@@ -14,8 +14,6 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-use super::Frame;
-
 /// Pauses after which padding follows a frame that nothing else has followed yet: long enough for a
 /// packet of its own, and twice, because one of them may be lost as well.
 const PAUSES: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(30)];
@@ -23,7 +21,7 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(3
 /// What is written next.
 enum Next {
     Message(Zeroizing<Vec<u8>>),
-    Datagrams(Frame),
+    Datagrams(Vec<u8>),
     Padding,
 }
 
@@ -32,7 +30,7 @@ enum Next {
 pub(super) async fn run<W: AsyncWrite + Unpin>(
     mut writer: W,
     mut queue: mpsc::Receiver<Zeroizing<Vec<u8>>>,
-    mut datagrams: mpsc::Receiver<Frame>,
+    mut datagrams: mpsc::Receiver<Vec<u8>>,
     bytes: Arc<AtomicU64>,
 ) {
     let mut pauses = [].iter();
@@ -47,12 +45,12 @@ pub(super) async fn run<W: AsyncWrite + Unpin>(
                 }
                 None => break,
             },
-            Some(frame) = datagrams.recv() => Next::Datagrams(frame),
+            Some(frames) = datagrams.recv() => Next::Datagrams(frames),
             () = sleep(pause.copied().unwrap_or_default()), if pause.is_some() => Next::Padding,
         };
         let frame = match &next {
             Next::Message(frame) => frame.as_slice(),
-            Next::Datagrams(frame) => frame.bytes(),
+            Next::Datagrams(frames) => frames.as_slice(),
             Next::Padding => PADDING.as_slice(),
         };
         if writer.write_all(frame).await.is_err() || writer.flush().await.is_err() {

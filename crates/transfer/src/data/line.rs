@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use haul_engine::Snapshot;
 use haul_udp::UdpPath;
@@ -11,14 +11,25 @@ const IPV4_OVERHEAD: usize = 20 + 8;
 /// IPv6 header (RFC 8200, without extensions) and UDP header.
 const IPV6_OVERHEAD: usize = 40 + 8;
 
-/// What does not change about this end's line while it runs.
+/// This end's line, apart from what it counts.
 pub(super) struct Line {
     pub(super) path: Arc<UdpPath>,
     /// Largest datagram known to get through, in bytes of UDP payload.
     pub(super) datagram_len: usize,
+    /// While datagrams take a detour: where the peer would be without it.
+    pub(super) direct: Option<SocketAddr>,
 }
 
 impl Line {
+    /// Whether what took a detour goes straight to the peer as of `snapshot`; once only.
+    pub(super) fn is_direct_now(&mut self, snapshot: &Snapshot) -> bool {
+        let is_there = self.direct.is_some() && snapshot.peer == self.direct;
+        if is_there {
+            self.direct = None;
+        }
+        is_there
+    }
+
     /// The path as of `snapshot`; `None` while no data has passed.
     pub(super) fn path(&self, snapshot: &Snapshot) -> Option<PathFacts> {
         (snapshot.datagram_len > 0).then_some(PathFacts {

@@ -89,6 +89,13 @@ impl Proxy {
         self.knobs.dead[way as usize].store(true, Relaxed);
     }
 
+    /// From now on everything passes again.
+    pub(crate) fn revive(&self) {
+        for dead in &self.knobs.dead {
+            dead.store(false, Relaxed);
+        }
+    }
+
     /// From now on nothing longer passes, either way, and nobody is told.
     pub(crate) fn narrow(&self, longest: usize) {
         self.knobs.longest.store(longest, Relaxed);

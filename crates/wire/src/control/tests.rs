@@ -128,7 +128,6 @@ fn every_message() -> Vec<Message> {
             judged: 1 << 40,
         }),
         Message::Detour,
-        Message::Datagrams(vec![ByteBuf::from(*b"one"), ByteBuf::from([7; 1472])]),
         Message::Changes(vec![Change {
             act: Act::Delete,
             path: ByteBuf::from(*b"a/b"),
@@ -226,14 +225,41 @@ fn c47_garbage_and_flipped_bytes_never_panic() {
 
 #[test]
 fn c34_hostile_frame_lengths_are_refused() {
-    for len in [0, FRAME_LEN_MAX as u32 + 1, 1 << 31, u32::MAX] {
-        assert!(frame_len(len.to_be_bytes()).is_err(), "{len}");
+    let datagrams_max = (1 << 31) + 2 + DATAGRAMS_LEN_MAX as u32;
+    let bad = [
+        FRAME_LEN_MAX as u32 + 1,
+        1 << 31,
+        (1 << 31) + 2,
+        datagrams_max + 1,
+        u32::MAX,
+    ];
+    for len in bad {
+        assert!(Framed::of(len.to_be_bytes()).is_err(), "{len}");
     }
-    assert_eq!(frame_len([0, 0, 0, 1]), Ok(1));
-    assert_eq!(frame_len([0, 0x10, 0, 0]), Ok(FRAME_LEN_MAX));
+    assert_eq!(Framed::of(PADDING), Ok(Framed::Padding));
+    assert_eq!(Framed::of([0, 0, 0, 1]), Ok(Framed::Message(1)));
+    let longest = Framed::of([0, 0x10, 0, 0]);
+    assert_eq!(longest, Ok(Framed::Message(FRAME_LEN_MAX)));
+    let most = Framed::of(datagrams_max.to_be_bytes());
+    assert_eq!(most, Ok(Framed::Datagrams(2 + DATAGRAMS_LEN_MAX)));
     assert!(frame(&[]).is_err());
     assert!(frame(&vec![0; FRAME_LEN_MAX + 1]).is_err());
     assert_eq!(frame(b"x"), Ok(vec![0, 0, 0, 1, b'x']));
+}
+
+#[test]
+fn datagrams_have_frames_of_their_own() {
+    let header = datagrams_header(1472, 3000).expect("fits");
+    assert_eq!(header, [0x80, 0, 0x0b, 0xba, 0x05, 0xc0]);
+    let framed = Framed::of([0x80, 0, 0x0b, 0xba]);
+    assert_eq!(framed, Ok(Framed::Datagrams(3002)));
+    assert_eq!(datagrams(&[5, 0xc0, 7, 8]), Ok((1472, &[7, 8][..])));
+    for (stride, len) in [(0, 9), (1 << 16, 9), (9, 0), (9, DATAGRAMS_LEN_MAX + 1)] {
+        assert!(datagrams_header(stride, len).is_err(), "{stride} {len}");
+    }
+    for body in [&[][..], &[1], &[5, 0xc0], &[0, 0, 1]] {
+        assert!(datagrams(body).is_err(), "{body:?}");
+    }
 }
 
 #[test]
