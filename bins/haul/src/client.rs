@@ -8,7 +8,7 @@ use std::{
 };
 
 use haul_ssh::{Family, Options, Session, SshError};
-use haul_transfer::{Event, Summary, Warning};
+use haul_transfer::{Event, Summary, TransferError, Warning};
 use tokio::{
     net::UnixStream,
     sync::{mpsc, watch},
@@ -31,6 +31,8 @@ use crate::{
 
 /// Threads of the runtime: it carries a conversation, never the data.
 const RUNTIME_THREADS: usize = 2;
+/// When to look again whether UDP gets through, after it did not any more.
+const KNOCK_AFTER_LOSS: Duration = Duration::from_secs(60);
 
 /// What a person may do who cannot wait.
 const CANCELLING: &str = "cancelling; press Ctrl-C again to end at once";
@@ -81,6 +83,10 @@ async fn transfer(
             Ok(summary) => return Ok(summary),
             Err(failure) => failure,
         };
+        if let Failure::Transfer(TransferError::PathSilent { .. }) = failure {
+            // What let some datagrams through and no more would do so again.
+            run.job.transfer.options.knock_after = KNOCK_AFTER_LOSS;
+        }
         if *run.cancel.borrow() {
             return Err(failure);
         }
