@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::auth::{self, Login};
+use crate::conduit::Conduit;
 use crate::config::{self, HostConfig, Sources};
 use crate::error::{ConfigFault, SshError, Stage};
 use crate::host_key::{self, HostKey};
@@ -15,7 +16,7 @@ use crate::known_hosts::{HostName, KnownHosts};
 use crate::link::Link;
 use crate::options::Options;
 use crate::pump::Pump;
-use crate::session::{Ending, Remote, Session, Shared};
+use crate::session::{Channels, Ending, Remote, Session, Shared};
 use crate::target::{Target, check_host, check_user};
 use crate::trust::{self, Expectation};
 use crate::{external, tcp};
@@ -126,6 +127,7 @@ fn spawn(
     let ending = Ending::new(&shared);
     let output = Arc::clone(&shared);
     let (hold, held) = UnixStream::pair().map_err(|e| SshError::system("socket pair", e))?;
+    let (channels, wishes) = Channels::new()?;
     let (report, reported) = mpsc::sync_channel(1);
     let unattended = !options.interactive;
     let work = move || {
@@ -142,11 +144,10 @@ fn spawn(
         }
         let Started {
             link,
-            channel,
+            main,
             host_key,
-            pipe,
         } = started;
-        let pump = Pump::new(link, channel, host_key, pipe, held, output);
+        let pump = Pump::new(link, host_key, main, wishes, held, output);
         ending.tell(pump.run());
     };
     let worker = thread::Builder::new()
@@ -167,6 +168,7 @@ fn spawn(
                 host_name,
                 warnings,
                 remote,
+                channels: Some(channels),
             })
         }
         Ok(Err(e)) => {
@@ -182,9 +184,8 @@ fn spawn(
 /// A command that runs.
 struct Started {
     link: Link,
-    channel: ssh2::Channel,
+    main: Conduit,
     host_key: HostKey,
-    pipe: UnixStream,
 }
 
 fn start(
@@ -223,21 +224,25 @@ fn start(
     };
     auth::authenticate(&link, &login, options)?;
     let channel = execute(&link, route, command)?;
+    let (pipe, ours) = pair()?;
+    Ok((
+        Started {
+            link,
+            main: Conduit::new(channel, ours),
+            host_key: shown,
+        },
+        Ready { pipe, peer },
+    ))
+}
+
+/// A pipe's two ends; the thread's, the second, does not block.
+pub(crate) fn pair() -> Result<(UnixStream, UnixStream), SshError> {
     let pair = || -> std::io::Result<(UnixStream, UnixStream)> {
         let (pipe, ours) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         Ok((pipe, ours))
     };
-    let (pipe, ours) = pair().map_err(|e| SshError::system("socket pair", e))?;
-    Ok((
-        Started {
-            link,
-            channel,
-            host_key: shown,
-            pipe: ours,
-        },
-        Ready { pipe, peer },
-    ))
+    pair().map_err(|e| SshError::system("socket pair", e))
 }
 
 /// What key the host has to show: the pinned one, or what known hosts say.

@@ -126,6 +126,7 @@ pub(crate) fn start(
         host_name,
         warnings: Vec::new(),
         remote: Remote::new(shared, hold, worker),
+        channels: None,
     })
 }
 

@@ -18,6 +18,7 @@
 
 mod auth;
 mod clock;
+mod conduit;
 mod config;
 mod connect;
 mod error;
@@ -40,5 +41,5 @@ pub use connect::connect;
 pub use error::{ConfigFault, SshError, Stage};
 pub use family::Family;
 pub use options::{Ask, Options, Prompt};
-pub use session::{Remote, RemoteExit, Session};
+pub use session::{Channels, Remote, RemoteExit, Session};
 pub use target::Target;

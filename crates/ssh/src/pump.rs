@@ -1,136 +1,81 @@
-//! Moves bytes between the caller's pipe and the SSH channel until both are done.
-//!
-//! ```text
-//!  caller ──► pipe ──► to_remote ──► channel (stdin)
-//!  caller ◄── pipe ◄── to_caller ◄── channel (stdout)      channel (stderr) ──► Shared
-//! ```
-//!
-//! Both buffers are bounded. While `to_caller` is full the channel is not read, so its window runs
-//! out and the remote command has to wait; while `to_remote` is full the pipe is not read.
+//! What the thread of a session does: turns the conduits, opens further ones, keeps the connection
+//! alive.
 
-use std::io::{self, Read as _, Write as _};
-use std::net::Shutdown;
+use std::io::Read as _;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use crate::clock::timespec;
+use crate::conduit::Conduit;
 use crate::error::SshError;
 use crate::host_key::HostKey;
 use crate::link::{Link, would_block};
 use crate::session::{RemoteExit, Shared};
 
-/// Bytes on the way in each direction, besides what kernel and channel window hold.
-const BUFFER_BYTES: usize = 128 << 10;
-/// Bytes of stderr taken at once.
-const STDERR_CHUNK: usize = 4 << 10;
-/// How long the remote command may take to end once the caller is gone.
-const GRACE: Duration = Duration::from_secs(5);
 /// How often something is sent on an idle connection, so that nobody in between forgets it.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
-/// Bytes on their way, first in, first out.
-struct Buffer {
-    bytes: Box<[u8]>,
-    start: usize,
-    end: usize,
+/// A wish for another channel with a command of its own.
+pub(crate) struct Wish {
+    pub(crate) command: String,
+    /// The thread's end of the caller's pipe, non-blocking.
+    pub(crate) pipe: UnixStream,
+    /// Told once, when the command has been started or was refused.
+    pub(crate) granted: SyncSender<Result<(), ssh2::Error>>,
 }
 
-impl Buffer {
-    fn new() -> Self {
-        Self {
-            bytes: vec![0; BUFFER_BYTES].into_boxed_slice(),
-            start: 0,
-            end: 0,
-        }
-    }
-
-    fn filled(&self) -> &[u8] {
-        &self.bytes[self.start..self.end]
-    }
-
-    fn is_empty(&self) -> bool {
-        self.start == self.end
-    }
-
-    fn has_room(&self) -> bool {
-        self.end < self.bytes.len()
-    }
-
-    fn room(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.end..]
-    }
-
-    fn add(&mut self, count: usize) {
-        self.end += count;
-    }
-
-    fn take(&mut self, count: usize) {
-        self.start += count;
-        if self.start == self.end {
-            (self.start, self.end) = (0, 0);
-        }
-    }
+/// A channel on its way.
+struct Opening {
+    wish: Wish,
+    channel: Option<ssh2::Channel>,
 }
 
-/// How far the caller's side of the conversation has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Caller {
-    /// May still write.
-    Writing,
-    /// Has shut down its writing half.
-    Finished,
-    /// Is gone: nobody reads either.
-    Gone,
-}
-
-/// A channel with a running command, and the caller's pipe to it.
+/// An authenticated connection and what runs over it.
 pub(crate) struct Pump {
     link: Link,
-    channel: ssh2::Channel,
     host_key: HostKey,
-    pipe: UnixStream,
+    /// The command that the session is for: its end is the session's.
+    main: Conduit,
+    /// Further ones. Those that have ended stay until the session does: they are few, and cost nothing.
+    further: Vec<Conduit>,
+    /// Those that broke. Freeing their channels would have to send something.
+    broken: Vec<Conduit>,
+    opening: Option<Opening>,
+    wishes: Receiver<Wish>,
+    /// Readable when there are wishes, until there can be none any more.
+    bell: Option<UnixStream>,
     hold: UnixStream,
     shared: Arc<Shared>,
-    to_remote: Buffer,
-    to_caller: Buffer,
-    caller: Caller,
-    /// We have told the remote command that no more input comes.
-    eof_sent: bool,
-    /// We have told the caller that no more output comes.
-    eof_passed: bool,
-    /// When a command whose caller is gone is cut off.
-    cut_off: Option<Instant>,
     keepalive_due: Instant,
 }
 
 impl Pump {
-    /// Takes over a channel on which a command has been started. The session is closed when the
+    /// Takes over a connection on which a command has been started. The session is closed when the
     /// other end of `hold` is.
     pub(crate) fn new(
         link: Link,
-        channel: ssh2::Channel,
         host_key: HostKey,
-        pipe: UnixStream,
+        main: Conduit,
+        (wishes, bell): (Receiver<Wish>, UnixStream),
         hold: UnixStream,
         shared: Arc<Shared>,
     ) -> Self {
         Self {
             link,
-            channel,
             host_key,
-            pipe,
+            main,
+            further: Vec::new(),
+            broken: Vec::new(),
+            opening: None,
+            wishes,
+            bell: Some(bell),
             hold,
             shared,
-            to_remote: Buffer::new(),
-            to_caller: Buffer::new(),
-            caller: Caller::Writing,
-            eof_sent: false,
-            eof_passed: false,
-            cut_off: None,
             keepalive_due: Instant::now() + KEEPALIVE,
         }
     }
@@ -138,13 +83,12 @@ impl Pump {
     /// Runs until the command has ended and the caller has its output, or the caller is gone.
     pub(crate) fn run(mut self) -> Result<RemoteExit, SshError> {
         let result = self.serve();
-        if let Ok(RemoteExit::Abandoned) = result
-            && self.link.is_writable()
-        {
-            let _ = self.channel.close();
+        if let Ok(RemoteExit::Abandoned) = result {
+            self.main.close(&self.link);
         }
         self.link.hang_up();
-        let _ = self.pipe.shutdown(Shutdown::Both);
+        self.main.hang_up();
+        self.further.iter().for_each(Conduit::hang_up);
         result
     }
 
@@ -153,17 +97,23 @@ impl Pump {
             .session
             .set_keepalive(false, KEEPALIVE.as_secs() as u32);
         loop {
-            let mut moved = self.take_from_caller()?;
-            moved |= self.give_to_remote()?;
-            moved |= self.take_from_remote()?;
-            moved |= self.give_to_caller();
+            let mut moved = self.main.turn(&self.link, &self.shared)?;
+            moved |= self.turn_further();
+            if !self.link.still_shows(&self.host_key) {
+                return Err(SshError::HostKeyReplaced);
+            }
+            moved |= self.main.give_to_caller();
+            for conduit in &mut self.further {
+                moved |= conduit.give_to_caller();
+            }
+            moved |= self.open_further();
             if moved {
                 continue;
             }
-            if self.to_caller.is_empty() && self.remote_has_ended()? {
-                return Ok(self.exit());
+            if self.main.has_ended()? {
+                return Ok(self.main.exit());
             }
-            if self.cut_off.is_some_and(|at| Instant::now() >= at) {
+            if self.main.cut_off().is_some_and(|at| Instant::now() >= at) {
                 return Ok(RemoteExit::Abandoned);
             }
             self.keep_alive()?;
@@ -171,137 +121,45 @@ impl Pump {
         }
     }
 
-    fn take_from_caller(&mut self) -> Result<bool, SshError> {
-        if self.eof_sent || !self.to_remote.has_room() {
-            return Ok(false);
-        }
-        match self.pipe.read(self.to_remote.room()) {
-            Ok(0) => {
-                let news = self.caller == Caller::Writing;
-                self.caller = self.caller.max(Caller::Finished);
-                Ok(news)
-            }
-            Ok(count) => {
-                self.to_remote.add(count);
-                Ok(true)
-            }
-            Err(e) if is_temporary(&e) => Ok(false),
-            // A reset: the caller is gone without having read everything.
-            Err(_) => {
-                self.caller_is_gone();
-                Ok(false)
-            }
-        }
+    /// A further one that breaks is the end of what goes over it and of nothing else.
+    fn turn_further(&mut self) -> bool {
+        let mut moved = false;
+        let (link, shared) = (&self.link, &self.shared);
+        let broken = self.further.extract_if(.., |conduit| {
+            let turned = conduit.turn(link, shared);
+            moved |= turned.as_ref().is_ok_and(|moved| *moved);
+            turned.is_err()
+        });
+        self.broken.extend(broken.inspect(Conduit::hang_up));
+        moved
     }
 
-    fn give_to_remote(&mut self) -> Result<bool, SshError> {
-        if !self.to_remote.is_empty() {
-            return match self.channel.write(self.to_remote.filled()) {
-                Ok(count) => {
-                    self.to_remote.take(count);
-                    Ok(count > 0)
-                }
-                Err(e) if is_temporary(&e) => Ok(false),
-                // The command has closed its input: nothing that is left can be delivered.
-                Err(_) if self.channel.eof() => {
-                    self.to_remote = Buffer::new();
-                    self.eof_sent = true;
-                    Ok(true)
-                }
-                Err(e) => Err(lost(&e)),
-            };
-        }
-        if self.caller == Caller::Writing || self.eof_sent || !self.link.is_writable() {
-            return Ok(false);
-        }
-        match self.channel.send_eof() {
-            Ok(()) => {
-                self.eof_sent = true;
-                Ok(true)
-            }
-            Err(e) if would_block(&e) => Ok(false),
-            Err(_) if self.channel.eof() => {
-                self.eof_sent = true;
-                Ok(true)
-            }
-            Err(e) => Err(SshError::lost(e.message())),
-        }
-    }
-
-    fn take_from_remote(&mut self) -> Result<bool, SshError> {
-        if !self.to_caller.has_room() {
-            return Ok(false);
-        }
-        let mut chunk = [0; STDERR_CHUNK];
-        let stderr = match self.channel.stderr().read(&mut chunk) {
-            Ok(count) => count,
-            Err(e) if is_temporary(&e) => 0,
-            Err(e) => return Err(lost(&e)),
-        };
-        self.shared.push_stderr(&chunk[..stderr]);
-        let stdout = match self.channel.read(self.to_caller.room()) {
-            Ok(count) => count,
-            Err(e) if is_temporary(&e) => 0,
-            Err(e) => return Err(lost(&e)),
-        };
-        self.to_caller.add(stdout);
-        if !self.link.still_shows(&self.host_key) {
-            return Err(SshError::HostKeyReplaced);
-        }
-        Ok(stderr + stdout > 0)
-    }
-
-    fn give_to_caller(&mut self) -> bool {
-        if self.caller == Caller::Gone {
-            self.to_caller = Buffer::new();
-        }
-        if self.to_caller.is_empty() {
-            if !self.eof_passed && self.channel.eof() {
-                let _ = self.pipe.shutdown(Shutdown::Write);
-                self.eof_passed = true;
-            }
+    /// Goes on with opening a channel; whether there is one more, or one wish less.
+    fn open_further(&mut self) -> bool {
+        let wished = || Some(self.wishes.try_recv().ok()?);
+        let Some(mut opening) = self.opening.take().or_else(|| {
+            wished().map(|wish| Opening {
+                wish,
+                channel: None,
+            })
+        }) else {
             return false;
-        }
-        match self.pipe.write(self.to_caller.filled()) {
-            Ok(count) => {
-                self.to_caller.take(count);
-                count > 0
-            }
-            Err(e) if is_temporary(&e) => false,
-            Err(_) => {
-                self.caller_is_gone();
+        };
+        match open(&self.link, &mut opening) {
+            Ok(Some(channel)) => {
+                let Wish { pipe, granted, .. } = opening.wish;
+                let _ = granted.send(Ok(()));
+                self.further.push(Conduit::new(channel, pipe));
                 true
             }
-        }
-    }
-
-    /// What the caller wrote before it went is still delivered; what comes back is thrown away.
-    fn caller_is_gone(&mut self) {
-        self.caller = Caller::Gone;
-        self.cut_off.get_or_insert_with(|| Instant::now() + GRACE);
-    }
-
-    /// Whether the server has closed the channel, which it does after the command's status.
-    fn remote_has_ended(&mut self) -> Result<bool, SshError> {
-        if !self.channel.eof() {
-            return Ok(false);
-        }
-        match self.channel.wait_close() {
-            Ok(()) => Ok(true),
-            Err(e) if would_block(&e) => Ok(false),
-            Err(e) => Err(SshError::lost(e.message())),
-        }
-    }
-
-    fn exit(&self) -> RemoteExit {
-        let signal = self
-            .channel
-            .exit_signal()
-            .ok()
-            .and_then(|signal| signal.exit_signal);
-        match signal {
-            Some(signal) => RemoteExit::Signal(crate::escape::escaped(&signal)),
-            None => RemoteExit::Code(self.channel.exit_status().unwrap_or(0)),
+            Ok(None) => {
+                self.opening = Some(opening);
+                false
+            }
+            Err(error) => {
+                let _ = opening.wish.granted.send(Err(error));
+                true
+            }
         }
     }
 
@@ -321,37 +179,34 @@ impl Pump {
 
     /// Waits until something can move.
     fn wait(&mut self) -> Result<(), SshError> {
-        let read_ssh = self.to_caller.has_room() || !self.to_remote.is_empty();
-        let read_ssh = if read_ssh {
-            PollFlags::IN
-        } else {
-            PollFlags::empty()
+        let conduits = || std::iter::once(&self.main).chain(&self.further);
+        let awaited = conduits().fold(PollFlags::empty(), |all, one| all | one.awaited_of_remote());
+        let awaited = match self.opening {
+            Some(_) => awaited | PollFlags::IN,
+            None => awaited,
         };
-        let mut ssh = self.link.wanted(read_ssh);
-        if self.caller != Caller::Writing && !self.eof_sent && self.to_remote.is_empty() {
-            ssh |= PollFlags::OUT;
-        }
-        let mut pipe = PollFlags::empty();
-        if self.caller == Caller::Writing && self.to_remote.has_room() && !self.eof_sent {
-            pipe |= PollFlags::IN;
-        }
-        if !self.to_caller.is_empty() {
-            pipe |= PollFlags::OUT;
-        }
-        let until = self
-            .cut_off
-            .map_or(self.keepalive_due, |at| at.min(self.keepalive_due));
+        let ssh = self.link.wanted(awaited);
+        let until =
+            (self.main.cut_off()).map_or(self.keepalive_due, |at| at.min(self.keepalive_due));
         let patience = timespec(until.saturating_duration_since(Instant::now()));
 
         // A descriptor whose other end is gone is always ready, so none is waited for that could
         // not be acted upon.
-        let gone = self.caller == Caller::Gone;
         let none = PollFlags::empty();
-        let mut fds = Vec::with_capacity(3);
-        if !gone {
-            fds.push(PollFd::new(&self.pipe, pipe));
+        let mut fds = Vec::with_capacity(4 + self.further.len());
+        let is_here = self.main.awaited_of_caller().is_some();
+        if is_here {
             fds.push(PollFd::new(&self.hold, none));
         }
+        let bell_at = fds.len();
+        fds.extend(
+            self.bell
+                .iter()
+                .map(|bell| PollFd::new(bell, PollFlags::IN)),
+        );
+        let callers_at = fds.len();
+        let callers = conduits().filter_map(Conduit::awaited_of_caller);
+        fds.extend(callers.map(|(pipe, flags)| PollFd::new(pipe, flags)));
         if !ssh.is_empty() {
             fds.push(PollFd::new(self.link.socket(), ssh));
         }
@@ -359,21 +214,44 @@ impl Pump {
             Ok(_) | Err(Errno::INTR) => {}
             Err(e) => return Err(SshError::system("poll", e)),
         }
-        let hung_up = |fd: &PollFd<'_>| fd.revents().contains(PollFlags::HUP);
-        if !gone && fds[..2].iter().any(hung_up) {
-            self.caller_is_gone();
+        let is_closed = is_here && fds[0].revents().contains(PollFlags::HUP);
+        let has_rung = self.bell.is_some() && !fds[bell_at].revents().is_empty();
+        let mut gone: Vec<bool> = conduits()
+            .map(|one| one.awaited_of_caller().is_some())
+            .collect();
+        let mut at = callers_at;
+        for one in gone.iter_mut().filter(|one| **one) {
+            *one = fds[at].revents().contains(PollFlags::HUP);
+            at += 1;
+        }
+        drop(fds);
+        // What cannot ring again need not be listened to.
+        self.bell
+            .take_if(|bell| has_rung && matches!(bell.read(&mut [0; 16]), Ok(0)));
+        gone[0] |= is_closed;
+        let conduits = std::iter::once(&mut self.main).chain(&mut self.further);
+        for (conduit, _) in conduits.zip(gone).filter(|(_, gone)| *gone) {
+            conduit.caller_is_gone();
         }
         Ok(())
     }
 }
 
-fn is_temporary(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-    )
-}
-
-fn lost(error: &io::Error) -> SshError {
-    SshError::lost(error.to_string())
+/// One step towards a channel on which the command runs; `None` while libssh2 has to wait.
+fn open(link: &Link, opening: &mut Opening) -> Result<Option<ssh2::Channel>, ssh2::Error> {
+    let waits = |e: ssh2::Error| if would_block(&e) { Ok(None) } else { Err(e) };
+    let mut channel = match opening.channel.take() {
+        Some(channel) => channel,
+        None => match link.session.channel_session() {
+            Ok(channel) => channel,
+            Err(e) => return waits(e),
+        },
+    };
+    match channel.exec(&opening.wish.command) {
+        Ok(()) => Ok(Some(channel)),
+        Err(e) => {
+            opening.channel = Some(channel);
+            waits(e)
+        }
+    }
 }

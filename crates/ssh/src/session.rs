@@ -1,13 +1,17 @@
 //! What the caller holds of a session, and what it shares with the session's thread.
 
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::connect;
 use crate::error::{SshError, Stage};
 use crate::escape::escaped;
+use crate::pump::Wish;
 
 /// Bytes kept of the remote command's stderr: the last ones, where the reason for its end stands.
 const STDERR_BYTES_MAX: usize = 64 << 10;
@@ -39,6 +43,8 @@ pub struct Session {
     pub warnings: Vec<String>,
     /// The command itself, for after [`Session::stream`] has been given away.
     pub remote: Remote,
+    /// The way to further commands over the same connection; `None` if an external program made it.
+    pub channels: Option<Channels>,
 }
 
 impl Session {
@@ -62,6 +68,50 @@ impl Session {
     pub fn close(self) -> Result<RemoteExit, SshError> {
         drop(self.stream);
         self.remote.close()
+    }
+}
+
+/// Starts further commands over a session's connection, each with a channel of its own, as long as the
+/// session's own command runs.
+#[derive(Debug, Clone)]
+pub struct Channels {
+    wishes: Sender<Wish>,
+    /// Wakes the session's thread.
+    bell: Arc<UnixStream>,
+}
+
+impl Channels {
+    pub(crate) fn new() -> Result<(Self, (Receiver<Wish>, UnixStream)), SshError> {
+        let (wishes, wished) = channel();
+        let (bell, heard) = connect::pair()?;
+        let bell = Arc::new(bell);
+        Ok((Self { wishes, bell }, (wished, heard)))
+    }
+
+    /// Starts `command`; returns its stdin and stdout when it runs. It ends with the session, or when the
+    /// stream is dropped and it ends by itself.
+    ///
+    /// # Errors
+    /// [`SshError::Lost`] when the session is over or the server refuses, and [`SshError::Timeout`] when
+    /// it does not answer within `patience`.
+    pub fn start(&self, command: &str, patience: Duration) -> Result<UnixStream, SshError> {
+        let (stream, pipe) = connect::pair()?;
+        let (granted, outcome) = sync_channel(1);
+        let wish = Wish {
+            command: command.to_owned(),
+            pipe,
+            granted,
+        };
+        let over = || SshError::lost("the session is over");
+        self.wishes.send(wish).map_err(|_| over())?;
+        (&*self.bell).write_all(&[0]).map_err(|_| over())?;
+        match outcome.recv_timeout(patience) {
+            Ok(granted) => granted
+                .map(|()| stream)
+                .map_err(|e| SshError::lost(e.message())),
+            Err(RecvTimeoutError::Timeout) => Err(SshError::Timeout(Stage::Command)),
+            Err(RecvTimeoutError::Disconnected) => Err(over()),
+        }
     }
 }
 

@@ -282,3 +282,55 @@ fn of(server: &Server, family: Family) -> Options {
         ..server.options()
     }
 }
+
+#[test]
+fn further_commands_share_the_connection() {
+    // Rekeying has to fit in between, whatever is half sent.
+    let server = Server::with(&["host-ed25519"], "RekeyLimit 4M");
+    let session = server.run(server.options(), "cat").unwrap();
+    let channels = session.channels.clone().unwrap();
+    let all: Vec<_> = (0..3)
+        .map(|_| channels.start("cat", PATIENCE).unwrap())
+        .collect();
+    thread::scope(|scope| {
+        for (number, stream) in all.iter().enumerate() {
+            let sent = vec![number as u8; 8 << 20];
+            let mut writer = stream.try_clone().unwrap();
+            scope.spawn(move || {
+                writer.write_all(&sent).unwrap();
+                writer.shutdown(Shutdown::Write).unwrap();
+            });
+            scope.spawn(move || {
+                let mut received = Vec::new();
+                let mut reader = stream;
+                reader.read_to_end(&mut received).unwrap();
+                assert!(received == vec![number as u8; 8 << 20], "{number} differs");
+            });
+        }
+    });
+    drop(all);
+    // All of that was beside the session's own command, and that is still there.
+    let (mut writer, mut reader) = (&session.stream, &session.stream);
+    writer.write_all(b"still here").unwrap();
+    session.stream.shutdown(Shutdown::Write).unwrap();
+    let mut rest = String::new();
+    reader.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "still here");
+    assert_eq!(session.close().unwrap(), RemoteExit::Code(0));
+    assert!(channels.start("cat", PATIENCE).is_err());
+}
+
+#[test]
+fn a_command_that_the_server_refuses_harms_nobody() {
+    let server = Server::with(&["host-ed25519"], "MaxSessions 1");
+    let mut session = server.run(server.options(), "cat").unwrap();
+    let channels = session.channels.clone().unwrap();
+    let refused = channels.start("cat", PATIENCE);
+    assert!(matches!(refused, Err(SshError::Lost { .. })), "{refused:?}");
+    session.stream.write_all(b"still here").unwrap();
+    session.stream.shutdown(Shutdown::Write).unwrap();
+    let mut all = String::new();
+    session.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    session.stream.read_to_string(&mut all).unwrap();
+    assert_eq!(all, "still here");
+}
