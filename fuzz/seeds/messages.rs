@@ -3,9 +3,9 @@
 use haul_wire::SessionId;
 use haul_wire::control::{
     Accepted, Act, After, Cause, Change, ClientHello, Confirm, Direction, ErrorCode, Fault,
-    Features, FileFault, Fsync, Had, HelloLimits, InForce, Measure, Message, Nonce, Overwrite,
-    Placing, Preserve, Rate, Remembered, Request, Resume, Selection, ServerHello, Spoken, Status,
-    Symlinks, Taking, Text, UdpEndpoint, Unkept, Verdict, Verify, Wish, frame,
+    Features, FileFault, Fsync, Had, HelloLimits, InForce, Joinable, Measure, Message, Nonce,
+    Overwrite, Placing, Preserve, Rate, Remembered, Request, Resume, Selection, ServerHello,
+    Spoken, Status, Symlinks, Taking, Text, UdpEndpoint, Unkept, Verdict, Verify, Wish, frame,
 };
 use serde_bytes::ByteBuf;
 
@@ -169,6 +169,10 @@ pub fn control_frame() -> Seeds {
         Message::Rate(wish()),
         Message::Ceiling(None),
         Message::Detour,
+        Message::Joinable(Joinable {
+            name: 7 << 100,
+            most: 4,
+        }),
         changes(),
         Message::Had(Had {
             ranges: vec![(0, 7), (9, u64::MAX), (5, 2)],

@@ -1,6 +1,6 @@
 //! What was typed: the command line, parsed but not yet understood ([`crate::job`] does that).
 
-use std::{ffi::OsString, path::PathBuf, str::FromStr, time::Duration};
+use std::{ffi::OsString, num::ParseIntError, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{ArgAction, Parser, ValueEnum};
 use haul_log::LogPlace;
@@ -369,6 +369,13 @@ pub(crate) struct RemoteArgs {
     /// Let uploads that ask for it set owners, set-user-id bits, capabilities and the like
     #[arg(long)]
     pub(crate) allow_privileged: bool,
+    /// Serve nothing, but lend this process's channel to the session that goes by this name
+    #[arg(long, value_name = "NAME", value_parser = join_name, hide = true)]
+    pub(crate) join: Option<u128>,
+}
+
+fn join_name(text: &str) -> Result<u128, ParseIntError> {
+    u128::from_str_radix(text, 16)
 }
 
 /// `--policy`.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use haul_ssh::{Family, Options, Session, SshError};
-use haul_transfer::{Event, Summary, TransferError, Warning};
+use haul_transfer::{Channels, Event, Summary, TransferError, Warning};
 use tokio::{
     net::UnixStream,
     sync::{mpsc, watch},
@@ -31,6 +31,8 @@ use crate::{
 
 /// Threads of the runtime: it carries a conversation, never the data.
 const RUNTIME_THREADS: usize = 2;
+/// Time for the server to give another channel.
+const CHANNEL_PATIENCE: Duration = Duration::from_secs(20);
 /// When to look again whether UDP gets through, after it did not any more.
 const KNOCK_AFTER_LOSS: Duration = Duration::from_secs(60);
 
@@ -137,6 +139,14 @@ impl Run<'_> {
                 human::duration(Duration::from_secs(age)),
             ));
             Some(remembered)
+        });
+        transfer.options.channels = session.channels.clone().map(|channels| {
+            let command = self.job.remote_command.clone();
+            Channels::new(move |name| {
+                let command = format!("{command} --join {name:032x}");
+                let started = channels.start(&command, CHANNEL_PATIENCE);
+                started.map_err(io::Error::other)
+            })
         });
         let steered = self.helm.limits();
         transfer.options.set_limits(*steered.borrow());

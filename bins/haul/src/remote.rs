@@ -8,12 +8,16 @@ use std::{
     ffi::OsString,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::fd::AsFd as _,
     path::PathBuf,
 };
 
 use clap::Parser;
 use haul_log::LogPlace;
-use haul_transfer::{ErrorCode, RespondSetup, Summary, TransferError};
+use haul_transfer::{
+    ErrorCode, RespondSetup, Summary, TransferError,
+    streams::{self, Input, Output},
+};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -59,6 +63,10 @@ pub(crate) fn run(words: &[OsString]) -> Result<(), Failure> {
     if args.proto != FRAMING {
         return Err(RemoteError::Protocol(args.proto).into());
     }
+    if let Some(name) = args.join {
+        let joined = haul_transfer::join(name, io::stdin(), io::stdout());
+        return joined.map_err(Failure::system("joining a transfer"));
+    }
     let home = env::home_dir()
         .filter(|home| home.is_absolute())
         .ok_or(RemoteError::NoHome)?;
@@ -99,7 +107,8 @@ async fn serve(setup: RespondSetup, log: &mut Option<Logbook>) -> Result<Summary
     write(log, |log| {
         log.line(&format!("haul {version} serves {client}"))
     });
-    let serving = haul_transfer::respond(tokio::io::stdin(), tokio::io::stdout(), setup);
+    let (input, output) = standard_streams();
+    let serving = haul_transfer::respond(input, output, setup);
     tokio::pin!(serving);
     let outcome = loop {
         tokio::select! {
@@ -112,6 +121,16 @@ async fn serve(setup: RespondSetup, log: &mut Option<Logbook>) -> Result<Summary
         write(log, |log| log.event(&event));
     }
     Ok(outcome?)
+}
+
+/// What the conversation goes over, as cheaply as it can be read and written: sshd gives pipes or sockets.
+fn standard_streams() -> (Input, Output) {
+    let input = io::stdin().as_fd().try_clone_to_owned();
+    let output = io::stdout().as_fd().try_clone_to_owned();
+    (
+        (input.and_then(streams::input)).unwrap_or_else(|_| Box::new(tokio::io::stdin())),
+        (output.and_then(streams::output)).unwrap_or_else(|_| Box::new(tokio::io::stdout())),
+    )
 }
 
 /// Writes to the log, if there is one, and gives it up when it cannot be written.
@@ -144,6 +163,7 @@ fn setup(args: &RemoteArgs, home: PathBuf, connection: Option<Connection>) -> Re
     setup.allow_measure = !args.no_measure;
     setup.udp_ports = args.udp_ports.0.clone();
     setup.any_source = args.any_source;
+    setup.joinable = true;
     setup.ssh_peer = connection.map(|connection| connection.client);
     setup.bind = connection.map(|connection| match connection.server {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),

@@ -3,20 +3,17 @@
 //! The tasks make receiving cancel-safe and keep a peer that does not read from blocking the
 //! conversation: the queue towards it is bounded, and a full queue ends the session.
 
-mod read;
+pub(crate) mod read;
 mod write;
 
 use std::{
     collections::VecDeque,
     net::{IpAddr, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
-use haul_wire::control::{Message, PREAMBLE, frame};
+use haul_wire::control::{Joinable, Message, PREAMBLE, frame};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::mpsc,
@@ -28,7 +25,7 @@ use zeroize::Zeroizing;
 use crate::{Misbehaviour, Phase, TransferError};
 use read::Arrived;
 
-use crate::detour::{Detour, Inlet};
+use crate::detour::{Carriage, Detour, Inlet, Joining, Outlet};
 
 /// Messages that may wait for the peer to read.
 const QUEUE_DEPTH: usize = 64;
@@ -54,11 +51,11 @@ pub(crate) struct Control {
     queue: Option<mpsc::Sender<Zeroizing<Vec<u8>>>>,
     /// The way out for datagrams, which must neither hold up the conversation nor fill its queue.
     datagrams: mpsc::Sender<Vec<u8>>,
-    inlet: Inlet,
+    carriage: Carriage,
     detour: Option<Detour>,
+    joining: Option<Joining>,
     reader: JoinHandle<()>,
     writer: JoinHandle<()>,
-    bytes: Arc<AtomicU64>,
     is_responder: bool,
     /// Whether the other end has been told why this one ends.
     said_why: bool,
@@ -105,29 +102,32 @@ impl Control {
         let (arrived_out, arrived) = mpsc::channel(READ_AHEAD);
         let (queue, queue_in) = mpsc::channel(QUEUE_DEPTH);
         let (datagrams, datagrams_in) = mpsc::channel(DATAGRAMS_DEPTH);
-        let bytes = Arc::new(AtomicU64::new(0));
-        let inlet = Inlet::default();
+        let carriage = Carriage {
+            inlet: Inlet::default(),
+            outlet: Outlet::new(datagrams_in),
+            bytes: Arc::default(),
+        };
         Self {
             arrived,
             early: VecDeque::new(),
             queue: Some(queue),
             datagrams,
             detour: None,
+            joining: None,
             reader: tokio::spawn(read::run(
                 reader,
                 preamble,
                 arrived_out,
-                inlet.clone(),
-                Arc::clone(&bytes),
+                carriage.inlet.clone(),
+                Arc::clone(&carriage.bytes),
             )),
-            inlet,
             writer: tokio::spawn(write::run(
                 writer,
                 queue_in,
-                datagrams_in,
-                Arc::clone(&bytes),
+                carriage.outlet.clone(),
+                Arc::clone(&carriage.bytes),
             )),
-            bytes,
+            carriage,
             is_responder: !preamble,
             said_why: false,
             phase: Phase::Hello,
@@ -273,10 +273,22 @@ impl Control {
         at: IpAddr,
         engine: Option<SocketAddr>,
     ) -> Result<SocketAddr, TransferError> {
-        let detour = Detour::open(at, engine, &self.inlet, self.datagrams.clone())?;
+        let detour = Detour::open(at, engine, &self.carriage.inlet, self.datagrams.clone())?;
         let address = detour.address();
         self.detour = Some(detour);
         Ok(address)
+    }
+
+    /// Lets further channels join, from now on; `None` where the system gives no way to.
+    pub(crate) fn let_join(&mut self) -> Option<Joinable> {
+        let (joining, joinable) = Joining::open(self.carriage.clone()).ok()?;
+        self.joining = Some(joining);
+        Some(joinable)
+    }
+
+    /// What a further channel needs to carry datagrams of this session.
+    pub(crate) fn carriage(&self) -> Carriage {
+        self.carriage.clone()
     }
 
     /// The next message with the bytes that carried it. An `Error`, `Refused` or `Cancel` of the
@@ -329,13 +341,14 @@ impl Control {
 
     /// Bytes that crossed the channel so far, both ways.
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.load(Relaxed)
+        self.carriage.bytes.load(Relaxed)
     }
 
     /// Lets what is queued leave and closes this end of the stream. Nothing can be sent after it.
     pub(crate) async fn finish(&mut self) {
         self.queue = None;
         self.detour = None;
+        self.joining = None;
         // A peer that reads no more loses the last words; that is its own doing.
         let _ = timeout_at(Instant::now() + FAREWELL, &mut self.writer).await;
     }

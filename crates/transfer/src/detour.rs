@@ -8,6 +8,9 @@
 //! not fit. They seal and pace what they send all the same. What one of them sends in one system call
 //! stays together on the whole way, so that a datagram costs no more than its bytes.
 
+mod carriage;
+mod joining;
+
 use std::{
     mem,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -26,6 +29,10 @@ use haul_wire::control::{DATAGRAMS_LEN_MAX, datagrams_header};
 use tokio::sync::mpsc;
 
 use crate::TransferError;
+
+pub(crate) use carriage::{Carriage, Outlet};
+pub(crate) use joining::Joining;
+pub use joining::join;
 
 /// What may wait for the channel: a router's buffer, a tenth of a second at 80 Mbit/s.
 const BUFFER_BYTES: usize = 1 << 20;

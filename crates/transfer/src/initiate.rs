@@ -11,12 +11,13 @@ use haul_manifest::Name;
 use haul_udp::UdpPath;
 use haul_wire::{
     PacketCounter, block_len,
-    control::{Accepted, After, Message, Request, Taking, UdpEndpoint, Verify, escaped},
+    control::{Accepted, After, Joinable, Message, Request, Taking, UdpEndpoint, Verify, escaped},
     segment_len,
 };
 use serde_bytes::ByteBuf;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    net::UnixStream,
     sync::{mpsc, watch},
     task::{JoinHandle, spawn_blocking},
     time::Instant,
@@ -47,6 +48,14 @@ const UDP_PATIENCE_MIN: Duration = Duration::from_millis(400);
 /// In between, so many times what the first answer on the control channel took: a round trip, and what a
 /// machine needs that is busy.
 const UDP_PATIENCE_ANSWERS: u32 = 3;
+
+/// What may be on its way in one channel, at libssh2 and at OpenSSH alike, in bytes,
+const CHANNEL_WINDOW: f64 = (2 << 20) as f64;
+/// and how many bytes a second the channels of a detour are not to limit: 640 Mbit/s, more than one TCP
+/// connection carries on most of the paths that are long enough for this to matter.
+const CHANNELS_RATE: f64 = 80e6;
+/// Most channels, with the control channel. A server allows ten sessions by default.
+const CHANNELS_MAX: usize = 4;
 
 /// Runs a job over an established control channel to `haul --remote` or hauld.
 ///
@@ -388,6 +397,28 @@ impl Initiator {
         Ok((stop, opening))
     }
 
+    /// Opens as many further channels as a detour with this round trip may need, without waiting for them.
+    fn open_channels(&self, control: &Control, joinable: Joinable, rtt: Duration) {
+        let Some(channels) = &self.job.options.channels else {
+            return;
+        };
+        let wanted = (rtt.as_secs_f64() * CHANNELS_RATE / CHANNEL_WINDOW).ceil() as usize;
+        let further = wanted.min(CHANNELS_MAX).saturating_sub(1);
+        for _ in 0..further.min(joinable.most.into()) {
+            let (channels, carriage) = (channels.clone(), control.carriage());
+            tokio::spawn(async move {
+                let opened = spawn_blocking(move || channels.open(joinable.name)).await;
+                // Without it the others carry everything.
+                if let Ok(Ok(stream)) = opened
+                    && let Ok(stream) = UnixStream::from_std(stream)
+                {
+                    let (reader, writer) = stream.into_split();
+                    carriage.carry(reader, writer, false).await;
+                }
+            });
+        }
+    }
+
     /// Where UDP may open some day. From one address alone that cannot be found out by a socket that also
     /// reaches the detour.
     fn knock(&self, server: SocketAddr) -> Option<Knock> {
@@ -410,6 +441,7 @@ impl Initiator {
         let (mut stop, mut opening) =
             self.begin_opening(greeted, server, PacketCounter::new(), patience)?;
         let mut is_detour = false;
+        let mut joinable = None;
         let mut path = None;
         let mut accepted = None;
         let mut hello_seen = false;
@@ -447,6 +479,7 @@ impl Initiator {
                     match message?.message {
                         Message::Accepted(word) if accepted.is_none() => accepted = Some(word),
                         Message::HelloSeen => hello_seen = true,
+                        Message::Joinable(word) if is_detour => joinable = Some(word),
                         Message::Warning(text) => self.warn(text.to_string()),
                         Message::Ping => control.send(&Message::Pong)?,
                         Message::Pong | Message::Status(_) => {}
@@ -458,8 +491,11 @@ impl Initiator {
                 }
             }
             match (path, accepted) {
-                (Some(path), Some(accepted)) => {
+                (Some(path), Some(accepted)) if !is_detour || joinable.is_some() => {
                     drop(stop);
+                    if let Some(joinable) = joinable {
+                        self.open_channels(control, joinable, path.rtt);
+                    }
                     return Ok((path, accepted));
                 }
                 (opened, _) => path = opened,

@@ -1,4 +1,7 @@
-use std::{fs::File, net::IpAddr, ops::RangeInclusive, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt, fs::File, io, net::IpAddr, ops::RangeInclusive, os::unix::net::UnixStream, path::PathBuf,
+    sync::Arc, time::Duration,
+};
 
 pub use haul_disk::{DigestOptions, Digests, Proofs};
 use haul_flow::Policy;
@@ -95,6 +98,8 @@ pub struct JobOptions {
     pub any_source: bool,
     /// Send datagrams over the control channel where UDP does not get through. Default: yes.
     pub fallback: bool,
+    /// Further channels for that, where one carries less than the path could. Default: none can be had.
+    pub channels: Option<Channels>,
     /// After how long to look, then, whether UDP gets through by now, and from then on at growing
     /// intervals. Default 1 s.
     pub knock_after: Duration,
@@ -105,6 +110,31 @@ pub struct JobOptions {
     pub progress_interval: Duration,
     /// Bytes this end buffers between network and disk when it receives.
     pub receive_buffer_bytes: u64,
+}
+
+/// Opens a further channel to a session that is joined by this name.
+type OpenChannel = dyn Fn(u128) -> io::Result<UnixStream> + Send + Sync;
+
+/// The way to further channels to the other end's host, each connected with a `haul --remote --join NAME`
+/// there. Opening one may block.
+#[derive(Clone)]
+pub struct Channels(Arc<OpenChannel>);
+
+impl Channels {
+    /// Channels that are opened by `open`.
+    pub fn new(open: impl Fn(u128) -> io::Result<UnixStream> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(open))
+    }
+
+    pub(crate) fn open(&self, name: u128) -> io::Result<UnixStream> {
+        (self.0)(name)
+    }
+}
+
+impl fmt::Debug for Channels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Channels")
+    }
 }
 
 impl Default for JobOptions {
@@ -128,6 +158,7 @@ impl Default for JobOptions {
             bind: None,
             any_source: false,
             fallback: true,
+            channels: None,
             knock_after: Duration::from_secs(1),
             file_events: false,
             progress_interval: Duration::from_millis(200),
@@ -222,6 +253,9 @@ pub struct RespondSetup {
     pub ssh_peer: Option<IpAddr>,
     /// Accept datagrams from any address, as odd address translators need. Default: no.
     pub any_source: bool,
+    /// Whether [`crate::join`] leads here: other processes of this account may bring further channels for
+    /// datagrams that UDP does not carry. Default: no.
+    pub joinable: bool,
     /// Bytes this end buffers between network and disk when it receives.
     pub receive_buffer_bytes: u64,
     /// Hears how it goes, for a log.
@@ -250,6 +284,7 @@ impl RespondSetup {
             advertise: None,
             ssh_peer: None,
             any_source: false,
+            joinable: false,
             receive_buffer_bytes: DEFAULT_RECEIVE_BUFFER_BYTES,
             events: None,
             cancel: None,

@@ -35,12 +35,14 @@ mod path;
 mod place;
 mod respond;
 mod seat;
+pub mod streams;
 mod summary;
 mod take;
 #[cfg(test)]
 mod tests;
 
 pub use bps::{Bps, BpsError};
+pub use detour::join;
 pub use error::{Misbehaviour, Phase, TransferError, UdpDirection, system_code};
 pub use event::{
     ChangeRecord, DigestRecord, Event, FailedFile, FileRecord, HostFacts, LineFacts, Omitted,
@@ -55,9 +57,9 @@ pub use haul_wire::{
 };
 pub use initiate::initiate;
 pub use job::{
-    ANY_UDP_PORT, After, DEFAULT_RECEIVE_BUFFER_BYTES, DEFAULT_UDP_PORTS, DigestOptions, Digests,
-    Direction, Fsync, Job, JobOptions, Measure, Overwrite, Placing, Preserve, Proofs, Remembered,
-    RespondSetup, Resume, Selection, Symlinks, Taking,
+    ANY_UDP_PORT, After, Channels, DEFAULT_RECEIVE_BUFFER_BYTES, DEFAULT_UDP_PORTS, DigestOptions,
+    Digests, Direction, Fsync, Job, JobOptions, Measure, Overwrite, Placing, Preserve, Proofs,
+    Remembered, RespondSetup, Resume, Selection, Symlinks, Taking,
 };
 pub use limits::{Cause, InForce, Limits};
 pub use respond::respond;

@@ -9,7 +9,7 @@ use haul_disk::{Asked, Proofs, ReceiveOptions, ScanOptions};
 use haul_udp::UdpPath;
 use haul_wire::{
     block_len,
-    control::{Accepted, After, Message, Request, UdpEndpoint, Verify},
+    control::{Accepted, After, Joinable, Message, Request, UdpEndpoint, Verify},
     segment_len,
 };
 use tokio::{
@@ -35,6 +35,8 @@ use crate::{
     take::{Wishes, left_out},
 };
 
+/// Where no further channel can join.
+const NOT_JOINABLE: Joinable = Joinable { name: 0, most: 0 };
 /// Between two looks at a session that nobody watches.
 const TICK: Duration = Duration::from_millis(500);
 /// Between two looks at one that shares a cap with others.
@@ -156,7 +158,9 @@ impl Responder {
             judges,
         }))?;
         control.phase = Phase::Path;
-        let path = await_path(control, opening, (port, detoured), deadline).await?;
+        let path = self
+            .await_path(control, opening, (port, detoured), deadline)
+            .await?;
         drop(stop);
         Ok(Ready {
             agreed,
@@ -212,6 +216,38 @@ impl Responder {
             path::await_opening(socket, origin, seals, patience, &stopped, heard)
         });
         (stop, opening)
+    }
+
+    /// Waits for the open path; the initiator may give up meanwhile.
+    async fn await_path(
+        &self,
+        control: &mut Control,
+        mut opening: JoinHandle<Result<OpenedPath, TransferError>>,
+        (engine, detoured): (SocketAddr, Detoured),
+        deadline: Instant,
+    ) -> Result<OpenedPath, TransferError> {
+        loop {
+            tokio::select! {
+                opened = &mut opening => {
+                    return opened.map_err(|_| TransferError::TaskFailed("path"))?;
+                }
+                message = control.expect(deadline, "UDP path") => match message?.message {
+                    Message::Ping => control.send(&Message::Pong)?,
+                    Message::Pong | Message::Status(_) => {}
+                    Message::Detour => {
+                        detoured.set();
+                        let engine = on_this_machine(engine);
+                        control.open_detour(this_machine(engine.ip()), Some(engine))?;
+                        let joinable = (self.setup.joinable).then(|| control.let_join()).flatten();
+                        control.send(&Message::Joinable(joinable.unwrap_or(NOT_JOINABLE)))?;
+                    }
+                    early @ (Message::Rate(_) | Message::InForce(_) | Message::Had(_)) => {
+                        control.postpone(early);
+                    }
+                    other => return Err(control.unexpected(&other)),
+                }
+            }
+        }
     }
 
     /// Whether the request can and may be served, and what it means on this machine.
@@ -414,34 +450,5 @@ fn on_this_machine(socket: SocketAddr) -> SocketAddr {
     match socket.ip() {
         ip if ip.is_unspecified() => SocketAddr::new(this_machine(ip), socket.port()),
         _ => socket,
-    }
-}
-
-/// Waits for the open path; the initiator may give up meanwhile.
-async fn await_path(
-    control: &mut Control,
-    mut opening: JoinHandle<Result<OpenedPath, TransferError>>,
-    (engine, detoured): (SocketAddr, Detoured),
-    deadline: Instant,
-) -> Result<OpenedPath, TransferError> {
-    loop {
-        tokio::select! {
-            opened = &mut opening => {
-                return opened.map_err(|_| TransferError::TaskFailed("path"))?;
-            }
-            message = control.expect(deadline, "UDP path") => match message?.message {
-                Message::Ping => control.send(&Message::Pong)?,
-                Message::Pong | Message::Status(_) => {}
-                Message::Detour => {
-                    detoured.set();
-                    let engine = on_this_machine(engine);
-                    control.open_detour(this_machine(engine.ip()), Some(engine))?;
-                }
-                early @ (Message::Rate(_) | Message::InForce(_) | Message::Had(_)) => {
-                    control.postpone(early);
-                }
-                other => return Err(control.unexpected(&other)),
-            }
-        }
     }
 }

@@ -3,12 +3,26 @@
 
 mod pair;
 
-use std::fs;
+use std::{
+    fs, io,
+    os::unix::net::UnixStream,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
 
-use haul_transfer::{Direction, Event};
+use haul_transfer::{Channels, Direction, Event, join};
 use pair::{
     BOTH, CALM, Case, LOCALHOST_6, place,
     proxy::{Proxy, Way},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex, split},
+    sync::mpsc,
+    time::{Instant, sleep_until},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,6 +78,104 @@ async fn returns_to_udp(direction: Direction) {
     let (summary, _) = under.end().await.succeeded();
     assert!(fs::read(&source).unwrap() == fs::read(&destination).unwrap());
     assert!(summary.control_bytes < 19_000_000, "{summary:?}");
+}
+
+/// Far enough away for several channels.
+const DELAY: Duration = Duration::from_millis(40);
+
+/// A stream of which both ends are `DELAY` apart.
+fn apart() -> (DuplexStream, DuplexStream) {
+    let (near, here) = duplex(1 << 20);
+    let (there, far) = duplex(1 << 20);
+    let (here_in, here_out) = split(here);
+    let (there_in, there_out) = split(there);
+    tokio::spawn(delay(here_in, there_out));
+    tokio::spawn(delay(there_in, here_out));
+    (near, far)
+}
+
+async fn delay(
+    mut from: tokio::io::ReadHalf<DuplexStream>,
+    mut to: tokio::io::WriteHalf<DuplexStream>,
+) {
+    let (travelling, mut arriving) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
+    tokio::spawn(async move {
+        while let Some((at, bytes)) = arriving.recv().await {
+            sleep_until(at).await;
+            if to.write_all(&bytes).await.is_err() {
+                return;
+            }
+        }
+        let _ = to.shutdown().await;
+    });
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(len @ 1..) = from.read(&mut buffer).await {
+        let _ = travelling.send((Instant::now() + DELAY, buffer[..len].to_vec()));
+    }
+}
+
+/// A channel that joins a session, as another process of the same account would, and counts what it carries.
+fn joined(name: u128, carried: &Arc<AtomicU64>) -> io::Result<UnixStream> {
+    let (ours, here) = UnixStream::pair()?;
+    let (there, theirs) = UnixStream::pair()?;
+    for (mut from, mut to) in [
+        (here.try_clone()?, there.try_clone()?),
+        (there.try_clone()?, here.try_clone()?),
+    ] {
+        let carried = Arc::clone(carried);
+        thread::spawn(move || {
+            carried.fetch_add(io::copy(&mut from, &mut to).unwrap_or(0), Relaxed);
+            let _ = to.shutdown(std::net::Shutdown::Write);
+        });
+    }
+    thread::spawn(move || join(name, &theirs, &theirs));
+    ours.set_nonblocking(true)?;
+    Ok(ours)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn further_channels_share_a_long_detour() {
+    for direction in BOTH {
+        let (_dir, source, destination) = place(20_000_000);
+        let mut case = Case::new(direction, &source, &destination);
+        let proxy = Proxy::between(&mut case, CALM, 1);
+        proxy.kill(Way::Up);
+        let carried = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&carried);
+        case.job.options.channels = Some(Channels::new(move |name| joined(name, &count)));
+        case.setup.joinable = true;
+        let (near, far) = apart();
+        let (summary, _) = case.start_over(near, far).end().await.succeeded();
+        assert!(fs::read(&source).unwrap() == fs::read(&destination).unwrap());
+        assert!(summary.control_bytes > 20_000_000, "{summary:?}");
+        // They are counted when they close, which they do with the session.
+        for _ in 0..1_000 {
+            if carried.load(Relaxed) > 2_000_000 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(carried.load(Relaxed) > 2_000_000, "{carried:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_not_joinable_has_one_channel() {
+    let (_dir, source, destination) = place(1_000_000);
+    let mut case = Case::new(Direction::Upload, &source, &destination);
+    let proxy = Proxy::between(&mut case, CALM, 1);
+    proxy.kill(Way::Up);
+    case.job.options.channels = Some(Channels::new(|_| panic!("nobody asked for that")));
+    let (near, far) = apart();
+    let (summary, _) = case.start_over(near, far).end().await.succeeded();
+    assert!(summary.control_bytes > 1_000_000, "{summary:?}");
+}
+
+#[test]
+fn a_session_that_is_not_there_cannot_be_joined() {
+    let (input, _) = UnixStream::pair().unwrap();
+    let refused = join(7, &input, &input).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
 }
 
 #[tokio::test(flavor = "multi_thread")]

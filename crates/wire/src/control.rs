@@ -113,6 +113,8 @@ pub enum Message {
     Had(Had),
     /// The initiator: UDP does not get through, so datagrams will come in frames of their own, both ways.
     Detour,
+    /// The responder's answer to that: what further channels need to carry datagrams as well.
+    Joinable(Joinable),
     /// The responder receives data that is only rehearsed: what would become of names.
     Changes(#[serde(deserialize_with = "bounded::list::<_, _, CHANGES_MAX>")] Vec<Change>),
 }
@@ -438,6 +440,15 @@ impl Fault {
     }
 }
 
+/// How a further channel joins a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joinable {
+    /// What to give after `--join`, in hexadecimal.
+    pub name: u128,
+    /// How many channels may; 0 where none can.
+    pub most: u8,
+}
+
 impl Message {
     /// The frame's body, without the length.
     ///
@@ -491,6 +502,7 @@ impl Message {
             Self::InForce(_) => "limits in force",
             Self::Had(_) => "what is there",
             Self::Detour => "detour",
+            Self::Joinable(_) => "joinable",
             Self::Changes(_) => "changes",
             Self::Ping => "ping",
             Self::Pong => "pong",

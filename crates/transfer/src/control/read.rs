@@ -26,7 +26,7 @@ const GROWTH: usize = 64 * 1024;
 const READ_LEN: usize = 128 * 1024;
 
 /// What the reading task found.
-pub(super) enum Arrived {
+pub(crate) enum Arrived {
     /// The preamble, after this much noise.
     Preamble { noise: Vec<u8> },
     /// The body of one frame.
@@ -36,7 +36,7 @@ pub(super) enum Arrived {
 }
 
 /// Why nothing more comes.
-pub(super) enum End {
+pub(crate) enum End {
     /// The stream was closed before a preamble came.
     NoPreamble { noise: Vec<u8> },
     /// The preamble is that of another framing.
@@ -52,7 +52,7 @@ pub(super) enum End {
 }
 
 impl End {
-    pub(super) fn into_error(self, during: Phase) -> TransferError {
+    pub(crate) fn into_error(self, during: Phase) -> TransferError {
         match self {
             Self::NoPreamble { noise } => TransferError::RemoteMissing {
                 output: escaped(noise.trim_ascii()),
@@ -76,7 +76,7 @@ impl End {
 }
 
 /// Reads until the stream ends, or nobody listens any more.
-pub(super) async fn run<R: AsyncRead + Unpin>(
+pub(crate) async fn run<R: AsyncRead + Unpin>(
     reader: R,
     preamble: bool,
     arrived: mpsc::Sender<Arrived>,

@@ -14,6 +14,8 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
+use crate::detour::Outlet;
+
 /// Pauses after which padding follows a frame that nothing else has followed yet: long enough for a
 /// packet of its own, and twice, because one of them may be lost as well.
 const PAUSES: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(30)];
@@ -30,7 +32,7 @@ enum Next {
 pub(super) async fn run<W: AsyncWrite + Unpin>(
     mut writer: W,
     mut queue: mpsc::Receiver<Zeroizing<Vec<u8>>>,
-    mut datagrams: mpsc::Receiver<Vec<u8>>,
+    datagrams: Outlet,
     bytes: Arc<AtomicU64>,
 ) {
     let mut pauses = [].iter();
@@ -45,7 +47,7 @@ pub(super) async fn run<W: AsyncWrite + Unpin>(
                 }
                 None => break,
             },
-            Some(frames) = datagrams.recv() => Next::Datagrams(frames),
+            Some(frames) = datagrams.next() => Next::Datagrams(frames),
             () = sleep(pause.copied().unwrap_or_default()), if pause.is_some() => Next::Padding,
         };
         let frame = match &next {

@@ -128,6 +128,10 @@ fn every_message() -> Vec<Message> {
             judged: 1 << 40,
         }),
         Message::Detour,
+        Message::Joinable(Joinable {
+            name: 7 << 100,
+            most: 4,
+        }),
         Message::Changes(vec![Change {
             act: Act::Delete,
             path: ByteBuf::from(*b"a/b"),

@@ -1,0 +1,76 @@
+//! What carries datagrams: the control channel, and further channels beside it.
+
+use std::sync::{Arc, atomic::AtomicU64, atomic::Ordering::Relaxed};
+
+use haul_wire::control::PREAMBLE;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
+    sync::{Mutex, mpsc},
+};
+
+use super::Inlet;
+use crate::control::read::{self, Arrived};
+
+/// The way out for frames of datagrams: whichever channel is idle takes the next.
+#[derive(Debug, Clone)]
+pub(crate) struct Outlet(Arc<Mutex<mpsc::Receiver<Vec<u8>>>>);
+
+impl Outlet {
+    pub(crate) fn new(frames: mpsc::Receiver<Vec<u8>>) -> Self {
+        Self(Arc::new(Mutex::new(frames)))
+    }
+
+    /// The next frames; `None` when there will be none. Cancel-safe.
+    pub(crate) async fn next(&self) -> Option<Vec<u8>> {
+        self.0.lock().await.recv().await
+    }
+}
+
+/// What a further channel needs to carry datagrams of a session.
+#[derive(Debug, Clone)]
+pub(crate) struct Carriage {
+    pub(crate) inlet: Inlet,
+    pub(crate) outlet: Outlet,
+    /// Bytes that have crossed any of the channels.
+    pub(crate) bytes: Arc<AtomicU64>,
+}
+
+impl Carriage {
+    /// Carries datagrams over this channel until it closes or the session ends. Whoever `greets` writes the
+    /// preamble; the other one uses the channel when that has come, since before it is a shell's.
+    pub(crate) async fn carry<R, W>(self, reader: R, mut writer: W, greets: bool)
+    where
+        R: AsyncRead + Unpin + Send + 'static,
+        W: AsyncWrite + Unpin + Send + 'static,
+    {
+        let (arrived_out, mut arrived) = mpsc::channel(1);
+        let reading = read::run(
+            reader,
+            !greets,
+            arrived_out,
+            self.inlet,
+            Arc::clone(&self.bytes),
+        );
+        let reading = tokio::spawn(reading);
+        let is_greeted = if greets {
+            writer.write_all(&PREAMBLE).await.is_ok()
+        } else {
+            matches!(arrived.recv().await, Some(Arrived::Preamble { .. }))
+        };
+        while is_greeted {
+            let frames = tokio::select! {
+                frames = self.outlet.next() => frames,
+                // No message has a place here, so this is the end, one way or the other.
+                _ = arrived.recv() => None,
+            };
+            let Some(frames) = frames else { break };
+            // What was on its way over a channel that breaks is lost, as on any path.
+            if writer.write_all(&frames).await.is_err() || writer.flush().await.is_err() {
+                break;
+            }
+            self.bytes.fetch_add(frames.len() as u64, Relaxed);
+        }
+        let _ = writer.shutdown().await;
+        reading.abort();
+    }
+}
