@@ -148,8 +148,12 @@ fn changes() -> Message {
     }])
 }
 
-pub fn control_frame() -> Seeds {
-    let others = [
+fn encoded(message: &Message) -> Vec<u8> {
+    message.encode().expect("small")
+}
+
+fn others() -> Vec<Message> {
+    vec![
         Message::Confirm(Confirm { mac: [3; 32] }),
         request(),
         Message::Accepted(Accepted {
@@ -190,16 +194,14 @@ pub fn control_frame() -> Seeds {
         verdict(),
         Message::Done(Status::default()),
         Message::Error(Fault::new(ErrorCode::DiskFull, "no space \u{202e}left\n")),
-    ];
+    ]
+}
+
+pub fn control_frame() -> Seeds {
     let bodies: Vec<_> = hellos()
         .into_iter()
-        .chain(others)
-        .map(|message| {
-            (
-                message.name().replace(' ', "-"),
-                message.encode().expect("small"),
-            )
-        })
+        .chain(others())
+        .map(|message| (message.name().replace(' ', "-"), encoded(&message)))
         .collect();
     let first = bodies[0].1.clone();
     let framed = |body: &[u8]| frame(body).expect("small");
@@ -213,11 +215,11 @@ pub fn control_frame() -> Seeds {
         hostile("datagrams-of-nothing", vec![0x80, 0, 0, 3, 0, 0, 1]),
         hostile("no-datagrams", vec![0x80, 0, 0, 2, 0, 1]),
         valid("later-hello", [&first[..], &[1, 2, 3]].concat()),
-        hostile("later-ping", vec![11, 0]),
+        hostile("later-ping", [&encoded(&Message::Ping)[..], &[0]].concat()),
         hostile("cut", first[..20].to_vec()),
-        hostile("long-frame", vec![0x00, 0x10, 0x00, 0x01, 11]),
+        hostile("long-frame", vec![0x00, 0x10, 0x00, 0x01, 7]),
         hostile("empty-frame", vec![0; 4]),
-        hostile("unknown-message", vec![17]),
+        hostile("unknown-message", vec![99]),
         hostile("many-versions", [&[0, 17][..], &[1; 17]].concat()),
         hostile(
             "endless-list",
@@ -229,7 +231,10 @@ pub fn control_frame() -> Seeds {
             "long-text",
             [&[9, 0xff, 0xff, 0x03][..], &[b'a'; 64]].concat(),
         ),
-        hostile("verdict-of-nothing", vec![14, 1, 0, 0, 1, 0]),
+        hostile(
+            "verdict-of-nothing",
+            vec![encoded(&verdict())[0], 1, 0, 0, 1, 0],
+        ),
     ]);
     seeds
 }
