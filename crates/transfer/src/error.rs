@@ -380,7 +380,11 @@ fn seal_code(error: &SealError) -> ErrorCode {
 }
 
 fn seconds(duration: &Duration) -> String {
-    format!("{} s", duration.as_secs())
+    let tenths = (duration.as_millis() + 50) / 100;
+    match tenths % 10 {
+        part @ 1.. if tenths < 100 => format!("{}.{part} s", tenths / 10),
+        _ => format!("{} s", tenths / 10),
+    }
 }
 
 fn shown(words: &str) -> String {

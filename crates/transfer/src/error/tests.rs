@@ -84,3 +84,11 @@ fn a_machine_that_is_used_up_is_no_defect() {
         assert_eq!(error.code(), code, "{error}");
     }
 }
+
+#[test]
+fn short_waits_are_told_in_tenths() {
+    let told = |millis| seconds(&Duration::from_millis(millis));
+    let short = [0, 449, 951, 1_040, 8_000, 9_949].map(told);
+    assert_eq!(short, ["0 s", "0.4 s", "1 s", "1 s", "8 s", "9.9 s"]);
+    assert_eq!([9_960, 30_400].map(told), ["10 s", "30 s"]);
+}
