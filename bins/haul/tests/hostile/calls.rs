@@ -5,8 +5,12 @@
 
 use std::{collections::BTreeMap, fs, os::unix::fs::symlink, path::Path, process::Command};
 
-use crate::site::{
-    Random, Site, Tree, assert_nothing_wrong, finish, is_own, noise, seed, stderr, tree,
+use crate::{
+    judging::{assert_nothing_wrong, is_own, seed},
+    noise::{Random, noise},
+    outcome::stderr,
+    site::{Site, finish},
+    tree::{Tree, tree},
 };
 
 /// How many faults a test tries unless all are asked for.
@@ -187,8 +191,8 @@ impl Trial<'_> {
         arguments.extend(self.options);
         arguments.extend(places);
         let mut command = match self.end {
-            End::Here => site.command(&tracer, &arguments),
-            End::There => site.command(&[], &arguments),
+            End::Here => site.command_under(&tracer, &arguments),
+            End::There => site.command(&arguments),
         };
         if self.end == End::There {
             command.env("TRACE", tracer.join(" "));
@@ -283,7 +287,7 @@ fn d105_a_journal_that_cannot_be_locked_does_not_stay() {
         position: 2,
     };
     let log = site.path("calls");
-    let mut command = site.command(&[], &["-q", "big", "localhost:"]);
+    let mut command = site.command(&["-q", "big", "localhost:"]);
     command.env("TRACE", fault.tracer(&site.there(), &log).join(" "));
     let output = finish(command.spawn().unwrap());
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));

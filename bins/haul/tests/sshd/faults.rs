@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read},
+    io::Read,
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command},
@@ -13,8 +13,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::{
+    disk::Disk,
+    noise::noise,
+    outcome::of_type,
     server::{Run, Server},
-    trees::noise,
+    telling::{await_bytes, telling},
 };
 
 fn assert_fails(run: &Run, status: i32, words: &[&str]) {
@@ -91,7 +94,7 @@ fn sources_and_destinations_that_do_not_work() {
 #[test]
 fn d104_a_full_disk_at_the_other_end_is_named() {
     let server = Server::start();
-    let disk = Disk::mount(&server.path("disk"), "8m");
+    let disk = Disk::mount(&server.path("disk"), "size=8m");
     fs::write(server.here().join("file"), noise(3, 20_000_000)).unwrap();
     let run = server.json(&["file", &format!("127.0.0.1:{}", disk.0.display())]);
     assert_fails(&run, run.status, &["No space"]);
@@ -101,31 +104,6 @@ fn d104_a_full_disk_at_the_other_end_is_named() {
     let from = format!("127.0.0.1:{}/file", server.there().display());
     let down = server.json(&[&from, disk.0.to_str().unwrap()]);
     assert_fails(&down, run.status, &["No space"]);
-}
-
-/// A small file system of its own; root's privilege, like a full disk at will.
-struct Disk(std::path::PathBuf);
-
-impl Disk {
-    fn mount(at: &Path, size: &str) -> Self {
-        fs::create_dir(at).unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
-            .arg(at)
-            .status()
-            .unwrap();
-        assert!(
-            mounted.success(),
-            "mounting a tmpfs needs root: run the tests as root"
-        );
-        Self(at.to_owned())
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }
 
 /// Starts a slow upload and waits until some of it has been acknowledged.
@@ -157,14 +135,8 @@ pub(crate) fn moving_and_telling(
     least: u64,
 ) -> (Child, JoinHandle<Vec<Value>>) {
     let mut child = server.spawn(&[&["--json"], arguments].concat());
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut events = lines
-        .map_while(Result::ok)
-        .map(|line| serde_json::from_str::<Value>(&line).unwrap());
-    let moving = events.by_ref().any(|event| {
-        event["type"] == "progress" && event["bytes"].as_u64().is_some_and(|bytes| bytes >= least)
-    });
-    assert!(moving, "it ended before that");
+    let mut events = telling(&mut child);
+    await_bytes(&mut events, least);
     (child, std::thread::spawn(move || events.collect()))
 }
 
@@ -251,8 +223,8 @@ fn names_that_nobody_may_read_are_told_one_by_one() {
         "special files are left out with a warning: {}",
         run.stderr
     );
-    let warned = run.events.iter().any(|event| event["type"] == "warning");
-    assert!(warned, "{:?}", run.events);
+    let warnings = of_type(&run.events, "warning");
+    assert!(!warnings.is_empty(), "{:?}", run.events);
     assert!(server.there().join("folder/fine").exists());
     assert!(!server.there().join("folder/fifo").exists());
 }
