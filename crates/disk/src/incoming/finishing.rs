@@ -281,7 +281,6 @@ impl Finisher {
             wanted,
             all,
             digests,
-            ..
         } = self.proofs;
         match what {
             What::Nameless(listed, fd) if wanted => Some(digest::of_file(digests, fd, listed.size)),

@@ -30,7 +30,7 @@ use super::{
     files::{Files, Listed},
     published::Stamp,
 };
-use crate::{DigestOptions, Digests, DiskError, FailureKind, Proofs, digest::Digester};
+use crate::{DigestOptions, Digests, DiskError, FailureKind, digest::Digester};
 
 /// Steps that may wait for the thread: each holds a descriptor, and what it reads back is still in memory.
 const STEPS_MAX: usize = 64;
@@ -195,12 +195,12 @@ pub(super) struct Proof {
 }
 
 impl Proof {
-    pub(super) fn start(proofs: Proofs) -> io::Result<Self> {
+    pub(super) fn start(digests: DigestOptions, is_awaited: bool) -> io::Result<Self> {
         Ok(Self {
-            prover: Prover::start(proofs.digests)?,
+            prover: Prover::start(digests)?,
             front: 0,
             awaiting: HashMap::new(),
-            told: proofs.awaited.then(RangeSet::new),
+            told: is_awaited.then(RangeSet::new),
         })
     }
 
