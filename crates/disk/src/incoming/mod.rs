@@ -35,6 +35,7 @@ mod stream;
 mod sweep;
 mod tree;
 mod waiting;
+mod worker;
 
 use std::sync::Arc;
 
