@@ -3,8 +3,6 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::Read,
-    os::unix::process::ExitStatusExt,
     path::Path,
     process::Child,
     time::{Duration, Instant},
@@ -143,16 +141,6 @@ fn hooked(site: &Site, option: &str, prepare: &str) -> Child {
     child
 }
 
-/// Everybody who could write to standard error is gone when this returns.
-fn ending(mut child: Child) -> (Option<i32>, String) {
-    let mut stderr = String::new();
-    let mut pipe = child.stderr.take().unwrap();
-    pipe.read_to_string(&mut stderr).unwrap();
-    let status = child.wait().unwrap();
-    assert_eq!(status.signal(), None);
-    (status.code(), stderr)
-}
-
 #[test]
 fn a_signal_ends_a_hook_and_all_that_it_has_started() {
     let began = Instant::now();
@@ -161,8 +149,10 @@ fn a_signal_ends_a_hook_and_all_that_it_has_started() {
             let site = Site::new();
             let child = hooked(&site, option, "");
             interrupt(&child, signal);
-            let (code, stderr) = ending(child);
-            assert_eq!(code, Some(130), "{stderr}");
+            // Everybody who could write to its streams is gone when this returns.
+            let output = child.wait_with_output().unwrap();
+            expect_status(130, &output);
+            let stderr = stderr(&output);
             assert!(stderr.starts_with("haul: error: cancelled"), "{stderr}");
             assert_eq!(site.there().join("file").exists(), arrived, "{option}");
         }
@@ -179,9 +169,8 @@ fn a_second_signal_ends_a_hook_that_does_not_listen() {
     // What follows faster than a person presses keys is the first interrupt once more.
     std::thread::sleep(Duration::from_millis(400));
     interrupt(&child, Signal::INT);
-    let (code, stderr) = ending(child);
-    assert_eq!(code, Some(130), "{stderr}");
-    assert!(began.elapsed() < Duration::from_secs(90), "{stderr}");
+    expect_status(130, &child.wait_with_output().unwrap());
+    assert!(began.elapsed() < Duration::from_secs(90));
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::Read,
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command},
@@ -15,7 +14,7 @@ use serde_json::Value;
 use crate::{
     disk::Disk,
     noise::noise,
-    outcome::of_type,
+    outcome::{expect_status, of_type, stderr},
     server::{Run, Server},
     telling::{await_bytes, telling},
 };
@@ -140,24 +139,12 @@ pub(crate) fn moving_and_telling(
     (child, std::thread::spawn(move || events.collect()))
 }
 
-fn ending(mut child: Child) -> (i32, String) {
-    let mut stderr = String::new();
-    child
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut stderr)
-        .unwrap();
-    (child.wait().unwrap().code().unwrap_or(-1), stderr)
-}
-
 #[test]
 fn an_interrupt_ends_in_order_and_keeps_the_partial_file() {
     let server = Server::start();
     let child = under_way(&server);
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
-    let (status, stderr) = ending(child);
-    assert_eq!(status, 130, "{stderr}");
+    expect_status(130, &child.wait_with_output().unwrap());
     assert!(server.there().join(".big.haul-part").exists());
     assert_nothing_published(&server.there());
 }
@@ -169,8 +156,12 @@ fn a_server_that_dies_is_noticed() {
     for pid in remotes(&server) {
         kill_process(pid, Signal::KILL).unwrap();
     }
-    let (status, stderr) = ending(child);
-    assert!(![0, 130].contains(&status), "{stderr}");
+    let output = child.wait_with_output().unwrap();
+    let stderr = stderr(&output);
+    assert!(
+        ![Some(0), Some(130)].contains(&output.status.code()),
+        "{stderr}"
+    );
     assert_eq!(
         stderr.lines().filter(|line| line.contains("error")).count(),
         1,
