@@ -450,7 +450,6 @@ fn proofs(args: &ProofArgs) -> Proofs {
     Proofs {
         wanted: all || !is_off,
         all,
-        awaited: false,
         digests: DigestOptions {
             sha256: args.sha256sum.is_some(),
         },

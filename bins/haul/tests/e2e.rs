@@ -7,19 +7,33 @@
 mod causes;
 #[path = "e2e/ending.rs"]
 mod ending;
+#[path = "fixture/ends.rs"]
+mod ends;
 #[path = "e2e/hooks.rs"]
 mod hooks;
 #[path = "e2e/log.rs"]
 mod log;
+#[path = "fixture/noise.rs"]
+mod noise;
+#[path = "fixture/outcome.rs"]
+mod outcome;
+#[path = "fixture/site.rs"]
+mod site;
+#[path = "e2e/taking.rs"]
+mod taking;
+#[path = "fixture/telling.rs"]
+mod telling;
+#[path = "e2e/there.rs"]
+mod there;
+#[path = "fixture/tree.rs"]
+mod tree;
 
 use std::{
-    collections::BTreeMap,
-    ffi::{OsStr, OsString},
+    ffi::OsStr,
     fs,
-    io::{BufRead, BufReader, Read},
     os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Output, Stdio},
+    process::{Child, Command},
     time::{Duration, SystemTime},
 };
 
@@ -28,109 +42,22 @@ use rustix::{
     process::{Pid, Signal, kill_process},
 };
 use serde_json::Value;
-use tempfile::TempDir;
 
-#[path = "e2e/taking.rs"]
-mod taking;
-#[path = "e2e/there.rs"]
-mod there;
-
-/// Runs the words after `-- HOST` as sshd would, on this machine.
-const SSH: &str = r#"#!/bin/sh
-while [ "$1" != "--" ]; do shift; done
-shift 2
-cd "$THERE" || exit 1
-HOME=$THERE SSH_CONNECTION='127.0.0.1 50000 127.0.0.1 22' exec /bin/sh -c "$1"
-"#;
-
-/// Two machines: a directory to run in, and the home directory at the other end.
-struct Site {
-    dir: TempDir,
-}
+use crate::{
+    noise::noise,
+    outcome::{events, expect_status, of_type, stderr},
+    site::Site,
+    telling::{await_bytes, telling},
+    tree::tree,
+};
 
 impl Site {
-    fn new() -> Self {
-        let site = Self {
-            dir: tempfile::tempdir().unwrap(),
-        };
-        fs::create_dir(site.here()).unwrap();
-        fs::create_dir(site.there()).unwrap();
-        let ssh = site.dir.path().join("ssh");
-        fs::write(&ssh, SSH).unwrap();
-        fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).unwrap();
-        site
-    }
-
-    fn here(&self) -> PathBuf {
-        self.dir.path().join("here")
-    }
-
-    fn there(&self) -> PathBuf {
-        self.dir.path().join("there")
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_haul"));
-        command
-            .arg("--ssh-program")
-            .arg(self.dir.path().join("ssh"))
-            .args(["-S", env!("CARGO_BIN_EXE_haul")])
-            .args(arguments)
-            .current_dir(self.here())
-            .env_clear()
-            .env("HOME", self.dir.path())
-            .env("PATH", "/usr/bin:/bin")
-            .env("THERE", self.there())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
     /// Runs with `--json`, expects the status, and gives the events.
     fn events(&self, status: i32, arguments: &[&str]) -> Vec<Value> {
         let output = self.run(&[&["--json"], arguments].concat());
         expect_status(status, &output);
         events(&output.stdout)
     }
-}
-
-fn expect_status(status: i32, output: &Output) {
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(status), "{stderr}{stdout}");
-}
-
-fn events(stdout: &[u8]) -> Vec<Value> {
-    let lines = stdout
-        .split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty());
-    lines
-        .map(|line| serde_json::from_slice(line).unwrap())
-        .collect()
-}
-
-fn of_type<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
-    events
-        .iter()
-        .filter(|event| event["type"] == kind)
-        .collect()
-}
-
-/// Bytes that no compression or pattern could fake; the same for the same seed (xorshift64).
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as u8
-    };
-    std::iter::repeat_with(&mut next).take(len).collect()
 }
 
 /// A tree with what trees have: nesting, nothing, odd names, sizes around a datagram's.
@@ -143,25 +70,6 @@ fn plant(dir: &Path) {
     for len in [1_000, 1_411, 1_413, 65_536, 300_001] {
         fs::write(dir.join(format!("deep/{len}")), noise(len as u64, len)).unwrap();
     }
-}
-
-/// Every path below with its contents; `None` for a directory.
-fn tree(dir: &Path) -> BTreeMap<OsString, Option<Vec<u8>>> {
-    let mut found = BTreeMap::new();
-    let mut left = vec![PathBuf::new()];
-    while let Some(at) = left.pop() {
-        for entry in fs::read_dir(dir.join(&at)).unwrap() {
-            let entry = entry.unwrap();
-            let path = at.join(entry.file_name());
-            let is_dir = entry.file_type().unwrap().is_dir();
-            let contents = (!is_dir).then(|| fs::read(entry.path()).unwrap());
-            found.insert(path.clone().into_os_string(), contents);
-            if is_dir {
-                left.push(path);
-            }
-        }
-    }
-    found
 }
 
 /// A pipe with a name, on which a test waits for somebody to write.
@@ -305,7 +213,7 @@ fn the_last_line_is_the_account_and_quiet_is_quiet() {
     let output = site.run(&["file", "localhost:"]);
     expect_status(0, &output);
     assert!(output.stdout.is_empty());
-    let stderr = String::from_utf8(output.stderr).unwrap();
+    let stderr = stderr(&output);
     assert!(stderr.starts_with("5 bytes, 1 file in "), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
     let output = site.run(&["-q", "file", "localhost:"]);
@@ -330,7 +238,7 @@ fn verbose_says_where_the_time_went() {
     ] {
         let output = site.run(&arguments);
         expect_status(0, &output);
-        let stderr = String::from_utf8(output.stderr).unwrap();
+        let stderr = stderr(&output);
         let lines: Vec<_> = stderr.lines().collect();
         assert!(lines[0].contains("sealed with aes128cfb"), "{stderr}");
         for (line, stage) in lines[1..].iter().zip(stages) {
@@ -362,7 +270,7 @@ fn a_source_missing_there_is_status_20() {
     let site = Site::new();
     let output = site.run(&["localhost:nothing", "."]);
     expect_status(20, &output);
-    let stderr = String::from_utf8(output.stderr).unwrap();
+    let stderr = stderr(&output);
     assert!(
         stderr.starts_with("haul: error: ") && stderr.lines().count() == 1,
         "{stderr}"
@@ -379,14 +287,10 @@ fn a_remote_haul_that_is_not_there_is_status_14() {
     // A repeated option is a usage error, so that the last of two never wins silently.
     expect_status(2, &output);
 
-    let output = Command::new(env!("CARGO_BIN_EXE_haul"))
-        .arg("--ssh-program")
-        .arg(site.dir.path().join("ssh"))
-        .args(["-S", "/nonexistent/haul", "file", "localhost:"])
-        .current_dir(site.here())
-        .env("THERE", site.there())
-        .output()
-        .unwrap();
+    let mut command = site.bare();
+    command.arg("--ssh-program").arg(site.path("ssh"));
+    command.args(["-S", "/nonexistent/haul", "file", "localhost:"]);
+    let output = command.output().unwrap();
     expect_status(14, &output);
 }
 
@@ -420,19 +324,11 @@ fn slow(site: &Site) -> Command {
     site.command(&[&["--json"], &pace[..], &["big", "localhost:"]].concat())
 }
 
-/// Waits until some of a transfer has arrived.
-fn await_progress(child: &mut Child) -> BufReader<ChildStdout> {
-    let mut stdout = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    loop {
-        line.clear();
-        let len = stdout.read_line(&mut line).unwrap();
-        assert_ne!(len, 0, "ended before any progress");
-        let event: Value = serde_json::from_str(&line).unwrap();
-        if event["type"] == "progress" && event["bytes"].as_u64().unwrap() > 0 {
-            return stdout;
-        }
-    }
+/// Waits until some of a transfer has arrived; what it tells from then on.
+fn await_progress(child: &mut Child) -> impl Iterator<Item = Value> + use<> {
+    let mut events = telling(child);
+    await_bytes(&mut events, 1);
+    events
 }
 
 #[test]
@@ -441,21 +337,20 @@ fn k115_an_interrupt_ends_in_order_and_leaves_only_partials() {
     for signals in [&[Signal::INT][..], &[Signal::TERM, Signal::TERM]] {
         let site = Site::new();
         let mut child = slow(&site).spawn().unwrap();
-        let mut stdout = await_progress(&mut child);
+        let rest = await_progress(&mut child);
         for signal in signals {
             interrupt(&child, *signal);
         }
-        let mut rest = Vec::new();
-        stdout.read_to_end(&mut rest).unwrap();
+        let last = rest.last().unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(130));
-        let last = events(&rest).pop().unwrap();
         assert_eq!(
             (&last["type"], &last["code"]),
             (&"error".into(), &130.into()),
             "{last}"
         );
         let left: Vec<_> = tree(&site.there()).into_keys().collect();
-        assert_eq!(left, [".big.haul-part", ".haul-journal"], "{signals:?}");
+        let own = [".big.haul-part", ".haul-journal"].map(PathBuf::from);
+        assert_eq!(left, own, "{signals:?}");
     }
 }
 
@@ -477,10 +372,10 @@ fn a_transfer_outlives_the_reader_of_its_events() {
 fn the_next_run_takes_over_what_an_interrupted_one_left() {
     let site = Site::new();
     let mut child = slow(&site).spawn().unwrap();
-    let stdout = await_progress(&mut child);
+    let rest = await_progress(&mut child);
     interrupt(&child, Signal::INT);
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    drop(stdout);
+    drop(rest);
     expect_status(0, &site.run(&["-q", "big", "localhost:"]));
     assert_eq!(tree(&site.there()), tree(&site.here()));
 }

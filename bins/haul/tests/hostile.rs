@@ -5,19 +5,31 @@
 
 #[path = "hostile/calls.rs"]
 mod calls;
+#[path = "fixture/disk.rs"]
+mod disk;
 #[path = "hostile/disks.rs"]
 mod disks;
+#[path = "fixture/ends.rs"]
+mod ends;
 #[path = "hostile/journals.rs"]
 mod journals;
+#[path = "hostile/judging.rs"]
+mod judging;
 #[path = "hostile/kills.rs"]
 mod kills;
 #[path = "hostile/memory.rs"]
 mod memory;
+#[path = "fixture/noise.rs"]
+mod noise;
+#[path = "fixture/outcome.rs"]
+mod outcome;
 #[path = "hostile/peers.rs"]
 mod peers;
-#[path = "hostile/site.rs"]
+#[path = "fixture/site.rs"]
 mod site;
 #[path = "hostile/strays.rs"]
 mod strays;
 #[path = "hostile/swaps.rs"]
 mod swaps;
+#[path = "fixture/tree.rs"]
+mod tree;

@@ -10,24 +10,40 @@ mod attributes;
 mod capture;
 #[path = "sshd/detour.rs"]
 mod detour;
+#[path = "fixture/disk.rs"]
+mod disk;
+#[path = "fixture/ends.rs"]
+mod ends;
 #[path = "sshd/faults.rs"]
 mod faults;
+#[path = "fixture/keys.rs"]
+mod keys;
 #[path = "sshd/live.rs"]
 mod live;
+#[path = "fixture/noise.rs"]
+mod noise;
+#[path = "fixture/outcome.rs"]
+mod outcome;
 #[path = "sshd/proof.rs"]
 mod proof;
 #[path = "sshd/resume.rs"]
 mod resume;
 #[path = "sshd/server.rs"]
 mod server;
+#[path = "fixture/telling.rs"]
+mod telling;
+#[path = "fixture/tree.rs"]
+mod tree;
 #[path = "sshd/trees.rs"]
 mod trees;
 
 use std::fs;
 
 use crate::{
+    noise::noise,
+    outcome::expect_status,
     server::Server,
-    trees::{assert_same, noise, plant},
+    trees::{assert_same, plant},
 };
 
 const SUITES: [&str; 6] = [
@@ -121,12 +137,7 @@ fn several_runs_at_once_share_the_port_range() {
         })
         .collect();
     for (name, child) in running {
-        let output = child.wait_with_output().unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        expect_status(0, &child.wait_with_output().unwrap());
         assert_same(&server.here().join(&name), &server.there().join(&name));
     }
 }

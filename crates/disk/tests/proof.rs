@@ -86,10 +86,8 @@ impl Place {
         let (root, landing) = Landing::resolve(Path::new("/"), bytes, asked, false).unwrap();
         let mut options = ReceiveOptions::new(Preserve::USUAL);
         options.resume = self.compare;
-        options.proofs = Proofs {
-            awaited: self.proofs.all,
-            ..self.proofs
-        };
+        options.proofs = self.proofs;
+        options.awaits_proofs = self.proofs.all;
         options.file_events = true;
         let mut incoming = Incoming::new(root, landing, options, BLOCK_LEN).unwrap();
         incoming.tell_had();

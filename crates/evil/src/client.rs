@@ -4,12 +4,8 @@ use anyhow::bail;
 use haul_manifest::{DirId, Entry};
 use haul_wire::{
     BlockAddr, SuiteId,
-    control::{
-        Direction, Features, Message, Placing, Preserve, Rate, Request, Resume, Taking, Text,
-        Verdict, Verify,
-    },
+    control::{Direction, Features, Message, Request, Verdict},
 };
-use serde_bytes::ByteBuf;
 
 use crate::{
     server::{end, file, name},
@@ -52,7 +48,7 @@ pub(crate) fn play(scenario: &str, mut talk: Talk) -> anyhow::Result<String> {
         },
         "c42-request-first" => {
             talk.await_preamble()?;
-            talk.say(&Message::Request(Box::new(request())))?;
+            talk.say(&Message::Request(Box::new(Request::new(Direction::Upload))))?;
             return Ok(talk.hear_out());
         }
         "c43-required" => Twist {
@@ -83,7 +79,7 @@ fn after(scenario: &str, mut shaken: Shaken) -> anyhow::Result<String> {
             }))?;
         }
         "c44-sources" => {
-            let mut body = Message::Request(Box::new(request())).encode()?;
+            let mut body = Message::Request(Box::new(Request::new(Direction::Upload))).encode()?;
             // The direction, then a list of 10^8 sources of which none follows.
             body.truncate(2);
             body.extend([0x80, 0xc2, 0xd7, 0x2f]);
@@ -91,11 +87,11 @@ fn after(scenario: &str, mut shaken: Shaken) -> anyhow::Result<String> {
         }
         "c49-confirmed" => return Ok(String::new()),
         "c49-requested" => {
-            talk.say(&Message::Request(Box::new(request())))?;
+            talk.say(&Message::Request(Box::new(Request::new(Direction::Upload))))?;
             return Ok(String::new());
         }
         "c49-opened" | "n62-names" | "c44-deep" => {
-            talk.say(&Message::Request(Box::new(request())))?;
+            talk.say(&Message::Request(Box::new(Request::new(Direction::Upload))))?;
             flow.open()?;
             talk.await_message(|message| matches!(message, Message::Accepted(_)))?;
             match scenario {
@@ -122,27 +118,4 @@ fn after(scenario: &str, mut shaken: Shaken) -> anyhow::Result<String> {
         other => bail!("no scenario {other}"),
     }
     Ok(talk.hear_out())
-}
-
-fn request() -> Request {
-    Request {
-        direction: Direction::Upload,
-        sources: Vec::new(),
-        destination: ByteBuf::new(),
-        source_count: 1,
-        source_contents: false,
-        taking: Taking::default(),
-        placing: Placing::default(),
-        preserve: Preserve::default(),
-        resume: Resume::Never,
-        verify: Verify::None,
-        policy: Text::new("fair"),
-        rate: Rate {
-            target_bps: None,
-            min_bps: 0,
-        },
-        remembered: None,
-        ecn: false,
-        measure: None,
-    }
 }

@@ -1,10 +1,11 @@
 //! No left-overs, no dumping grounds, and the top folder has what a visitor looks for.
 #![allow(clippy::unwrap_used)]
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+mod sources;
+
+use std::{fs, path::Path};
+
+use sources::{root, rust_files};
 
 /// Names that say nothing about what is inside.
 const EMPTY_NAMES: [&str; 6] = ["common", "util", "utils", "core", "types", "helpers"];
@@ -26,21 +27,6 @@ const TOP_ENTRIES: [&str; 14] = [
     ".ci/run",
 ];
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-fn files(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() && path.file_name().unwrap() != "target" {
-            files(&path, extension, found);
-        } else if path.extension().is_some_and(|ext| ext == extension) {
-            found.push(path);
-        }
-    }
-}
-
 #[test]
 fn nothing_is_left_over() {
     // Assembled here so that this file does not find itself.
@@ -54,11 +40,7 @@ fn nothing_is_left_over() {
         ["<<<<", "<<<"].concat(),
         [">>>>", ">>>"].concat(),
     ];
-    let mut sources = Vec::new();
-    for folder in ["crates", "bins"] {
-        files(&root().join(folder), "rs", &mut sources);
-    }
-    for path in sources {
+    for path in rust_files(&["crates", "bins"]) {
         let text = fs::read_to_string(&path).unwrap();
         for leftover in &leftovers {
             assert!(
@@ -72,11 +54,7 @@ fn nothing_is_left_over() {
 
 #[test]
 fn names_say_what_is_inside() {
-    let mut sources = Vec::new();
-    for folder in ["crates", "bins"] {
-        files(&root().join(folder), "rs", &mut sources);
-    }
-    for path in sources {
+    for path in rust_files(&["crates", "bins"]) {
         for part in path.strip_prefix(root()).unwrap().iter() {
             let stem = Path::new(part).file_stem().unwrap().to_str().unwrap();
             assert!(!EMPTY_NAMES.contains(&stem), "{}", path.display());

@@ -400,6 +400,7 @@ fn destination(ground: &Ground, request: &Request) -> Result<Destination, Transf
     options.resume = request.resume;
     options.placing = request.placing.clone();
     options.proofs = proofs(request);
+    options.awaits_proofs = request.verify == Verify::All;
     options.left_out = left_out(&request.taking)?;
     Ok(Destination::Files {
         root,
@@ -418,11 +419,7 @@ fn asked(request: &Request) -> Asked {
 fn proofs(request: &Request) -> Proofs {
     match request.verify {
         Verify::None => Proofs::NONE,
-        Verify::Sent => Proofs::SENT,
-        Verify::All => Proofs {
-            awaited: true,
-            ..Proofs::SENT
-        },
+        Verify::Sent | Verify::All => Proofs::SENT,
     }
 }
 

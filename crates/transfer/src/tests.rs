@@ -3,8 +3,7 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use haul_wire::control::{
-    Accepted, Confirm, Fault, Message, Placing, Preserve, Rate, Request, Resume, Status, Taking,
-    Text, UdpEndpoint, Verdict,
+    Accepted, Confirm, Fault, Message, Request, Status, Text, UdpEndpoint, Verdict,
 };
 use serde_bytes::ByteBuf;
 use tokio::{
@@ -66,24 +65,8 @@ async fn initiator_hearing(messages: Vec<Message>) -> TransferError {
 
 fn request() -> Request {
     Request {
-        direction: Direction::Upload,
-        sources: Vec::new(),
         destination: ByteBuf::from(*b"haul-test-nothing-comes"),
-        source_count: 1,
-        source_contents: false,
-        taking: Taking::default(),
-        placing: Placing::default(),
-        preserve: Preserve::default(),
-        resume: Resume::Never,
-        verify: haul_wire::control::Verify::None,
-        policy: Text::new("fair"),
-        rate: Rate {
-            target_bps: None,
-            min_bps: 0,
-        },
-        remembered: None,
-        ecn: false,
-        measure: None,
+        ..Request::new(Direction::Upload)
     }
 }
 

@@ -286,7 +286,7 @@ pub struct Accepted {
 }
 
 /// How fast, in bits per second of UDP payload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Rate {
     /// Target or ceiling; `None` leaves it to the policy.
     pub target_bps: Option<u64>,
@@ -515,6 +515,28 @@ impl Message {
 }
 
 impl Request {
+    /// Asks for one file or folder, of which nothing is known and nothing special is wanted; names are to
+    /// be filled in.
+    pub fn new(direction: Direction) -> Self {
+        Self {
+            direction,
+            sources: Vec::new(),
+            destination: ByteBuf::new(),
+            source_count: 1,
+            source_contents: false,
+            taking: Taking::default(),
+            placing: Placing::default(),
+            preserve: Preserve::default(),
+            resume: Resume::Never,
+            verify: Verify::None,
+            policy: Text::new("fair"),
+            rate: Rate::default(),
+            remembered: None,
+            ecn: false,
+            measure: None,
+        }
+    }
+
     /// Whether the receiver judges the list as it is read, so that the sender waits for its word.
     pub fn is_judged(&self) -> bool {
         self.resume != Resume::Never || self.placing.is_judged()

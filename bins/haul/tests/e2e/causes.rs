@@ -1,36 +1,23 @@
 //! Causes that docs/ERRORS.md lists end with the status it says, in words of their own.
 
-use std::{
-    fs,
-    os::unix::fs::symlink,
-    process::{Command, Output, Stdio},
-};
+use std::{fs, os::unix::fs::symlink, process::Output};
 
-use crate::{Site, noise, of_type};
+use crate::{
+    noise::noise,
+    outcome::{expect_status, of_type, stderr},
+    site::{self, Site},
+};
 
 /// Runs haul in a shell that has lowered one of its limits.
 fn limited(site: &Site, limit: &str, arguments: &[&str]) -> Output {
-    let haul = site.command(arguments);
-    Command::new("/bin/sh")
-        .arg("-c")
-        .arg(format!("ulimit {limit} && exec \"$0\" \"$@\""))
-        .arg(haul.get_program())
-        .args(haul.get_args())
-        .current_dir(site.here())
-        .env_clear()
-        .envs(
-            haul.get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
+    let mut command = site.command_under(&site::limited(limit), arguments);
+    command.output().unwrap()
 }
 
 /// One line on standard error, with these words and this status.
 fn ends(output: &Output, status: i32, words: &str) {
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(status), "{stderr}");
+    expect_status(status, output);
+    let stderr = stderr(output);
     let error = stderr.lines().last().unwrap_or_default();
     assert!(
         error.starts_with("haul: error: ") && error.contains(words),

@@ -2,15 +2,15 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read},
-    process::{Child, Command, Stdio},
+    io::{BufRead, BufReader},
+    process::Child,
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
-use crate::{Site, await_progress, fifo, interrupt, slow};
+use crate::{await_progress, fifo, interrupt, site::Site, slow};
 
 /// What haul says of the first and of the second signal.
 fn twice(first: Signal, second: Signal) -> (String, String) {
@@ -20,13 +20,9 @@ fn twice(first: Signal, second: Signal) -> (String, String) {
     // An ssh that hears the conversation begin, says nothing, and does not end when nobody talks to
     // it any more.
     let deaf = "/bin/sh -c 'head -c 1 >/dev/null; : > \"$THERE\"/started; exec sleep 10'";
-    let mut child = Command::new(env!("CARGO_BIN_EXE_haul"))
-        .args(["--ssh-program", deaf, "localhost:file", "."])
-        .current_dir(site.here())
-        .env("THERE", site.there())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut command = site.bare();
+    command.args(["--ssh-program", deaf, "localhost:file", "."]);
+    let mut child = command.spawn().unwrap();
     let began = Instant::now();
     fs::read(started).unwrap();
     interrupt(&child, first);
@@ -62,52 +58,33 @@ fn k115_a_second_signal_ends_at_once_whichever_they_are() {
     }
 }
 
-/// Ends the haul at the other end: the process whose directory is the home there.
+/// Ends the haul at the other end.
 fn kill_remote(site: &Site) {
-    let mut killed = 0;
-    for entry in fs::read_dir("/proc").unwrap().map_while(Result::ok) {
-        let is_there = fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == site.there());
-        let pid = entry.file_name().to_string_lossy().parse::<i32>();
-        if let (true, Ok(pid)) = (is_there, pid) {
-            kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
-            killed += 1;
-        }
-    }
-    assert!(killed > 0, "nobody is there");
+    kill_process(site.remote().unwrap(), Signal::KILL).unwrap();
 }
 
 /// A run that has lost its connection and waits before it tries again; later attempts are refused.
-fn waiting(site: &Site) -> (Child, BufReader<std::process::ChildStdout>) {
+fn waiting(site: &Site) -> (Child, impl Iterator<Item = Value> + use<>) {
     let mut child = slow(site).spawn().unwrap();
-    let mut stdout = await_progress(&mut child);
-    fs::write(
-        site.dir.path().join("ssh"),
+    let mut events = await_progress(&mut child);
+    site.set_ssh(
         "#!/bin/sh\necho 'ssh: connect to host localhost: Connection refused' >&2\nexit 255\n",
-    )
-    .unwrap();
+    );
     kill_remote(site);
-    let mut line = String::new();
-    loop {
-        line.clear();
-        assert_ne!(stdout.read_line(&mut line).unwrap(), 0, "it does not wait");
-        let event: Value = serde_json::from_str(&line).unwrap();
-        // The third wait is of four seconds.
-        if event["type"] == "retry" && event["wait_seconds"] == 4.0 {
-            return (child, stdout);
-        }
-    }
+    // The third wait is of four seconds.
+    let waits = events.any(|event| event["type"] == "retry" && event["wait_seconds"] == 4.0);
+    assert!(waits, "it does not wait");
+    (child, events)
 }
 
 #[test]
 fn an_account_tells_of_connections_that_were_lost() {
     let site = Site::new();
     let mut child = slow(&site).args(["-L", "."]).spawn().unwrap();
-    let mut stdout = await_progress(&mut child);
+    let rest = await_progress(&mut child);
     kill_remote(&site);
-    let mut rest = String::new();
-    stdout.read_to_string(&mut rest).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(0), "{rest}");
-    let summary: Value = serde_json::from_str(rest.lines().last().unwrap()).unwrap();
+    let summary = rest.last().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{summary}");
     assert_eq!(summary["retry_count"], 1, "{summary}");
     let retry = &summary["retries"][0];
     assert_eq!(
@@ -134,18 +111,13 @@ fn an_account_tells_of_connections_that_were_lost() {
 fn k115_a_signal_ends_the_wait_for_another_connection() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let site = Site::new();
-        let (mut child, mut stdout) = waiting(&site);
+        let (mut child, rest) = waiting(&site);
         interrupt(&child, signal);
-        let mut rest = String::new();
-        stdout.read_to_string(&mut rest).unwrap();
+        let rest: Vec<Value> = rest.collect();
         assert_eq!(child.wait().unwrap().code(), Some(130));
         // No further attempt, and the reason as the last word.
-        let events: Vec<Value> = rest
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
-        let [error] = &events[..] else {
-            panic!("{signal:?}: {rest}");
+        let [error] = &rest[..] else {
+            panic!("{signal:?}: {rest:?}");
         };
         assert_eq!(
             (&error["type"], &error["code"]),

@@ -3,8 +3,6 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{BufRead, BufReader, Read},
-    os::unix::process::ExitStatusExt,
     path::Path,
     process::Child,
     time::{Duration, Instant},
@@ -12,7 +10,12 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::{Site, events, expect_status, fifo, interrupt, of_type};
+use crate::{
+    await_progress, fifo, interrupt,
+    outcome::{events, expect_status, of_type, stderr},
+    site::Site,
+    slow,
+};
 
 /// Writes what haul tells to a file.
 fn telling(file: &str) -> String {
@@ -87,15 +90,11 @@ fn a_pre_command_that_fails_keeps_haul_from_connecting() {
     let site = Site::new();
     fs::write(site.here().join("file"), "x").unwrap();
     // An ssh that leaves a trace.
-    fs::write(
-        site.dir.path().join("ssh"),
-        "#!/bin/sh\n: > \"$THERE\"/tried\n",
-    )
-    .unwrap();
+    site.set_ssh("#!/bin/sh\n: > \"$THERE\"/tried\n");
     let after = telling("after");
     let output = site.run(&["--pre", "exit 7", "--post", &after, "file", "localhost:"]);
     expect_status(26, &output);
-    let stderr = String::from_utf8(output.stderr).unwrap();
+    let stderr = stderr(&output);
     assert_eq!(
         stderr,
         "haul: error: the command of --pre ended with exit status: 7; nothing was connected\n"
@@ -142,16 +141,6 @@ fn hooked(site: &Site, option: &str, prepare: &str) -> Child {
     child
 }
 
-/// Everybody who could write to standard error is gone when this returns.
-fn ending(mut child: Child) -> (Option<i32>, String) {
-    let mut stderr = String::new();
-    let mut pipe = child.stderr.take().unwrap();
-    pipe.read_to_string(&mut stderr).unwrap();
-    let status = child.wait().unwrap();
-    assert_eq!(status.signal(), None);
-    (status.code(), stderr)
-}
-
 #[test]
 fn a_signal_ends_a_hook_and_all_that_it_has_started() {
     let began = Instant::now();
@@ -160,8 +149,10 @@ fn a_signal_ends_a_hook_and_all_that_it_has_started() {
             let site = Site::new();
             let child = hooked(&site, option, "");
             interrupt(&child, signal);
-            let (code, stderr) = ending(child);
-            assert_eq!(code, Some(130), "{stderr}");
+            // Everybody who could write to its streams is gone when this returns.
+            let output = child.wait_with_output().unwrap();
+            expect_status(130, &output);
+            let stderr = stderr(&output);
             assert!(stderr.starts_with("haul: error: cancelled"), "{stderr}");
             assert_eq!(site.there().join("file").exists(), arrived, "{option}");
         }
@@ -178,27 +169,23 @@ fn a_second_signal_ends_a_hook_that_does_not_listen() {
     // What follows faster than a person presses keys is the first interrupt once more.
     std::thread::sleep(Duration::from_millis(400));
     interrupt(&child, Signal::INT);
-    let (code, stderr) = ending(child);
-    assert_eq!(code, Some(130), "{stderr}");
-    assert!(began.elapsed() < Duration::from_secs(90), "{stderr}");
+    expect_status(130, &child.wait_with_output().unwrap());
+    assert!(began.elapsed() < Duration::from_secs(90));
 }
 
 #[test]
 fn the_post_command_runs_after_an_interrupt_too() {
     let site = Site::new();
     let after = telling("after");
-    let mut command = crate::slow(&site);
+    let mut command = slow(&site);
     let mut child = command.args(["--post", &after]).spawn().unwrap();
-    let stdout = crate::await_progress(&mut child);
+    let rest = await_progress(&mut child);
     interrupt(&child, Signal::INT);
-    let last = stdout.lines().map_while(Result::ok).last().unwrap();
-    assert!(last.contains("\"code\":130"), "{last}");
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(rest.last().unwrap()["code"], 130);
+    let output = child.wait_with_output().unwrap();
+    expect_status(130, &output);
     let after = told(&site.here().join("after"));
     assert_eq!(after["HAUL_STATUS_NAME"], "cancelled");
     assert_ne!(after["HAUL_BYTES"], "0");
-    let mut stderr = String::new();
-    let mut pipe = BufReader::new(child.stderr.take().unwrap());
-    pipe.read_to_string(&mut stderr).unwrap();
-    assert!(stderr.contains("haul: error: cancelled"), "{stderr}");
+    assert!(stderr(&output).contains("haul: error: cancelled"));
 }

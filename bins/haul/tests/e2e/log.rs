@@ -7,7 +7,12 @@ use std::{
     process::{Child, Output},
 };
 
-use crate::{Site, events, expect_status, noise, of_type, plant};
+use crate::{
+    noise::noise,
+    outcome::{events, expect_status, of_type, stderr},
+    plant,
+    site::Site,
+};
 
 /// The lines of a log without the time and the process, which are what they should be.
 fn lines(path: &Path, program: &str) -> Vec<String> {
@@ -118,7 +123,7 @@ fn every_name_that_fails_is_known_where_files_arrive() {
     for number in 0..FAILING {
         has(&log, &format!("failed: tree/file {number}: "));
     }
-    let stderr = String::from_utf8(output.stderr).unwrap();
+    let stderr = stderr(&output);
     assert_eq!(stderr.matches("haul: failed: tree/").count(), 100);
     assert!(stderr.contains("haul: failed: and 30 more\n"), "{stderr}");
 
@@ -145,7 +150,7 @@ fn standard_output_is_a_log_too_but_not_beside_events() {
 }
 
 fn refused(output: &Output, wanted: &str) {
-    let stderr = String::from_utf8_lossy(&output.stderr);
+    let stderr = stderr(output);
     assert!(stderr.starts_with("haul: error: "), "{stderr}");
     assert!(
         stderr.contains(wanted) && stderr.lines().count() == 1,

@@ -4,7 +4,12 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::{Site, expect_status, of_type, plant, tree};
+use crate::{
+    outcome::{expect_status, of_type, stderr},
+    plant,
+    site::Site,
+    tree::tree,
+};
 
 #[test]
 fn what_the_source_does_not_have_is_deleted_when_asked() {
@@ -24,16 +29,16 @@ fn what_the_source_does_not_have_is_deleted_when_asked() {
     ];
     let output = site.run(&line);
     expect_status(0, &output);
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(stderr.contains(" (2 deleted)"), "{stderr}");
+    let told = stderr(&output);
+    assert!(told.contains(" (2 deleted)"), "{told}");
     fs::remove_file(copy.join("left.tmp")).unwrap();
     assert_eq!(tree(&copy), tree(&source));
 
     fs::write(source.join("new"), "").unwrap();
     let output = site.run(&["-vv", "--delete", "localhost:copy/.", "tree"]);
     expect_status(0, &output);
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(stderr.contains("\nhaul: delete new\n"), "{stderr}");
+    let told = stderr(&output);
+    assert!(told.contains("\nhaul: delete new\n"), "{told}");
     assert_eq!(tree(&copy), tree(&source));
     let refused = site.run(&[
         "--delete",
@@ -57,13 +62,13 @@ fn a_dry_run_tells_everything_and_changes_nothing() {
     let before = (tree(&site.here()), tree(&site.there()));
     let output = site.run(&["-n", "--delete", "-k0", "tree", "localhost:"]);
     expect_status(0, &output);
-    let stdout = String::from_utf8(output.stdout).unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
     let mut lines: Vec<_> = stdout.lines().collect();
     lines.sort_unstable();
     assert_eq!(lines[0], "create tree/odd\\nname", "{stdout}");
     assert_eq!(lines[1], "delete tree/gone");
     assert_eq!(lines.len(), 2 + 4 + 8, "{stdout}");
-    let stderr = String::from_utf8(output.stderr).unwrap();
+    let stderr = stderr(&output);
     assert!(stderr.starts_with("dry run: "), "{stderr}");
     assert!(
         stderr.ends_with("1 to be deleted; nothing was changed\n"),

@@ -5,8 +5,12 @@
 
 use std::{collections::BTreeMap, fs, os::unix::fs::symlink, path::Path, process::Command};
 
-use crate::site::{
-    Random, Site, Tree, assert_nothing_wrong, finish, is_own, noise, seed, stderr, tree,
+use crate::{
+    judging::{assert_nothing_wrong, is_own, seed},
+    noise::{Random, noise},
+    outcome::stderr,
+    site::{Site, finish},
+    tree::{Tree, tree},
 };
 
 /// How many faults a test tries unless all are asked for.
@@ -68,16 +72,16 @@ const NAMES: [&str; 14] = [
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
+enum End {
     Here,
     There,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Fault {
-    pub(crate) call: &'static str,
-    pub(crate) error: &'static str,
-    pub(crate) position: u32,
+struct Fault {
+    call: &'static str,
+    error: &'static str,
+    position: u32,
 }
 
 impl Fault {
@@ -150,19 +154,19 @@ fn faults(calls: &[&'static str], random: &mut Random) -> Vec<Fault> {
     all
 }
 
-pub(crate) struct Trial<'a> {
-    pub(crate) upload: bool,
+struct Trial<'a> {
+    upload: bool,
     /// Where calls fail.
-    pub(crate) end: End,
-    pub(crate) fault: Fault,
-    pub(crate) options: &'a [&'a str],
+    end: End,
+    fault: Fault,
+    options: &'a [&'a str],
     /// Whether other versions of the files are there.
-    pub(crate) replaces: bool,
+    replaces: bool,
 }
 
 impl Trial<'_> {
     /// Runs with the fault and without; what the first run ended with, and whether the fault struck.
-    pub(crate) fn run(&self) -> (i32, bool) {
+    fn run(&self) -> (i32, bool) {
         let site = Site::new();
         let (from, into, places) = if self.upload {
             (site.here(), site.there(), ["tree", "localhost:"])
@@ -187,8 +191,8 @@ impl Trial<'_> {
         arguments.extend(self.options);
         arguments.extend(places);
         let mut command = match self.end {
-            End::Here => site.command(&tracer, &arguments),
-            End::There => site.command(&[], &arguments),
+            End::Here => site.command_under(&tracer, &arguments),
+            End::There => site.command(&arguments),
         };
         if self.end == End::There {
             command.env("TRACE", tracer.join(" "));
@@ -233,6 +237,52 @@ impl Trial<'_> {
         for (path, found) in &arrived {
             assert!(found == &source[path], "{what}: {} differs", path.display());
         }
+    }
+}
+
+impl Fault {
+    /// Strikes an upload at one of these ends, a download at the other, and each ends like this.
+    #[track_caller]
+    fn strike(self, ends: [End; 2], options: &[&str], replaces: bool, status: i32) {
+        for (upload, end) in [true, false].into_iter().zip(ends) {
+            let trial = Trial {
+                upload,
+                end,
+                fault: self,
+                options,
+                replaces,
+            };
+            assert_eq!(trial.run(), (status, true), "{self:?}");
+        }
+    }
+}
+
+/// A call that fails at the end that sends, both ways.
+#[track_caller]
+pub(crate) fn sending(call: &'static str, error: &'static str, position: u32, status: i32) {
+    let fault = Fault {
+        call,
+        error,
+        position,
+    };
+    fault.strike([End::Here, End::There], &[], false, status);
+}
+
+/// A call that fails at the end that receives, both ways, and where something is replaced or nothing.
+#[track_caller]
+pub(crate) fn receiving(call: &'static str, error: &'static str, position: u32, status: i32) {
+    let fault = Fault {
+        call,
+        error,
+        position,
+    };
+    for replaces in [false, true] {
+        fault.strike(
+            [End::There, End::Here],
+            &["--fsync", "each"],
+            replaces,
+            status,
+        );
     }
 }
 
@@ -283,7 +333,7 @@ fn d105_a_journal_that_cannot_be_locked_does_not_stay() {
         position: 2,
     };
     let log = site.path("calls");
-    let mut command = site.command(&[], &["-q", "big", "localhost:"]);
+    let mut command = site.command(&["-q", "big", "localhost:"]);
     command.env("TRACE", fault.tracer(&site.there(), &log).join(" "));
     let output = finish(command.spawn().unwrap());
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
@@ -295,21 +345,7 @@ fn d105_a_journal_that_cannot_be_locked_does_not_stay() {
 /// What is missing of a list is missed by nobody.
 #[test]
 fn d105_a_folder_that_cannot_be_read_to_its_end_is_no_success() {
-    for (upload, end) in [(true, End::Here), (false, End::There)] {
-        let fault = Fault {
-            call: "getdents64",
-            error: "EIO",
-            position: 1,
-        };
-        let trial = Trial {
-            upload,
-            end,
-            fault,
-            options: &[],
-            replaces: false,
-        };
-        assert_eq!(trial.run(), (3, true));
-    }
+    sending("getdents64", "EIO", 1, 3);
 }
 
 #[test]

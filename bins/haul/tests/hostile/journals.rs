@@ -9,7 +9,12 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::site::{Site, expect_status, finish, noise, tree};
+use crate::{
+    noise::noise,
+    outcome::{events, expect_status, of_type},
+    site::{Site, finish},
+    tree::tree,
+};
 
 const LEN: usize = 12_000_000;
 /// Runs a command on a machine that was started anew: as far as a journal can tell.
@@ -24,7 +29,7 @@ fn cut_off() -> Site {
     fs::write(site.here().join("big"), noise(5, LEN)).unwrap();
     let slow = ["-q", "--retry-for", "0", "--policy", "fixed", "-l", "60M"];
     let arguments = [&slow[..], &["big", "localhost:"]].concat();
-    let child = site.command(&[], &arguments).spawn().unwrap();
+    let child = site.command(&arguments).spawn().unwrap();
     let journal = site.there().join(".haul-journal");
     let began = Instant::now();
     while !fs::metadata(&journal).is_ok_and(|meta| meta.len() > 0) {
@@ -40,7 +45,7 @@ fn cut_off() -> Site {
 
 /// What was not sent again by a run that completes.
 fn gone_on_with(site: &Site, tracer: Option<&str>) -> u64 {
-    let mut command = site.command(&[], &["--json", "big", "localhost:"]);
+    let mut command = site.command(&["--json", "big", "localhost:"]);
     if let Some(tracer) = tracer {
         command.env("TRACE", tracer);
     }
@@ -50,9 +55,10 @@ fn gone_on_with(site: &Site, tracer: Option<&str>) -> u64 {
         tree(&site.there()) == tree(&site.here()),
         "another tree arrived"
     );
-    let events = String::from_utf8(output.stdout).unwrap();
-    let last: serde_json::Value = serde_json::from_str(events.lines().last().unwrap()).unwrap();
-    last["there_bytes"].as_u64().unwrap()
+    let told = events(&output.stdout);
+    of_type(&told, "summary")[0]["there_bytes"]
+        .as_u64()
+        .unwrap()
 }
 
 #[test]
@@ -95,9 +101,8 @@ fn k112_a_journal_of_somebody_else_is_not_believed() {
     std::os::unix::fs::chown(&journal, Some(12_345), None).expect("run the tests as root");
     let output = site.run(&["--json", "big", "localhost:"]);
     expect_status(0, &output);
-    let events = String::from_utf8(output.stdout).unwrap();
-    let last: serde_json::Value = serde_json::from_str(events.lines().last().unwrap()).unwrap();
-    assert_eq!(last["there_bytes"], 0);
+    let told = events(&output.stdout);
+    assert_eq!(of_type(&told, "summary")[0]["there_bytes"], 0);
     assert!(journal.exists(), "what is somebody else's stays");
 }
 

@@ -3,17 +3,16 @@
 //!
 //! `HAUL_KILLS` says at how many instants for each end, `HAUL_SEED` at which.
 
-use std::{
-    fs,
-    path::Path,
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::{fs, path::Path, thread::sleep, time::Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::site::{
-    Random, Site, assert_nothing_wrong, expect_status, finish, noise, seed, stderr, tree,
+use crate::{
+    judging::{assert_nothing_wrong, seed},
+    noise::{Random, noise},
+    outcome::{expect_status, stderr},
+    site::{Site, finish},
+    tree::tree,
 };
 
 /// Instants in the normal run.
@@ -71,7 +70,7 @@ fn kill(upload: bool, victim: Victim) {
         }
         let _ = fs::remove_file(site.path("pid"));
         let began = Instant::now();
-        let child = site.command(&[], &arguments).spawn().unwrap();
+        let child = site.command(&arguments).spawn().unwrap();
         sleep(whole.mul_f64(random.below(1_000) as f64 / 1_000.0));
         let dying = match victim {
             Victim::Initiator => Some(Pid::from_child(&child)),
@@ -120,14 +119,8 @@ fn k115_signals_end_it_in_order_and_again_at_once() {
         let site = Site::new();
         fs::write(site.here().join("big"), noise(3, 12_000_000)).unwrap();
         let arguments = ["-q", "--policy", "fixed", "-l", "10M", "big", "localhost:"];
-        let child = site.command(&[], &arguments).spawn().unwrap();
-        // It has begun when something of it is there.
-        let partial = site.there().join(".big.haul-part");
-        let began = Instant::now();
-        while !partial.exists() {
-            assert!(began.elapsed() < Duration::from_secs(60), "it never began");
-            sleep(Duration::from_millis(10));
-        }
+        let child = site.command(&arguments).spawn().unwrap();
+        let partial = site.await_partial("big");
         kill_process(Pid::from_child(&child), signal).unwrap();
         let output = finish(child);
         expect_status(130, &output);

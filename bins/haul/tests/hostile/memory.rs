@@ -10,15 +10,14 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::site::{Site, expect_status, finish, noise};
+use crate::{
+    noise::noise,
+    outcome::expect_status,
+    site::{Site, finish, limited},
+};
 
 /// Address space, stacks of threads and programs included, in KiB.
 const ADDRESS_SPACE: &str = "3000000";
-
-fn limited(what: &str, limit: &str) -> Vec<String> {
-    let script = format!("ulimit -{what} {limit} && exec \"$@\"");
-    ["sh", "-c", &script, "sh"].map(str::to_owned).to_vec()
-}
 
 #[test]
 fn d107_five_tebibytes_of_nothing_cost_no_memory() {
@@ -26,7 +25,10 @@ fn d107_five_tebibytes_of_nothing_cost_no_memory() {
     let len = 5 << 40;
     let file = File::create(site.here().join("holes")).unwrap();
     file.set_len(len).expect("a file system of large files");
-    let mut command = site.command(&limited("v", ADDRESS_SPACE), &["-q", "holes", "localhost:"]);
+    let mut command = site.command_under(
+        &limited(&format!("-v {ADDRESS_SPACE}")),
+        &["-q", "holes", "localhost:"],
+    );
     // Both ends inherit the limit.
     let output = finish(command.spawn().unwrap());
     expect_status(0, &output);
@@ -37,7 +39,7 @@ fn d107_five_tebibytes_of_nothing_cost_no_memory() {
 /// A program that may leave a core file does; haul, which knows keys, does not.
 #[test]
 fn d109_no_end_leaves_a_core_file() {
-    let unlimited = limited("c", "unlimited");
+    let unlimited = limited("-c unlimited");
     let elsewhere = tempfile::tempdir().unwrap();
     let mut other = Command::new(&unlimited[0])
         .args(&unlimited[1..])
@@ -55,12 +57,8 @@ fn d109_no_end_leaves_a_core_file() {
     let site = Site::new();
     fs::write(site.here().join("big"), noise(3, 8_000_000)).unwrap();
     let arguments = ["-q", "--policy", "fixed", "-l", "10M", "big", "localhost:"];
-    let child = site.command(&unlimited, &arguments).spawn().unwrap();
-    let began = Instant::now();
-    while !site.there().join(".big.haul-part").exists() {
-        assert!(began.elapsed() < Duration::from_secs(60), "it never began");
-        sleep(Duration::from_millis(10));
-    }
+    let child = site.command_under(&unlimited, &arguments).spawn().unwrap();
+    site.await_partial("big");
     kill_process(site.remote().unwrap(), Signal::ABORT).unwrap();
     kill_process(Pid::from_child(&child), Signal::ABORT).unwrap();
     let status = finish(child).status;

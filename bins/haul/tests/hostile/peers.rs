@@ -7,7 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::site::{HAUL, Site, Tree, expect_one_error, expect_status, finish, stderr, tree};
+use crate::{
+    ends::HAUL,
+    judging::expect_one_error,
+    outcome::{expect_status, stderr},
+    site::{Site, finish},
+    tree::{Tree, tree},
+};
 
 fn evil() -> PathBuf {
     let binary = PathBuf::from(HAUL).with_file_name("haul-evil");
@@ -21,18 +27,9 @@ fn evil() -> PathBuf {
 /// What haul makes of another end that plays this.
 fn against(site: &Site, scenario: &str, arguments: &[&str]) -> Output {
     let program = format!("{} server {scenario}", evil().display());
-    let child = Command::new(HAUL)
-        .args(["--ssh-program", &program, "--retry-for", "0"])
-        .args(arguments)
-        .current_dir(site.here())
-        .env_clear()
-        .env("HOME", site.path(""))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    finish(child)
+    let mut command = site.bare();
+    command.args(["--ssh-program", &program, "--retry-for", "0"]);
+    finish(command.args(arguments).spawn().unwrap())
 }
 
 /// What a download of `f` from it ends with: this status and one error, and nothing has been made.

@@ -13,7 +13,13 @@ use std::{
 
 use haul_wire::{Header, Kind, Lane, PacketNo, SessionId};
 
-use crate::site::{Random, Site, expect_status, finish, noise, seed, stderr, tree};
+use crate::{
+    judging::seed,
+    noise::{Random, noise},
+    outcome::{expect_status, stderr},
+    site::{Site, finish},
+    tree::tree,
+};
 
 /// A port for the test to know where to aim.
 fn free_port() -> u16 {
@@ -56,7 +62,7 @@ fn flood(seconds: u64, mut next: impl FnMut(&mut Random) -> Vec<u8> + Send) {
                 }
             }
         });
-        let output = finish(site.command(&[], &arguments).spawn().unwrap());
+        let output = site.run(&arguments);
         stop.store(true, Relaxed);
         output
     });
@@ -85,7 +91,7 @@ fn w01_w02_datagrams_too_short_and_too_long_are_dropped() {
 #[test]
 fn w03_unknown_versions_and_kinds_are_dropped() {
     flood(1, |random| {
-        let mut datagram = noise(random.next(), 100);
+        let mut datagram = noise(random.next().into(), 100);
         let nibbles = [0x00, 0x0f, 0x10, 0x1f, 0x21, 0xf1];
         datagram[0] = nibbles[random.below(6) as usize];
         datagram
@@ -96,7 +102,7 @@ fn w03_unknown_versions_and_kinds_are_dropped() {
 fn w04_random_bytes_by_the_million_are_dropped() {
     flood(seconds(), |random| {
         let len = 1 + random.below(200) as usize;
-        noise(random.next(), len)
+        noise(random.next().into(), len)
     });
 }
 
@@ -108,11 +114,11 @@ fn w05_honest_headers_with_random_bodies_are_dropped() {
             kind: Kind::Data,
             epoch: 0,
             flags: 0,
-            session: SessionId(random.next() as u32),
+            session: SessionId(random.next()),
             lane: Lane::DATA,
             packet: PacketNo(random.below(1 << 20)),
         };
-        [&header.encode()[..], &noise(random.next(), 1_000)].concat()
+        [&header.encode()[..], &noise(random.next().into(), 1_000)].concat()
     });
 }
 
@@ -123,13 +129,8 @@ fn k114_ends_that_slept_go_on_or_end_cleanly() {
     let site = Site::new();
     fs::write(site.here().join("big"), noise(9, 8_000_000)).unwrap();
     let arguments = ["-q", "--policy", "fixed", "-l", "20M", "big", "localhost:"];
-    let child = site.command(&[], &arguments).spawn().unwrap();
-    let partial = site.there().join(".big.haul-part");
-    let began = Instant::now();
-    while !partial.exists() {
-        assert!(began.elapsed() < Duration::from_secs(60), "it never began");
-        thread::sleep(Duration::from_millis(10));
-    }
+    let child = site.command(&arguments).spawn().unwrap();
+    site.await_partial("big");
     let ends = [Pid::from_child(&child), site.remote().unwrap()];
     for signal in [Signal::STOP, Signal::CONT] {
         for end in ends {

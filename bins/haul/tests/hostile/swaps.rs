@@ -14,7 +14,7 @@ use std::{
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use crate::site::{Site, noise, stderr, tree};
+use crate::{noise::noise, outcome::stderr, site::Site, tree::tree};
 
 const SECONDS: u64 = 4;
 /// Whole, in part, or not into a destination like this; never a defect.

@@ -17,10 +17,7 @@ use rustix::{
     process::geteuid,
 };
 
-use crate::{
-    server::Server,
-    trees::{noise, plant},
-};
+use crate::{noise::noise, server::Server, trees::plant};
 
 /// An access control list as the kernel takes it (version 2).
 fn acl(entries: &[(u8, u8, u32)]) -> Vec<u8> {

@@ -2,14 +2,13 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
-use crate::{server::Server, trees::noise};
+use crate::{ends::HAUL, noise::noise, outcome::of_type, server::Server};
 
 /// A haul for the other end that only its standard streams connect with the world.
 fn secluded(server: &Server) -> PathBuf {
     let path = server.path("secluded");
-    let program = env!("CARGO_BIN_EXE_haul");
     let script = format!(
-        "#!/bin/sh\nexec unshare --net sh -c 'ip link set lo up && exec \"$0\" \"$@\"' {program} \"$@\"\n"
+        "#!/bin/sh\nexec unshare --net sh -c 'ip link set lo up && exec \"$0\" \"$@\"' {HAUL} \"$@\"\n"
     );
     fs::write(&path, script).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -28,8 +27,7 @@ fn where_udp_is_closed_both_ways_go_over_ssh() {
 
     let up = server.json(&["-S", remote, "up", &there]);
     assert_eq!(up.status, 0, "{}", up.stderr);
-    let warning = up.events.iter().find(|event| event["type"] == "warning");
-    let text = warning.unwrap()["text"].as_str().unwrap();
+    let text = of_type(&up.events, "warning")[0]["text"].as_str().unwrap();
     assert!(
         text.contains("client to server") && text.contains("over SSH"),
         "{text}"

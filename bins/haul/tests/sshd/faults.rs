@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read},
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command},
@@ -13,8 +12,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::{
+    disk::Disk,
+    noise::noise,
+    outcome::{expect_status, of_type, stderr},
     server::{Run, Server},
-    trees::noise,
+    telling::{await_bytes, telling},
 };
 
 fn assert_fails(run: &Run, status: i32, words: &[&str]) {
@@ -91,7 +93,7 @@ fn sources_and_destinations_that_do_not_work() {
 #[test]
 fn d104_a_full_disk_at_the_other_end_is_named() {
     let server = Server::start();
-    let disk = Disk::mount(&server.path("disk"), "8m");
+    let disk = Disk::mount(&server.path("disk"), "size=8m");
     fs::write(server.here().join("file"), noise(3, 20_000_000)).unwrap();
     let run = server.json(&["file", &format!("127.0.0.1:{}", disk.0.display())]);
     assert_fails(&run, run.status, &["No space"]);
@@ -101,31 +103,6 @@ fn d104_a_full_disk_at_the_other_end_is_named() {
     let from = format!("127.0.0.1:{}/file", server.there().display());
     let down = server.json(&[&from, disk.0.to_str().unwrap()]);
     assert_fails(&down, run.status, &["No space"]);
-}
-
-/// A small file system of its own; root's privilege, like a full disk at will.
-struct Disk(std::path::PathBuf);
-
-impl Disk {
-    fn mount(at: &Path, size: &str) -> Self {
-        fs::create_dir(at).unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
-            .arg(at)
-            .status()
-            .unwrap();
-        assert!(
-            mounted.success(),
-            "mounting a tmpfs needs root: run the tests as root"
-        );
-        Self(at.to_owned())
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }
 
 /// Starts a slow upload and waits until some of it has been acknowledged.
@@ -157,26 +134,9 @@ pub(crate) fn moving_and_telling(
     least: u64,
 ) -> (Child, JoinHandle<Vec<Value>>) {
     let mut child = server.spawn(&[&["--json"], arguments].concat());
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut events = lines
-        .map_while(Result::ok)
-        .map(|line| serde_json::from_str::<Value>(&line).unwrap());
-    let moving = events.by_ref().any(|event| {
-        event["type"] == "progress" && event["bytes"].as_u64().is_some_and(|bytes| bytes >= least)
-    });
-    assert!(moving, "it ended before that");
+    let mut events = telling(&mut child);
+    await_bytes(&mut events, least);
     (child, std::thread::spawn(move || events.collect()))
-}
-
-fn ending(mut child: Child) -> (i32, String) {
-    let mut stderr = String::new();
-    child
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut stderr)
-        .unwrap();
-    (child.wait().unwrap().code().unwrap_or(-1), stderr)
 }
 
 #[test]
@@ -184,8 +144,7 @@ fn an_interrupt_ends_in_order_and_keeps_the_partial_file() {
     let server = Server::start();
     let child = under_way(&server);
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
-    let (status, stderr) = ending(child);
-    assert_eq!(status, 130, "{stderr}");
+    expect_status(130, &child.wait_with_output().unwrap());
     assert!(server.there().join(".big.haul-part").exists());
     assert_nothing_published(&server.there());
 }
@@ -197,8 +156,12 @@ fn a_server_that_dies_is_noticed() {
     for pid in remotes(&server) {
         kill_process(pid, Signal::KILL).unwrap();
     }
-    let (status, stderr) = ending(child);
-    assert!(![0, 130].contains(&status), "{stderr}");
+    let output = child.wait_with_output().unwrap();
+    let stderr = stderr(&output);
+    assert!(
+        ![Some(0), Some(130)].contains(&output.status.code()),
+        "{stderr}"
+    );
     assert_eq!(
         stderr.lines().filter(|line| line.contains("error")).count(),
         1,
@@ -251,8 +214,8 @@ fn names_that_nobody_may_read_are_told_one_by_one() {
         "special files are left out with a warning: {}",
         run.stderr
     );
-    let warned = run.events.iter().any(|event| event["type"] == "warning");
-    assert!(warned, "{:?}", run.events);
+    let warnings = of_type(&run.events, "warning");
+    assert!(!warnings.is_empty(), "{:?}", run.events);
     assert!(server.there().join("folder/fine").exists());
     assert!(!server.there().join("folder/fifo").exists());
 }

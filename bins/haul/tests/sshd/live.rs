@@ -12,7 +12,11 @@ use std::{
 
 use serde_json::Value;
 
-use crate::server::Server;
+use crate::{
+    ends::HAUL,
+    server::Server,
+    telling::{await_bytes, telling},
+};
 
 /// Nothing here takes as long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -21,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Slow {
     server: Server,
     child: Child,
-    events: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    events: Box<dyn Iterator<Item = Value>>,
 }
 
 impl Slow {
@@ -55,27 +59,22 @@ impl Slow {
         ];
         arguments.extend(places.iter().map(String::as_str));
         let mut child = server.spawn(&arguments);
-        let events = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut slow = Self {
+        let mut events = Box::new(telling(&mut child));
+        await_bytes(&mut events, 1);
+        Self {
             server,
             child,
             events,
-        };
-        slow.event(|event| event["type"] == "progress" && event["bytes"] != 0);
-        slow
+        }
     }
 
     /// The next event like this.
     fn event(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
-        self.events
-            .by_ref()
-            .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
-            .find(wanted)
-            .expect("such an event")
+        self.events.find(wanted).expect("such an event")
     }
 
     fn ctl(&self, command: &[&str]) -> (i32, Value, String) {
-        let output = Command::new(env!("CARGO_BIN_EXE_haul"))
+        let output = Command::new(HAUL)
             .arg("--ctl")
             .arg(self.socket())
             .args(command)
@@ -93,7 +92,7 @@ impl Slow {
     }
 
     fn end(mut self) -> i32 {
-        self.events.by_ref().map_while(Result::ok).for_each(drop);
+        self.events.by_ref().for_each(drop);
         let status = self.child.wait().unwrap().code().unwrap();
         assert!(!self.socket().exists(), "the socket is left");
         status
@@ -147,7 +146,7 @@ fn what_makes_no_sense_is_refused_on_one_line_and_changes_nothing() {
     let (_, status, _) = slow.ctl(&["status"]);
     assert_eq!(status["in_force"]["target_bps"], 5_000_000, "{status}");
 
-    let mut watch = Command::new(env!("CARGO_BIN_EXE_haul"))
+    let mut watch = Command::new(HAUL)
         .arg("--ctl")
         .arg(slow.socket())
         .arg("watch")
@@ -162,7 +161,7 @@ fn what_makes_no_sense_is_refused_on_one_line_and_changes_nothing() {
     assert_eq!(slow.end(), 130);
     lines.map_while(Result::ok).for_each(drop);
     assert!(watch.wait().unwrap().success());
-    let gone = Command::new(env!("CARGO_BIN_EXE_haul"))
+    let gone = Command::new(HAUL)
         .arg("--ctl")
         .arg(socket)
         .arg("status")

@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use crate::{
     faults::moving,
+    noise::noise,
     server::Server,
-    trees::{assert_same, noise, plant},
+    trees::{assert_same, plant},
 };
 
 /// What `sha256sum -c` says of what is below a directory.

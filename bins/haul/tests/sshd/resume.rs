@@ -12,8 +12,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     faults::{holders, moving, moving_and_telling},
+    noise::noise,
+    outcome::of_type,
     server::{Run, Server},
-    trees::noise,
 };
 
 const SIZE: usize = 60_000_000;
@@ -112,16 +113,22 @@ fn killed_at_either_end(
 
 #[test]
 fn k110_an_upload_killed_at_either_end_goes_on() {
-    killed_at_either_end(8, Server::here, Server::there, |place| {
-        ["big".to_owned(), place.to_owned()]
-    });
+    killed_at_either_end(
+        8,
+        |server| server.here(),
+        |server| server.there(),
+        |place| ["big".to_owned(), place.to_owned()],
+    );
 }
 
 #[test]
 fn k110_a_download_killed_at_either_end_goes_on() {
-    killed_at_either_end(9, Server::there, Server::here, |place| {
-        [format!("{place}/big"), ".".to_owned()]
-    });
+    killed_at_either_end(
+        9,
+        |server| server.there(),
+        |server| server.here(),
+        |place| [format!("{place}/big"), ".".to_owned()],
+    );
 }
 
 #[test]
@@ -160,12 +167,7 @@ fn a_server_that_dies_is_gone_on_with() {
     }
     assert!(child.wait().unwrap().success());
     let events: Vec<serde_json::Value> = lines.join().unwrap();
-    let of = |kind: &str| {
-        events
-            .iter()
-            .filter(|event| event["type"] == kind)
-            .collect::<Vec<_>>()
-    };
+    let of = |kind| of_type(&events, kind);
     let [retry] = of("retry")[..] else {
         panic!("one retry: {events:?}");
     };

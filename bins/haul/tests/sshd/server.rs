@@ -4,19 +4,25 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     net::TcpListener,
-    path::PathBuf,
+    ops::Deref,
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
 use serde_json::Value;
-use tempfile::TempDir;
+
+use crate::{
+    ends::{Ends, HAUL},
+    keys,
+    outcome::{events, of_type, stderr},
+};
 
 /// Where Debian, Fedora and macOS keep it.
 const SSHD: [&str; 3] = ["/usr/sbin/sshd", "/usr/bin/sshd", "/usr/local/sbin/sshd"];
 
 /// A server on a port of its own, ended when dropped.
 pub(crate) struct Server {
-    dir: TempDir,
+    ends: Ends,
     sshd: Child,
     pub(crate) port: u16,
 }
@@ -31,8 +37,18 @@ pub(crate) struct Run {
 impl Run {
     /// A field of the summary.
     pub(crate) fn summary(&self, field: &str) -> Value {
-        let summary = self.events.iter().find(|event| event["type"] == "summary");
-        summary.map_or(Value::Null, |event| event[field].clone())
+        let summaries = of_type(&self.events, "summary");
+        summaries
+            .first()
+            .map_or(Value::Null, |event| event[field].clone())
+    }
+}
+
+impl Deref for Server {
+    type Target = Ends;
+
+    fn deref(&self) -> &Ends {
+        &self.ends
     }
 }
 
@@ -46,70 +62,40 @@ impl Server {
             });
         // sshd refuses to start without its privilege separation directory.
         let _ = fs::create_dir_all("/run/sshd");
-        let dir = tempfile::Builder::new()
-            .prefix("haul-sshd.")
-            .tempdir()
-            .unwrap();
-        let path = |name: &str| dir.path().join(name);
-        fs::create_dir(path("here")).unwrap();
-        fs::create_dir(path("there")).unwrap();
-        for key in ["host", "key", "stranger"] {
-            let made = Command::new("ssh-keygen")
-                .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-                .arg(path(key))
-                .status()
-                .expect("ssh-keygen: scripts/setup --tests installs openssh-client");
-            assert!(made.success());
-        }
+        let ends = Ends::new();
+        keys::generate(&ends, &["host", "key", "stranger"]);
         let port = free_port();
-        let bin = PathBuf::from(env!("CARGO_BIN_EXE_haul"));
+        let bin = Path::new(HAUL).parent().unwrap();
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nListenAddress ::1\nHostKey {}\n\
              AuthorizedKeysFile {}\nStrictModes no\nUsePAM no\nPidFile none\nMaxStartups 100\n\
              SetEnv PATH={}:/usr/bin:/bin\n",
-            path("host").display(),
-            path("key.pub").display(),
-            bin.parent().unwrap().display(),
+            ends.path("host").display(),
+            ends.path("key.pub").display(),
+            bin.display(),
         );
-        fs::write(path("config"), config).unwrap();
-        let host_key = fs::read_to_string(path("host.pub")).unwrap();
+        fs::write(ends.path("config"), config).unwrap();
+        let host_key = fs::read_to_string(ends.path("host.pub")).unwrap();
         let known = format!("[127.0.0.1]:{port} {host_key}[::1]:{port} {host_key}");
-        fs::write(path("known_hosts"), known).unwrap();
+        fs::write(ends.path("known_hosts"), known).unwrap();
         let mut sshd = Command::new(sshd)
             .args(["-D", "-e", "-f"])
-            .arg(path("config"))
+            .arg(ends.path("config"))
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         await_listening(&mut sshd);
-        Self { dir, sshd, port }
-    }
-
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    pub(crate) fn here(&self) -> PathBuf {
-        self.path("here")
-    }
-
-    pub(crate) fn there(&self) -> PathBuf {
-        self.path("there")
+        Self { ends, sshd, port }
     }
 
     /// haul with this server's keys, before its other arguments.
     pub(crate) fn haul(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_haul"));
+        let mut command = self.ends.bare();
         command
             .args(["-F", "none", "-P", &self.port.to_string()])
-            .args(arguments)
-            .current_dir(self.here())
-            .env_remove("SSH_AUTH_SOCK")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .args(arguments);
         if !arguments.contains(&"-S") {
-            command.args(["-S", env!("CARGO_BIN_EXE_haul")]);
+            command.args(["-S", HAUL]);
         }
         if !arguments.contains(&"-i") {
             command.arg("-i").arg(self.path("key"));
@@ -133,16 +119,10 @@ impl Server {
             .haul(&[&["--json"], arguments].concat())
             .output()
             .unwrap();
-        let lines = output
-            .stdout
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty());
         Run {
             status: output.status.code().unwrap_or(-1),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            events: lines
-                .map(|line| serde_json::from_slice(line).unwrap())
-                .collect(),
+            stderr: stderr(&output),
+            events: events(&output.stdout),
         }
     }
 }

@@ -1,27 +1,16 @@
 //! Trees with what trees have, and their comparison.
 
 use std::{
-    collections::BTreeMap,
     ffi::OsStr,
     fs::{self, File},
     os::unix::{
         ffi::OsStrExt,
         fs::{FileExt, MetadataExt, PermissionsExt, symlink},
     },
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-/// Bytes that no pattern could fake; the same for the same seed (xorshift64).
-pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as u8
-    };
-    std::iter::repeat_with(&mut next).take(len).collect()
-}
+use crate::{noise::noise, tree::tree};
 
 /// Odd names, empty things, holes, links, depth, and `files` files of many sizes.
 pub(crate) fn plant(dir: &Path, files: usize) {
@@ -62,51 +51,25 @@ pub(crate) fn plant(dir: &Path, files: usize) {
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Kind {
-    Dir,
-    Link(PathBuf),
-    /// Mode, modification time, contents.
-    File(u32, i64, Vec<u8>),
+/// When a file was modified.
+fn time(path: &Path) -> Option<i64> {
+    let meta = fs::symlink_metadata(path).unwrap();
+    meta.is_file().then(|| meta.mtime())
 }
 
-fn read(root: &Path) -> BTreeMap<PathBuf, Kind> {
-    let mut found = BTreeMap::new();
-    let mut left = vec![PathBuf::new()];
-    while let Some(at) = left.pop() {
-        let path = if at.as_os_str().is_empty() {
-            root.to_owned()
-        } else {
-            root.join(&at)
-        };
-        let meta = fs::symlink_metadata(&path).unwrap();
-        let kind = if meta.is_dir() {
-            for entry in fs::read_dir(&path).unwrap() {
-                left.push(at.join(entry.unwrap().file_name()));
-            }
-            Kind::Dir
-        } else if meta.is_symlink() {
-            Kind::Link(fs::read_link(&path).unwrap())
-        } else {
-            let is_tree = !at.as_os_str().is_empty();
-            let (mode, time) = if is_tree {
-                (meta.mode(), meta.mtime())
-            } else {
-                (0, 0)
-            };
-            Kind::File(mode, time, fs::read(&path).unwrap())
-        };
-        found.insert(at, kind);
-    }
-    found
-}
-
-/// Both are the same, names, contents and (in trees, which are sent with `-p`) modes and times.
+/// Both are the same: of two files the contents, of two trees, which are sent with `-p`, all but the times
+/// of folders and links.
+#[track_caller]
 pub(crate) fn assert_same(left: &Path, right: &Path) {
-    let (left, right) = (read(left), read(right));
-    let names = |tree: &BTreeMap<PathBuf, Kind>| tree.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(names(&left), names(&right));
-    for (name, kind) in &left {
-        assert!(*kind == right[name], "{} differs", name.display());
+    if left.is_file() {
+        let is_same = fs::read(left).unwrap() == fs::read(right).unwrap();
+        assert!(is_same, "{} differs", right.display());
+        return;
+    }
+    let (ours, theirs) = (tree(left), tree(right));
+    assert!(ours.keys().eq(theirs.keys()), "names differ");
+    for (path, found) in &ours {
+        let is_same = *found == theirs[path] && time(&left.join(path)) == time(&right.join(path));
+        assert!(is_same, "{} differs", path.display());
     }
 }

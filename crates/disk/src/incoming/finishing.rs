@@ -9,7 +9,6 @@ use std::{
         Arc,
         mpsc::{Receiver, Sender, channel},
     },
-    thread::JoinHandle,
 };
 
 use haul_manifest::{DirId, LinkNo, Name};
@@ -27,6 +26,7 @@ use super::{
     naming::Naming,
     partial::Partial,
     published::{Published, Stamp},
+    worker::Worker,
 };
 use crate::{Digests, FailureKind, Proofs, digest, lru::descriptors};
 
@@ -114,7 +114,7 @@ impl Finished {
 pub(super) struct Finishing {
     jobs: Option<Sender<Vec<Job>>>,
     done: Receiver<Vec<Done>>,
-    thread: Option<JoinHandle<Published>>,
+    thread: Worker<Published>,
     /// Not handed over yet: waking the thread for each would cost as much as the work.
     gathered: Vec<Job>,
     outstanding: usize,
@@ -137,28 +137,25 @@ impl Finishing {
     pub(super) fn start(options: Options) -> io::Result<Self> {
         let (jobs, jobs_in) = channel::<Vec<Job>>();
         let (done_out, done) = channel();
-        let thread = std::thread::Builder::new()
-            .name("haul-finish".to_owned())
-            .spawn(move || {
-                let mut finisher = Finisher {
-                    attributes: options.attributes,
-                    syncs: options.syncs,
-                    proofs: options.proofs,
-                    published: Published::new(options.naming),
-                    misses: Vec::new(),
-                };
-                for jobs in jobs_in {
-                    let done: Vec<Done> =
-                        jobs.into_iter().map(|job| finisher.finish(job)).collect();
-                    // Whoever has given up wants it done all the same.
-                    let _ = done_out.send(done);
-                }
-                finisher.published
-            })?;
+        let thread = Worker::start("haul-finish", move || {
+            let mut finisher = Finisher {
+                attributes: options.attributes,
+                syncs: options.syncs,
+                proofs: options.proofs,
+                published: Published::new(options.naming),
+                misses: Vec::new(),
+            };
+            for jobs in jobs_in {
+                let done: Vec<Done> = jobs.into_iter().map(|job| finisher.finish(job)).collect();
+                // Whoever has given up wants it done all the same.
+                let _ = done_out.send(done);
+            }
+            finisher.published
+        })?;
         Ok(Self {
             jobs: Some(jobs),
             done,
-            thread: Some(thread),
+            thread,
             gathered: Vec::new(),
             outstanding: 0,
             untold: Vec::new(),
@@ -221,16 +218,11 @@ impl Finishing {
         self.untold.extend(done);
     }
 
-    /// Ends the thread, which has done everything: what has been given names. A panic over there is one
-    /// here.
+    /// Ends the thread, which has done everything: what has been given names.
     pub(super) fn end(&mut self) -> Published {
         self.jobs = None;
         self.outstanding = 0;
-        match self.thread.take().map(JoinHandle::join) {
-            Some(Ok(published)) => published,
-            Some(Err(panic)) if !std::thread::panicking() => std::panic::resume_unwind(panic),
-            _ => Published::default(),
-        }
+        self.thread.join().unwrap_or_default()
     }
 }
 
@@ -281,7 +273,6 @@ impl Finisher {
             wanted,
             all,
             digests,
-            ..
         } = self.proofs;
         match what {
             What::Nameless(listed, fd) if wanted => Some(digest::of_file(digests, fd, listed.size)),

@@ -35,6 +35,7 @@ mod stream;
 mod sweep;
 mod tree;
 mod waiting;
+mod worker;
 
 use std::sync::Arc;
 
@@ -175,7 +176,7 @@ impl Incoming {
         };
         let finishing = Finishing::start(finishing).map_err(failed)?;
         let is_proved = options.proofs.wanted && !is_rehearsal;
-        let proof = is_proved.then(|| Proof::start(options.proofs));
+        let proof = is_proved.then(|| Proof::start(options.proofs.digests, options.awaits_proofs));
         let proof = proof.transpose().map_err(failed)?;
         let overwrite = options.placing.overwrite;
         let files = Files::new(finishing, overwrite, options.resume, proof, journal);

@@ -48,12 +48,8 @@ impl Naming {
 
     /// Whether a name is one that a partial file of this run may have, other than the usual.
     pub(super) fn is_custom_partial(&self, name: &[u8]) -> bool {
-        let without_attempt = match name {
-            [name @ .., b'.', b'1'..=b'9'] => name,
-            name => name,
-        };
         let has_suffix = |suffix: &Arc<[u8]>| {
-            [name, without_attempt]
+            [name, without_attempt(name)]
                 .iter()
                 .any(|name| name.ends_with(suffix) && name.len() > suffix.len())
         };
@@ -100,11 +96,15 @@ fn partial_with(prefix: &[u8], name: &[u8], suffix: &[u8], attempt: u8) -> Vec<u
 
 /// Whether a name is one that partial files usually have.
 fn is_partial(name: &[u8]) -> bool {
-    let name = match name {
+    name.starts_with(b".") && without_attempt(name).ends_with(SUFFIX)
+}
+
+/// A partial name as the first attempt would have it.
+fn without_attempt(name: &[u8]) -> &[u8] {
+    match name {
         [name @ .., b'.', b'1'..=b'9'] => name,
         name => name,
-    };
-    name.starts_with(b".") && name.ends_with(SUFFIX)
+    }
 }
 
 #[cfg(test)]

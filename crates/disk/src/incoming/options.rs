@@ -20,6 +20,8 @@ pub struct ReceiveOptions {
     pub placing: Placing,
     /// Whether each file must come to what the sender says that it does.
     pub proofs: Proofs,
+    /// Whether the sender proves all, for its own account, and needs the time for that.
+    pub awaits_proofs: bool,
     /// What of its own the sender does not list; matters where what is not listed is removed.
     pub left_out: LeftOut,
     /// What may arrive at the top, when it was this side that asked. `None`: anything.
@@ -37,6 +39,7 @@ impl ReceiveOptions {
             resume: Resume::Never,
             placing: Placing::default(),
             proofs: Proofs::default(),
+            awaits_proofs: false,
             left_out: LeftOut::default(),
             expected: None,
             file_events: false,

@@ -18,7 +18,6 @@ use std::{
         Arc,
         mpsc::{Receiver, SyncSender, channel, sync_channel},
     },
-    thread::JoinHandle,
 };
 
 use haul_manifest::{ChangeKind, Digest, FileNo, Piece, RangeSet};
@@ -29,8 +28,9 @@ use super::{
     Incoming, Tree,
     files::{Files, Listed},
     published::Stamp,
+    worker::Worker,
 };
-use crate::{DigestOptions, Digests, DiskError, FailureKind, Proofs, digest::Digester};
+use crate::{DigestOptions, Digests, DiskError, FailureKind, digest::Digester};
 
 /// Steps that may wait for the thread: each holds a descriptor, and what it reads back is still in memory.
 const STEPS_MAX: usize = 64;
@@ -52,7 +52,7 @@ type Outcome = Result<Digests, Errno>;
 pub(super) struct Prover {
     steps: Option<SyncSender<Step>>,
     done: Receiver<(FileNo, Outcome)>,
-    thread: Option<JoinHandle<()>>,
+    thread: Worker<()>,
     /// Files whose last step has been handed over and whose digests have not come.
     outstanding: usize,
 }
@@ -61,30 +61,28 @@ impl Prover {
     pub(super) fn start(digests: DigestOptions) -> io::Result<Self> {
         let (steps, steps_in) = sync_channel::<Step>(STEPS_MAX);
         let (done_out, done) = channel();
-        let thread = std::thread::Builder::new()
-            .name("haul-prove".to_owned())
-            .spawn(move || {
-                let mut current: Option<(FileNo, Result<Digester, Errno>)> = None;
-                let mut buffer = Vec::new();
-                for step in steps_in {
-                    let kept = current.take().filter(|(file, _)| *file == step.file);
-                    let begun = kept.map_or_else(|| Ok(Digester::new(digests)), |(_, begun)| begun);
-                    let read = begun.and_then(|mut digester| {
-                        digester.read_up_to(&*step.fd, step.end, &mut buffer)?;
-                        Ok(digester)
-                    });
-                    if step.is_last {
-                        // Whoever has given up wants to know nothing.
-                        let _ = done_out.send((step.file, read.map(Digester::finish)));
-                    } else {
-                        current = Some((step.file, read));
-                    }
+        let thread = Worker::start("haul-prove", move || {
+            let mut current: Option<(FileNo, Result<Digester, Errno>)> = None;
+            let mut buffer = Vec::new();
+            for step in steps_in {
+                let kept = current.take().filter(|(file, _)| *file == step.file);
+                let begun = kept.map_or_else(|| Ok(Digester::new(digests)), |(_, begun)| begun);
+                let read = begun.and_then(|mut digester| {
+                    digester.read_up_to(&*step.fd, step.end, &mut buffer)?;
+                    Ok(digester)
+                });
+                if step.is_last {
+                    // Whoever has given up wants to know nothing.
+                    let _ = done_out.send((step.file, read.map(Digester::finish)));
+                } else {
+                    current = Some((step.file, read));
                 }
-            })?;
+            }
+        })?;
         Ok(Self {
             steps: Some(steps),
             done,
-            thread: Some(thread),
+            thread,
             outstanding: 0,
         })
     }
@@ -103,7 +101,7 @@ impl Prover {
         if waits && self.outstanding > 0 {
             match self.done.recv() {
                 Ok(done) => return Some(self.note(done)),
-                Err(_) => self.join(),
+                Err(_) => self.end(),
             }
         }
         self.done.try_recv().ok().map(|done| self.note(done))
@@ -114,22 +112,16 @@ impl Prover {
         done
     }
 
-    /// A panic over there is one here.
-    fn join(&mut self) {
+    fn end(&mut self) {
         self.steps = None;
         self.outstanding = 0;
-        if let Some(thread) = self.thread.take()
-            && let Err(panic) = thread.join()
-            && !std::thread::panicking()
-        {
-            std::panic::resume_unwind(panic);
-        }
+        self.thread.join();
     }
 }
 
 impl Drop for Prover {
     fn drop(&mut self) {
-        self.join();
+        self.end();
     }
 }
 
@@ -195,12 +187,12 @@ pub(super) struct Proof {
 }
 
 impl Proof {
-    pub(super) fn start(proofs: Proofs) -> io::Result<Self> {
+    pub(super) fn start(digests: DigestOptions, is_awaited: bool) -> io::Result<Self> {
         Ok(Self {
-            prover: Prover::start(proofs.digests)?,
+            prover: Prover::start(digests)?,
             front: 0,
             awaiting: HashMap::new(),
-            told: proofs.awaited.then(RangeSet::new),
+            told: is_awaited.then(RangeSet::new),
         })
     }
 

@@ -37,6 +37,8 @@ type Parts = SmallVec<[Part; 4]>;
 struct Part {
     piece: Piece,
     origin: Origin,
+    /// Whether something of the file was asked for before.
+    is_begun: bool,
     /// How many bytes the file has.
     outcome: Result<u64, ChangeKind>,
 }
@@ -160,9 +162,10 @@ impl Outgoing {
                 Ok(0)
             };
             parts.push(Part {
-                piece,
                 origin,
+                is_begun: state.has_begun(piece.file),
                 outcome,
+                piece,
             });
         }
         // Only the very last block may lack bytes, and never all of them.
@@ -213,7 +216,7 @@ impl Outgoing {
                 let is_whole = part.piece.file_offset == 0 && part.outcome == Ok(part.piece.len());
                 let range =
                     part.piece.content.start - run.start..part.piece.content.end - run.start;
-                (is_whole && !self.lock().has_begun(part.piece.file)).then(|| {
+                (is_whole && !part.is_begun).then(|| {
                     let bytes = slices(slots, range);
                     let bytes = bytes.iter().map(|slice| &**slice);
                     digest::of_bytes(self.proofs.digests, bytes)

@@ -29,8 +29,6 @@ pub struct Proofs {
     /// Whether files are that need not be sent, too, and each is told of by
     /// [`super::Outgoing::poll_event`].
     pub all: bool,
-    /// Receiving: whether the sender proves all, and needs the time for that.
-    pub awaited: bool,
     /// Beside BLAKE3.
     pub digests: DigestOptions,
 }
@@ -40,7 +38,6 @@ impl Proofs {
     pub const NONE: Self = Self {
         wanted: false,
         all: false,
-        awaited: false,
         digests: DigestOptions { sha256: false },
     };
     /// What is sent is.

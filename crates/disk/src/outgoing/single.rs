@@ -12,14 +12,14 @@
 use std::{
     fs::File,
     io::{self, Read as _},
-    ops::Range,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
-use haul_batch::Batch;
+use arrayvec::ArrayVec;
+use haul_batch::{Batch, MAX_SEGMENTS};
 use haul_manifest::{DirId, Entry, Layout, ListWriter, Meta, Name, VOID};
 use haul_wire::{BLOCK_ADDR_LEN, BlockAddr, BlockNo, HEADER_LEN, Stream};
 use rustix::{
@@ -91,6 +91,9 @@ struct State {
     ended: bool,
     stopped: bool,
 }
+
+/// Bytes of a batch that are to be read, and where their content begins.
+type Places<'a> = ArrayVec<(u64, &'a mut [u8]), MAX_SEGMENTS>;
 
 impl Single {
     /// What comes out of a pipe, or anything that can be read, to its end. It gets this name.
@@ -315,30 +318,25 @@ impl Single {
         }
     }
 
-    /// Puts bytes of content, which are there, into a block.
-    fn read(&self, range: Range<u64>, block: &mut [u8]) -> Result<(), DiskError> {
-        let (bytes, rest) = block.split_at_mut((range.end - range.start) as usize);
-        rest.fill(0);
-        let changed = || DiskError::Changed {
-            path: self.path.clone(),
+    /// Reads content that is there, from where it begins, and then looks once whether what must stay as it
+    /// was did so.
+    fn read(&self, places: Places<'_>) -> Result<(), DiskError> {
+        let from = match self.kind {
+            Kind::Range(from, _) => from,
+            Kind::Pipe | Kind::Growing(_) => 0,
         };
-        match &self.kind {
-            Kind::Pipe => self.lock().spool.copy(range.start, bytes),
-            Kind::Growing(_) => self.read_at(bytes, range.start)?,
-            Kind::Range(from, stamp) => {
-                self.read_at(bytes, from + range.start)?;
-                let stat = fstat(&*self.file).map_err(|_| changed())?;
-                if Stamp::of(&stat) != *stamp {
-                    return Err(changed());
-                }
+        for (start, bytes) in places {
+            let read = self.file.read_exact_at(bytes, from + start);
+            read.map_err(|cause| self.failed(cause))?;
+        }
+        if let Kind::Range(_, stamp) = &self.kind {
+            let now = fstat(&*self.file).map(|stat| Stamp::of(&stat));
+            if now != Ok(*stamp) {
+                let path = self.path.clone();
+                return Err(DiskError::Changed { path });
             }
         }
         Ok(())
-    }
-
-    fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<(), DiskError> {
-        let read = self.file.read_exact_at(bytes, offset);
-        read.map_err(|cause| self.failed(cause))
     }
 
     /// A file that ends before it should has changed.
@@ -382,12 +380,13 @@ impl Supply for Single {
         blocks: &[BlockAddr],
         batch: &mut Batch,
     ) -> Result<Option<Available>, DiskError> {
+        let mut places = Places::new();
+        let state = self.lock();
         for (addr, segment) in blocks.iter().zip(batch.segments_mut()) {
             let (head, rest) = segment[HEADER_LEN..].split_at_mut(BLOCK_ADDR_LEN);
             let block = &mut rest[..self.block_len as usize];
             let number = addr.block.0;
             head.copy_from_slice(&addr.encode());
-            let state = self.lock();
             let floor = match addr.stream {
                 Stream::List => state.list_floor,
                 Stream::Content => state.content_floor,
@@ -407,8 +406,16 @@ impl Supply for Single {
             }
             let start = number * self.block_len;
             let end = (start + self.block_len).min(state.len);
-            drop(state);
-            self.read(start..end, block)?;
+            let (bytes, rest) = block.split_at_mut((end - start) as usize);
+            rest.fill(0);
+            match self.kind {
+                Kind::Pipe => state.spool.copy(start, bytes),
+                Kind::Growing(_) | Kind::Range(..) => places.push((start, bytes)),
+            }
+        }
+        drop(state);
+        if !places.is_empty() {
+            self.read(places)?;
         }
         Ok(None)
     }

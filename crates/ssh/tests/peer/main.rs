@@ -2,37 +2,19 @@
 //! ask questions without end, refuse commands, end without a status.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+#[path = "../prompts/mod.rs"]
+mod prompts;
 mod server;
 
 use std::io::Read as _;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use haul_ssh::{Options, Prompt, RemoteExit, SshError};
-use zeroize::Zeroizing;
 
+use prompts::answering;
 use server::{Behaviour, Login, PASSWORD, Peer};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Options that answer in turn, and what was asked.
-fn answering(peer: &Peer, answers: &[&str]) -> (Options, Arc<Mutex<Vec<Prompt>>>) {
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let log = Arc::clone(&asked);
-    let mut answers: Vec<String> = answers.iter().rev().map(|a| (*a).to_owned()).collect();
-    let ask = Box::new(move |prompt| {
-        log.lock().unwrap().push(prompt);
-        answers.pop().map(Zeroizing::new)
-    });
-    (
-        Options {
-            interactive: true,
-            ask,
-            ..peer.options()
-        },
-        asked,
-    )
-}
 
 #[test]
 fn a_password_is_asked_for_until_it_is_right() {
@@ -40,7 +22,7 @@ fn a_password_is_asked_for_until_it_is_right() {
         login: Login::Password,
         ..Behaviour::default()
     });
-    let (options, asked) = answering(&peer, &["wrong", PASSWORD]);
+    let (options, asked) = answering(peer.options(), &["wrong", PASSWORD]);
     let session = peer.run(options, "anything").unwrap();
     assert_eq!(session.exit_status(PATIENCE).unwrap(), RemoteExit::Code(0));
     let expected = Prompt::Password {
@@ -56,7 +38,7 @@ fn wrong_passwords_end_after_three() {
         login: Login::Password,
         ..Behaviour::default()
     });
-    let (options, asked) = answering(&peer, &["a", "b", "c", "d"]);
+    let (options, asked) = answering(peer.options(), &["a", "b", "c", "d"]);
     let error = peer.run(options, "anything").unwrap_err();
     assert!(
         matches!(error, SshError::AuthenticationFailed { .. }),
@@ -92,7 +74,7 @@ fn the_servers_questions_reach_the_user_made_harmless() {
         login: Login::Questions,
         ..Behaviour::default()
     });
-    let (options, asked) = answering(&peer, &[PASSWORD, "1234"]);
+    let (options, asked) = answering(peer.options(), &[PASSWORD, "1234"]);
     let session = peer.run(options, "anything").unwrap();
     assert_eq!(session.exit_status(PATIENCE).unwrap(), RemoteExit::Code(0));
     let question = |text: &str, echo| Prompt::Challenge {
@@ -114,7 +96,7 @@ fn a_server_that_never_stops_asking_is_left() {
         login: Login::Endless,
         ..Behaviour::default()
     });
-    let (options, asked) = answering(&peer, &["x"; 1_000]);
+    let (options, asked) = answering(peer.options(), &["x"; 1_000]);
     let began = Instant::now();
     let error = peer.run(options, "anything").unwrap_err();
     assert!(

@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
 
 use haul_ssh::{Options, Prompt, SshError, Target};
-use zeroize::Zeroizing;
 
+use crate::prompts::answering;
 use crate::server::{PATIENCE, Server, key, local_user, tool};
 
 fn with_key(server: &Server, name: &str) -> Options {
@@ -14,25 +13,6 @@ fn with_key(server: &Server, name: &str) -> Options {
         identities: vec![key(name)],
         ..server.options()
     }
-}
-
-/// Answers in turn, and counts how often it was asked.
-fn answering(options: Options, answers: &[&str]) -> (Options, Arc<Mutex<Vec<Prompt>>>) {
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let log = Arc::clone(&asked);
-    let mut answers: Vec<String> = answers.iter().rev().map(|a| (*a).to_owned()).collect();
-    let ask = Box::new(move |prompt| {
-        log.lock().unwrap().push(prompt);
-        answers.pop().map(Zeroizing::new)
-    });
-    (
-        Options {
-            interactive: true,
-            ask,
-            ..options
-        },
-        asked,
-    )
 }
 
 #[test]

@@ -5,4 +5,6 @@ mod authentication;
 mod command;
 mod hosts;
 mod program;
+#[path = "../prompts/mod.rs"]
+mod prompts;
 mod server;
