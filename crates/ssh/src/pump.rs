@@ -136,7 +136,7 @@ impl Pump {
 
     /// Goes on with opening a channel; whether there is one more, or one wish less.
     fn open_further(&mut self) -> bool {
-        let wished = || Some(self.wishes.try_recv().ok()?);
+        let wished = || self.wishes.try_recv().ok();
         let Some(mut opening) = self.opening.take().or_else(|| {
             wished().map(|wish| Opening {
                 wish,
@@ -219,10 +219,9 @@ impl Pump {
         let mut gone: Vec<bool> = conduits()
             .map(|one| one.awaited_of_caller().is_some())
             .collect();
-        let mut at = callers_at;
-        for one in gone.iter_mut().filter(|one| **one) {
-            *one = fds[at].revents().contains(PollFlags::HUP);
-            at += 1;
+        let here = gone.iter_mut().filter(|gone| **gone);
+        for (gone, fd) in here.zip(&fds[callers_at..]) {
+            *gone = fd.revents().contains(PollFlags::HUP);
         }
         drop(fds);
         // What cannot ring again need not be listened to.

@@ -48,7 +48,7 @@ impl Carriage {
             reader,
             !greets,
             arrived_out,
-            self.inlet,
+            self.inlet.clone(),
             Arc::clone(&self.bytes),
         );
         let reading = tokio::spawn(reading);
@@ -57,20 +57,30 @@ impl Carriage {
         } else {
             matches!(arrived.recv().await, Some(Arrived::Preamble { .. }))
         };
-        while is_greeted {
+        if is_greeted {
+            self.write(&mut writer, &mut arrived).await;
+        }
+        let _ = writer.shutdown().await;
+        reading.abort();
+    }
+
+    /// Writes what there is, until there is no more or the other end says something.
+    async fn write<W>(&self, writer: &mut W, arrived: &mut mpsc::Receiver<Arrived>)
+    where
+        W: AsyncWrite + Unpin,
+    {
+        loop {
             let frames = tokio::select! {
                 frames = self.outlet.next() => frames,
                 // No message has a place here, so this is the end, one way or the other.
                 _ = arrived.recv() => None,
             };
-            let Some(frames) = frames else { break };
+            let Some(frames) = frames else { return };
             // What was on its way over a channel that breaks is lost, as on any path.
             if writer.write_all(&frames).await.is_err() || writer.flush().await.is_err() {
-                break;
+                return;
             }
             self.bytes.fetch_add(frames.len() as u64, Relaxed);
         }
-        let _ = writer.shutdown().await;
-        reading.abort();
     }
 }
