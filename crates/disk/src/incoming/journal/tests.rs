@@ -51,7 +51,7 @@ fn say_much(journal: &mut Journal) {
         journal.part(1, source(1), file(), &written(count));
         journal.part(2, source(2), file(), &written(count / 2));
         if count % 10 == 0 {
-            let stat = fstat(&File::open("/dev/null").unwrap()).unwrap();
+            let stat = fstat(File::open("/dev/null").unwrap()).unwrap();
             journal.done(1000 + count, source(count), Stamp::of(&stat));
         }
         journal.flush();
