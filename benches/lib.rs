@@ -119,6 +119,7 @@ impl Pair {
                 initial_rtt,
                 remembered: None,
                 free_bytes_initial,
+                carried_bytes: None,
                 waits_for_judgement: false,
                 ecn: false,
                 seed: 1,

@@ -145,6 +145,7 @@ fn start_with(
             rate_target_bps: None,
             rate_min_bps: 0,
             initial_rtt,
+            carried_bytes: None,
             waits_for_judgement: false,
             free_bytes_initial: FREE_BYTES,
             ecn: false,

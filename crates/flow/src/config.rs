@@ -31,6 +31,10 @@ pub struct SenderConfig {
     pub remembered: Option<Remembered>,
     /// Bytes the receiver said it can buffer.
     pub free_bytes_initial: u64,
+    /// Bytes of datagrams that may be in flight where a reliable connection carries them and decides how
+    /// fast: no policy does, until the path changes ([`crate::Sender::handle_path_change`]). `None`: they
+    /// go their own way.
+    pub carried_bytes: Option<u64>,
     /// Whether the receiver will say what it has already, by [`crate::Sender::handle_had`]: then no
     /// content is sent before it has been judged. The list is not held back.
     pub waits_for_judgement: bool,

@@ -1,5 +1,6 @@
 //! Rate policies: how fast, never what.
 
+mod carried;
 mod fair;
 mod fixed;
 mod trace;
@@ -10,6 +11,7 @@ use haul_wire::PacketNo;
 
 use crate::{FlowError, Time};
 
+pub use carried::Carried;
 pub use fair::Fair;
 pub use fixed::Fixed;
 pub use trace::{Decision, Mode, Why};

@@ -32,7 +32,9 @@ use haul_wire::{BlockAddr, BlockNo, PacketCounter, PacketNo, Stream};
 
 use crate::{
     Decision, FlowError, Policy, RateConfig, RatePolicy, Remembered, SenderConfig, SenderStats,
-    Time, random::Random, rate,
+    Time,
+    random::Random,
+    rate::{self, Carried},
 };
 use chase::Chase;
 use credit::Credit;
@@ -150,7 +152,7 @@ impl Sender {
         let phase = random.unit();
         let seed = random.next_u64();
         let rate_config = rate_config(&config, config.remembered, &rtt, seed, now);
-        let policy = rate::policy(config.policy, rate_config)?;
+        let policy = decider(&config, rate_config)?;
         let burst = policy.burst_max();
         Ok(Self {
             clock: now,
@@ -243,8 +245,12 @@ impl Sender {
             min_rtt: rtt.min(),
         });
         let config = rate_config(&self.config, known, rtt, seed, now);
-        self.policy = rate::policy(policy, config)?;
-        self.config.policy = policy;
+        let asked = SenderConfig {
+            policy,
+            ..self.config
+        };
+        self.policy = decider(&asked, config)?;
+        self.config = asked;
         if policy == Policy::Fixed {
             self.path.ecn.switch_off();
         }
@@ -288,7 +294,7 @@ impl Sender {
             had_blocks: self.work.had_count(),
             had_bytes: self.work.had_count() * block_len,
             in_flight_bytes: self.ledger.in_flight_bytes(),
-            credit_bytes: self.credit.bytes(rtt.min()),
+            credit_bytes: self.credit_bytes(),
             srtt: rtt.srtt(),
             min_rtt: rtt.min(),
             latest_rtt: rtt.latest(),
@@ -316,6 +322,16 @@ impl Sender {
         self.clock = self.clock.max(now);
         self.clock
     }
+}
+
+/// Who decides the rate: the policy asked for, unless a connection does.
+fn decider(config: &SenderConfig, limits: RateConfig) -> Result<Box<dyn RatePolicy>, FlowError> {
+    let carried = config.carried_bytes.map(|_| Carried::new(&limits));
+    let asked = rate::policy(config.policy, limits)?;
+    Ok(match carried {
+        Some(carried) => Box::new(carried),
+        None => asked,
+    })
 }
 
 fn rate_config(

@@ -43,6 +43,7 @@ impl SendingHost {
             rate_min_bps: 0,
             initial_rtt: scenario.initial_rtt,
             remembered: None,
+            carried_bytes: None,
             waits_for_judgement: false,
             free_bytes_initial: scenario.disk.buffer_bytes,
             ecn: false,

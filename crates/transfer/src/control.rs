@@ -25,12 +25,10 @@ use zeroize::Zeroizing;
 use crate::{Misbehaviour, Phase, TransferError};
 use read::Arrived;
 
-use crate::detour::{Carriage, Detour, Inlet, Joining, Outlet};
+use crate::detour::{self, Carriage, Detour, Inlet, Joining, Queue};
 
 /// Messages that may wait for the peer to read.
 const QUEUE_DEPTH: usize = 64;
-/// Batches of datagrams that may wait: little, since what waits is delay.
-const DATAGRAMS_DEPTH: usize = 1;
 /// Messages read ahead of the conversation.
 const READ_AHEAD: usize = 8;
 /// Messages about the flow of data that may come before it does; of more, the latest count.
@@ -50,7 +48,7 @@ pub(crate) struct Control {
     /// `None` once the last words have been said.
     queue: Option<mpsc::Sender<Zeroizing<Vec<u8>>>>,
     /// The way out for datagrams, which must neither hold up the conversation nor fill its queue.
-    datagrams: mpsc::Sender<Vec<u8>>,
+    datagrams: Queue,
     carriage: Carriage,
     detour: Option<Detour>,
     joining: Option<Joining>,
@@ -101,10 +99,10 @@ impl Control {
     {
         let (arrived_out, arrived) = mpsc::channel(READ_AHEAD);
         let (queue, queue_in) = mpsc::channel(QUEUE_DEPTH);
-        let (datagrams, datagrams_in) = mpsc::channel(DATAGRAMS_DEPTH);
+        let (datagrams, outlet) = detour::queue();
         let carriage = Carriage {
             inlet: Inlet::default(),
-            outlet: Outlet::new(datagrams_in),
+            outlet,
             bytes: Arc::default(),
         };
         Self {

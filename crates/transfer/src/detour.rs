@@ -26,16 +26,22 @@ use arrayvec::ArrayVec;
 use haul_batch::{Batch, Pool};
 use haul_udp::{Route, UdpPath};
 use haul_wire::control::{DATAGRAMS_LEN_MAX, datagrams_header};
-use tokio::sync::mpsc;
 
 use crate::TransferError;
 
-pub(crate) use carriage::{Carriage, Outlet};
+pub(crate) use carriage::{Carriage, Outlet, Queue, queue};
 pub(crate) use joining::Joining;
 pub use joining::join;
 
-/// What may wait for the channel: a router's buffer, a tenth of a second at 80 Mbit/s.
-const BUFFER_BYTES: usize = 1 << 20;
+/// How many bytes a second a detour is not to limit: 640 Mbit/s, more than one TCP connection carries on
+/// most paths that are so long that a limit would be felt.
+const RATE: f64 = 80e6;
+/// What may be on its way in one channel, at libssh2 and at OpenSSH alike.
+const CHANNEL_WINDOW: u64 = 2 << 20;
+/// Most channels, with the control channel. A server allows ten sessions by default.
+const CHANNELS_MAX: u64 = 4;
+/// What may wait for the channels: all that may be in flight, and what is sent again.
+const BUFFER_BYTES: usize = 12 << 20;
 /// Batches taken from the engine at a time.
 const BATCHES: usize = 4;
 /// How often a bridge looks whether it has been taken down, if nothing wakes it.
@@ -61,10 +67,9 @@ impl Detour {
         at: IpAddr,
         engine: Option<SocketAddr>,
         inlet: &Inlet,
-        out: mpsc::Sender<Vec<u8>>,
+        out: Queue,
     ) -> Result<Self, TransferError> {
-        let mut path = UdpPath::bind(at, crate::ANY_UDP_PORT)?;
-        path.limit_receive_buffer(BUFFER_BYTES)?;
+        let path = UdpPath::bind(at, crate::ANY_UDP_PORT)?;
         if let Some(engine) = engine {
             path.set_route(Route::to(engine));
         }
@@ -96,7 +101,7 @@ impl Drop for Detour {
 }
 
 /// Takes what the engine sends to the channel.
-fn carry(path: &UdpPath, down: &AtomicBool, out: &mpsc::Sender<Vec<u8>>) {
+fn carry(path: &UdpPath, down: &AtomicBool, out: &Queue) {
     let pool = Pool::new(BATCHES);
     let mut slots: Vec<Batch> = (0..BATCHES).filter_map(|_| pool.try_take()).collect();
     let mut arrivals = ArrayVec::new();
@@ -115,11 +120,21 @@ fn carry(path: &UdpPath, down: &AtomicBool, out: &mpsc::Sender<Vec<u8>>) {
                 frames.extend_from_slice(batch.bytes());
             }
         }
-        // A channel that is full holds the next ones back in the socket, until there is no room for more.
-        if !frames.is_empty() && out.blocking_send(frames).is_err() {
+        if !frames.is_empty() && !out.push(frames) {
             return;
         }
     }
+}
+
+/// How many channels a detour with this round trip may need.
+pub(crate) fn channels(rtt: Duration) -> usize {
+    window_bytes(rtt).div_ceil(CHANNEL_WINDOW) as usize
+}
+
+/// What may be in flight on a detour with this round trip, in bytes.
+pub(crate) fn window_bytes(rtt: Duration) -> u64 {
+    let wanted = (rtt.as_secs_f64() * RATE) as u64;
+    wanted.clamp(CHANNEL_WINDOW, CHANNELS_MAX * CHANNEL_WINDOW)
 }
 
 /// The address by which this machine reaches itself, of the same family.

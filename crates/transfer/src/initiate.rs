@@ -31,7 +31,7 @@ use crate::{
         self, Account, Destination, Hints, Origins, Part, ReceiveParameters, SendParameters,
         Setting, cancelled,
     },
-    detour::this_machine,
+    detour::{self, this_machine},
     handshake::{ClientOffer, Greeted, greet},
     path::{self, Opened, OpenedPath, Origin, Stop},
     place::{in_background, landing},
@@ -48,14 +48,6 @@ const UDP_PATIENCE_MIN: Duration = Duration::from_millis(400);
 /// In between, so many times what the first answer on the control channel took: a round trip, and what a
 /// machine needs that is busy.
 const UDP_PATIENCE_ANSWERS: u32 = 3;
-
-/// What may be on its way in one channel, at libssh2 and at OpenSSH alike, in bytes,
-const CHANNEL_WINDOW: f64 = (2 << 20) as f64;
-/// and how many bytes a second the channels of a detour are not to limit: 640 Mbit/s, more than one TCP
-/// connection carries on most of the paths that are long enough for this to matter.
-const CHANNELS_RATE: f64 = 80e6;
-/// Most channels, with the control channel. A server allows ten sessions by default.
-const CHANNELS_MAX: usize = 4;
 
 /// Runs a job over an established control channel to `haul --remote` or hauld.
 ///
@@ -402,8 +394,7 @@ impl Initiator {
         let Some(channels) = &self.job.options.channels else {
             return;
         };
-        let wanted = (rtt.as_secs_f64() * CHANNELS_RATE / CHANNEL_WINDOW).ceil() as usize;
-        let further = wanted.min(CHANNELS_MAX).saturating_sub(1);
+        let further = detour::channels(rtt) - 1;
         for _ in 0..further.min(joinable.most.into()) {
             let (channels, carriage) = (channels.clone(), control.carriage());
             tokio::spawn(async move {
@@ -454,6 +445,7 @@ impl Initiator {
                     match opened.map_err(|_| TransferError::TaskFailed("path"))?? {
                         Opened::Path(opened) => {
                             path = Some(OpenedPath {
+                                is_detour,
                                 knock: self.knock(server).filter(|_| is_detour),
                                 ..opened
                             });

@@ -49,6 +49,7 @@ impl Limits {
             rate_min_bps: self.min_bps,
             initial_rtt: Duration::from_millis(100),
             remembered: None,
+            carried_bytes: None,
             waits_for_judgement: false,
             free_bytes_initial: 0,
             ecn: false,

@@ -65,6 +65,8 @@ pub(crate) struct OpenedPath {
     pub(crate) rtt: Duration,
     /// On the initiator: what must be repeated until the peer is heard.
     pub(crate) opening: Option<Response>,
+    /// Whether the control channel carries the datagrams.
+    pub(crate) is_detour: bool,
     /// On an initiator whose datagrams take a detour: where they would go otherwise.
     pub(crate) knock: Option<Knock>,
 }
@@ -86,6 +88,10 @@ impl Detoured {
     pub(crate) fn set(&self) {
         self.0.store(true, Relaxed);
     }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Relaxed)
+    }
 }
 
 impl Origin {
@@ -97,9 +103,7 @@ impl Origin {
     fn allows(&self, from: SocketAddr) -> bool {
         match self {
             // An IPv4 peer of a dual-stack socket shows as ::ffff:a.b.c.d.
-            Self::Only(_, detoured) if detoured.0.load(Relaxed) => {
-                from.ip().to_canonical().is_loopback()
-            }
+            Self::Only(_, detoured) if detoured.is_set() => from.ip().to_canonical().is_loopback(),
             Self::Only(ip, _) => from.ip().to_canonical() == ip.to_canonical(),
             Self::Anywhere => true,
         }

@@ -229,7 +229,11 @@ impl Responder {
         loop {
             tokio::select! {
                 opened = &mut opening => {
-                    return opened.map_err(|_| TransferError::TaskFailed("path"))?;
+                    let opened = opened.map_err(|_| TransferError::TaskFailed("path"))??;
+                    return Ok(OpenedPath {
+                        is_detour: detoured.is_set(),
+                        ..opened
+                    });
                 }
                 message = control.expect(deadline, "UDP path") => match message?.message {
                     Message::Ping => control.send(&Message::Pong)?,

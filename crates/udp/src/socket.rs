@@ -117,18 +117,6 @@ impl UdpPath {
         })
     }
 
-    /// Lets no more than so many bytes of datagrams wait to be received: what waits is delay.
-    ///
-    /// # Errors
-    /// [`UdpError::Socket`] when the kernel refuses.
-    pub fn limit_receive_buffer(&mut self, bytes: usize) -> Result<(), UdpError> {
-        self.socket
-            .set_recv_buffer_size(bytes)
-            .map_err(UdpError::because("receive buffer"))?;
-        self.buffers.recv = granted(self.socket.recv_buffer_size());
-        Ok(())
-    }
-
     /// The address this socket is bound to.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
@@ -223,13 +211,10 @@ fn drops(table: &str, inode: u64) -> Option<u64> {
 }
 
 /// Asks for large buffers, first the way only a privileged process may.
-/// The kernel doubles what it grants to make room for its own bookkeeping.
-fn granted(bytes: io::Result<usize>) -> usize {
-    bytes.unwrap_or(0) / 2
-}
-
 fn enlarge_buffers(socket: &Socket) -> BufferSizes {
     use rustix::net::sockopt;
+    // The kernel doubles what it grants to make room for its own bookkeeping.
+    let granted = |bytes: io::Result<usize>| bytes.unwrap_or(0) / 2;
     if sockopt::set_socket_recv_buffer_size_force(socket, BUFFER_BYTES_WANTED).is_err() {
         // A refusal leaves the default in place, and the sizes below say so.
         let _ = socket.set_recv_buffer_size(BUFFER_BYTES_WANTED);

@@ -39,6 +39,10 @@ impl Sender {
     pub fn handle_path_change(&mut self, now: Time) {
         let now = self.tick(now);
         self.policy.on_path_change(now);
+        if self.config.carried_bytes.take().is_some() {
+            // From here on somebody has to decide. What was asked for has been accepted before.
+            let _ = self.set_policy(self.config.policy, now);
+        }
         self.path.ecn.retest(self.meter.counters());
         self.path.pmtu.doubt(now);
     }

@@ -100,8 +100,7 @@ impl Sender {
         let rate_bps = self.rate_bps();
         let planned_bytes = self.ledger.planned_bytes();
         let outstanding = self.ledger.in_flight_bytes() + planned_bytes;
-        let credit = self.credit.bytes(self.timing.rtt.min());
-        let room = credit.saturating_sub(outstanding) / datagram_len as u64;
+        let room = (self.credit_bytes()).saturating_sub(outstanding) / datagram_len as u64;
         let room = room.min(self.ledger.room());
         let burst = self.policy.burst_max();
         let batch = Pacer::burst_segments(datagram_len, rate_bps, burst);
@@ -111,6 +110,12 @@ impl Sender {
             return 0;
         }
         batch.min(usize::try_from(room).unwrap_or(usize::MAX))
+    }
+
+    /// Bytes that may be in flight.
+    pub(super) fn credit_bytes(&self) -> u64 {
+        let credit = self.credit.bytes(self.timing.rtt.min());
+        credit.min(self.config.carried_bytes.unwrap_or(u64::MAX))
     }
 
     /// Of shorter datagrams a batch holds more.

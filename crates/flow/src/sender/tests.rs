@@ -73,6 +73,7 @@ fn config() -> SenderConfig {
         initial_rtt: MS * 10,
         remembered: None,
         free_bytes_initial: 1 << 26,
+        carried_bytes: None,
         waits_for_judgement: false,
         ecn: false,
         seed: 7,

@@ -144,6 +144,7 @@ pub fn config(policy: Policy, rate_bps: Option<u64>, rtt: Duration, seed: u64) -
         initial_rtt: rtt,
         remembered: None,
         free_bytes_initial: 64 << 20,
+        carried_bytes: None,
         waits_for_judgement: false,
         ecn: false,
         seed,

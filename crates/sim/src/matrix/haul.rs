@@ -79,6 +79,7 @@ impl Haul {
             rate_min_bps: 0,
             initial_rtt: flow.rtt,
             remembered: None,
+            carried_bytes: None,
             waits_for_judgement: false,
             free_bytes_initial: BUFFER_BYTES,
             seed: rng.fork(1).bits(),

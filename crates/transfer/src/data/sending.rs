@@ -3,7 +3,7 @@ use std::{fs::File, sync::Arc, time::Duration};
 use super::{Account, Session, Setting, Wake, connect, meter, unkept};
 use crate::{
     Cause, ChangeRecord, Direction, Event, InForce, Limits, Misbehaviour, Omitted, Phase,
-    TransferError, UdpDirection, control::Control,
+    TransferError, UdpDirection, control::Control, detour::window_bytes,
 };
 use haul_batch::{MAX_BATCH_BYTES, MAX_SEGMENTS};
 use haul_disk::{
@@ -202,6 +202,7 @@ fn flow(
             .receive_buffer_bytes
             .min(PEER_BUFFER_MAX),
         ecn: hints.ecn,
+        carried_bytes: (setting.path.is_detour).then(|| window_bytes(setting.path.rtt)),
         waits_for_judgement: hints.waits,
         seed: u64::from_ne_bytes(seed),
     })

@@ -1,6 +1,9 @@
 //! What carries datagrams: the control channel, and further channels beside it.
 
-use std::sync::{Arc, atomic::AtomicU64, atomic::Ordering::Relaxed};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+};
 
 use haul_wire::control::PREAMBLE;
 use tokio::{
@@ -8,21 +11,52 @@ use tokio::{
     sync::{Mutex, mpsc},
 };
 
-use super::Inlet;
+use super::{BUFFER_BYTES, Inlet};
 use crate::control::read::{self, Arrived};
 
-/// The way out for frames of datagrams: whichever channel is idle takes the next.
+/// Where frames of datagrams wait for a channel, which is no longer than that of a router.
+pub(crate) fn queue() -> (Queue, Outlet) {
+    let (frames, waiting) = mpsc::unbounded_channel();
+    let bytes = Arc::new(AtomicUsize::new(0));
+    let outlet = Outlet {
+        waiting: Arc::new(Mutex::new(waiting)),
+        bytes: Arc::clone(&bytes),
+    };
+    (Queue { frames, bytes }, outlet)
+}
+
+/// The end of the queue where frames come in.
 #[derive(Debug, Clone)]
-pub(crate) struct Outlet(Arc<Mutex<mpsc::Receiver<Vec<u8>>>>);
+pub(crate) struct Queue {
+    frames: mpsc::UnboundedSender<Vec<u8>>,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Queue {
+    /// Adds frames, or drops them when the queue is full; `false` when nobody takes any more.
+    pub(super) fn push(&self, frames: Vec<u8>) -> bool {
+        let len = frames.len();
+        if self.bytes.fetch_add(len, Relaxed) + len > BUFFER_BYTES {
+            self.bytes.fetch_sub(len, Relaxed);
+            return !self.frames.is_closed();
+        }
+        self.frames.send(frames).is_ok()
+    }
+}
+
+/// The other end: whichever channel is idle takes the next frames.
+#[derive(Debug, Clone)]
+pub(crate) struct Outlet {
+    waiting: Arc<Mutex<mpsc::UnboundedReceiver<Vec<u8>>>>,
+    bytes: Arc<AtomicUsize>,
+}
 
 impl Outlet {
-    pub(crate) fn new(frames: mpsc::Receiver<Vec<u8>>) -> Self {
-        Self(Arc::new(Mutex::new(frames)))
-    }
-
     /// The next frames; `None` when there will be none. Cancel-safe.
     pub(crate) async fn next(&self) -> Option<Vec<u8>> {
-        self.0.lock().await.recv().await
+        let frames = self.waiting.lock().await.recv().await?;
+        self.bytes.fetch_sub(frames.len(), Relaxed);
+        Some(frames)
     }
 }
 

@@ -179,6 +179,7 @@ impl Probing {
             datagram_len: usize::from(best.datagram_len),
             rtt: best.rtt,
             opening: Some(response),
+            is_detour: false,
             knock: None,
         }))
     }

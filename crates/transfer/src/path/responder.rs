@@ -179,6 +179,7 @@ impl Doorman {
             datagram_len: usize::from(response.datagram_len),
             rtt,
             opening: None,
+            is_detour: false,
             knock: None,
         })
     }
