@@ -7,15 +7,15 @@
 //! └────────────┴────────────────────┴──────────────────────┘
 //! ```
 //!
-//! It is appended to, and read up to the first record that is torn: what is lost of it costs sending again.
-//! When half of it has been said anew since, another takes its place with what still counts. What it says of a file counts only for the very file, by inode, and the very source,
+//! It is only ever appended to, and read up to the first record that is torn: what is lost of it costs
+//! sending again. What it says of a file counts only for the very file, by inode, and the very source,
 //! by size and time, and only until the machine restarts, since what had not reached the disk by then
 //! is gone. A record is written after the bytes that it speaks of.
 
 use std::{
     collections::HashMap,
     fs::File,
-    io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
+    io::{self, BufReader, Read, Seek, SeekFrom, Write},
     mem::take,
     os::fd::OwnedFd,
     sync::Arc,
@@ -23,7 +23,7 @@ use std::{
 
 use haul_manifest::{DirId, Name, RangeSet, Timestamp};
 use rustix::{
-    fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, openat, renameat, unlinkat},
+    fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, openat, unlinkat},
     io::Errno,
 };
 use serde::{Deserialize, Serialize};
@@ -46,8 +46,6 @@ const RANGES_MAX: usize = 1 << 15;
 const CLAIMS_MAX: usize = 1 << 21;
 /// Records gathered before they are written.
 const BUFFER_MAX: usize = 64 << 10;
-/// Bytes said anew since before a journal is made shorter.
-const STALE_MIN: u64 = 1 << 20;
 
 /// A source as it was listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,10 +111,6 @@ pub(super) struct Journal {
     files: Vec<(Vec<u8>, File)>,
     claims: HashMap<u64, Claim>,
     buffer: Vec<u8>,
-    /// What is said of files that are not whole, in bytes, by path.
-    parts: HashMap<u64, u64>,
-    /// Bytes in the file that this run has said anew since, or taken back.
-    stale: u64,
     /// Whether this run believes what is said, and says anything.
     is_used: bool,
     /// Whether this run has begun in the file, or cannot be written down.
@@ -140,9 +134,8 @@ impl Journal {
             let name = name(number);
             let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
             if let Ok(fd) = openat(&*this.top, &*name, flags, Mode::empty())
-                && flock(&fd, FlockOperation::NonBlockingLockExclusive).is_ok()
-                // Only now: the one that another run had may have lost its name meanwhile.
                 && fstat(&fd).is_ok_and(|stat| is_ours(&stat))
+                && flock(&fd, FlockOperation::NonBlockingLockExclusive).is_ok()
             {
                 let mut file = File::from(fd);
                 // One that cannot be read says nothing.
@@ -176,8 +169,6 @@ impl Journal {
             files: Vec::new(),
             claims: HashMap::new(),
             buffer: Vec::new(),
-            parts: HashMap::new(),
-            stale: 0,
             is_used,
             state: State::Off,
         }
@@ -203,7 +194,8 @@ impl Journal {
     /// A file has its final name.
     pub(super) fn done(&mut self, path: u64, source: Source, stamp: Stamp) {
         if self.is_used {
-            self.note(path, Claim::done(source, stamp));
+            let claim = Claim::done(source, stamp);
+            self.note(&Record::File { path, claim });
         }
     }
 
@@ -222,7 +214,7 @@ impl Journal {
             ranges,
         }));
         if self.is_used {
-            self.note(path, claim);
+            self.note(&Record::File { path, claim });
         }
     }
 
@@ -237,7 +229,7 @@ impl Journal {
             file,
             ranges: Vec::new(),
         }));
-        self.note(path, claim);
+        self.note(&Record::File { path, claim });
         self.flush();
     }
 
@@ -252,38 +244,6 @@ impl Journal {
             }
         }
         self.buffer.clear();
-        if self.state == State::Writing && self.is_mostly_stale() {
-            // One that stays long is no harm; the next try is when as much has been said again.
-            let _ = self.shorten();
-            self.stale = 0;
-        }
-    }
-
-    fn is_mostly_stale(&self) -> bool {
-        let len = || Some(self.files.last()?.1.metadata().ok()?.len());
-        self.stale >= STALE_MIN && len().is_some_and(|len| self.stale > len / 2)
-    }
-
-    /// Writes what still counts into a journal of another name, which then takes this one's. Whoever is cut
-    /// off before that leaves both, and what the longer one says the other says too, as far as it goes.
-    fn shorten(&mut self) -> io::Result<()> {
-        let (new_name, mut new) = self.create()?;
-        let (name, old) = match self.files.last_mut() {
-            Some((name, file)) => (&**name, file),
-            None => return Ok(()),
-        };
-        let made = copy_what_counts(old, &mut new, self.boot.as_ref());
-        // What has been read is where the next record would be written over.
-        old.seek(SeekFrom::End(0))?;
-        let placed = made.and_then(|()| Ok(renameat(&*self.top, &*new_name, &*self.top, name)?));
-        if placed.is_err() {
-            // What is taken back in the old one must not be said by this one.
-            let _ = new.set_len(0);
-            let _ = unlinkat(&*self.top, &*new_name, AtFlags::empty());
-            return placed;
-        }
-        *old = new;
-        Ok(())
     }
 
     /// Everything of this run has arrived. What is said of the files of others, which were cut off and
@@ -304,7 +264,7 @@ impl Journal {
     }
 
     fn rewrite(&mut self, mut file: &File, claims: HashMap<u64, Claim>) -> io::Result<()> {
-        let mut bytes = beginning(self.boot.clone());
+        let mut bytes = self.beginning();
         for (path, claim) in claims {
             frame(&Record::File { path, claim }, &mut bytes);
         }
@@ -313,21 +273,20 @@ impl Journal {
         file.write_all(&bytes)
     }
 
-    fn note(&mut self, path: u64, claim: Claim) {
-        if self.state == State::Off {
-            return;
-        }
-        let stays = matches!(claim, Claim::Part(_)) && !claim.is_void();
-        let before = self.buffer.len();
-        frame(&Record::File { path, claim }, &mut self.buffer);
-        let len = (self.buffer.len() - before) as u64;
-        let replaced = match stays {
-            true => self.parts.insert(path, len),
-            false => self.parts.remove(&path),
-        };
-        self.stale += replaced.unwrap_or(0);
-        if self.buffer.len() >= BUFFER_MAX {
-            self.flush();
+    /// How a run begins in the file.
+    fn beginning(&self) -> Vec<u8> {
+        let mut begin = Vec::new();
+        let (version, boot) = (VERSION, self.boot.clone());
+        frame(&Record::Run { version, boot }, &mut begin);
+        begin
+    }
+
+    fn note(&mut self, record: &Record) {
+        if self.state != State::Off {
+            frame(record, &mut self.buffer);
+            if self.buffer.len() >= BUFFER_MAX {
+                self.flush();
+            }
         }
     }
 
@@ -337,7 +296,7 @@ impl Journal {
                 let made = self.create()?;
                 self.files.push(made);
             }
-            let mut begin = beginning(self.boot.clone());
+            let mut begin = self.beginning();
             begin.append(&mut self.buffer);
             self.buffer = begin;
             self.state = State::Writing;
@@ -379,7 +338,7 @@ impl Journal {
         while let Some((record, len)) = read_record(&mut reader)? {
             match record {
                 Record::Run { version, boot } => {
-                    counts = is_believed(version, boot.as_ref(), self.boot.as_ref());
+                    counts = version == VERSION && boot.is_some() && boot == self.boot;
                 }
                 Record::File { path, claim } if counts && !claim.is_void() => {
                     self.claims.insert(path, claim);
@@ -398,61 +357,6 @@ impl Journal {
         file.set_len(end)?;
         file.seek(SeekFrom::Start(end)).map(drop)
     }
-}
-
-/// Whether what a run has said holds: it was of this version, and the machine has not restarted since.
-fn is_believed(version: u16, boot: Option<&String>, now: Option<&String>) -> bool {
-    version == VERSION && boot.is_some() && boot == now
-}
-
-/// Copies the last record of each file, of those that hold, as one run. What was taken back stays so: an
-/// earlier journal beside this one may say it still.
-fn copy_what_counts(old: &mut File, new: &mut File, boot: Option<&String>) -> io::Result<()> {
-    old.rewind()?;
-    let mut reader = BufReader::new(&*old);
-    let mut last = HashMap::new();
-    let (mut at, mut counts) = (0, false);
-    while let Some((record, len)) = read_record(&mut reader)? {
-        match record {
-            Record::Run {
-                version,
-                boot: then,
-            } => {
-                counts = is_believed(version, then.as_ref(), boot);
-            }
-            Record::File { path, .. } if counts => {
-                last.insert(path, at);
-            }
-            Record::File { path, .. } => {
-                last.remove(&path);
-            }
-        }
-        at += len as u64;
-    }
-    old.rewind()?;
-    let mut reader = BufReader::new(&*old);
-    let mut writer = BufWriter::new(new);
-    let mut bytes = beginning(boot.cloned());
-    let mut at = 0;
-    while let Some((record, len)) = read_record(&mut reader)? {
-        if let Record::File { path, .. } = &record
-            && last.get(path) == Some(&at)
-        {
-            frame(&record, &mut bytes);
-        }
-        writer.write_all(&bytes)?;
-        bytes.clear();
-        at += len as u64;
-    }
-    writer.flush()
-}
-
-/// How a run begins in the file.
-fn beginning(boot: Option<String>) -> Vec<u8> {
-    let mut begin = Vec::new();
-    let version = VERSION;
-    frame(&Record::Run { version, boot }, &mut begin);
-    begin
 }
 
 fn name(number: u8) -> Vec<u8> {
@@ -510,6 +414,3 @@ fn boot_id() -> Option<String> {
     let told = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(told.trim().to_owned()).filter(|id| !id.is_empty())
 }
-
-#[cfg(test)]
-mod tests;
