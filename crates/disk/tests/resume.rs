@@ -262,3 +262,23 @@ fn a_partial_file_that_took_its_place_is_not_mistaken_for_the_one_of_the_journal
     file.set_modified(modified).unwrap();
     place.complete(3);
 }
+
+/// Two journals may speak of one place: that of a run into the folder above, and that of one into the folder
+/// itself. File systems give the number of a partial file that the other has removed to the next, if nobody
+/// else is quicker.
+#[test]
+fn a_partial_file_that_a_run_into_another_folder_has_replaced_is_not_mistaken_for_the_one_before() {
+    for seed in 1..=6 {
+        let place = Place::new();
+        let mut random = Random(seed);
+        place.write("large", &random.bytes(6 * MIB));
+        place.run(CLEAN, 1, blocks(5 * MIB));
+        let other = place.work.path().join("large");
+        fs::write(&other, random.bytes(6 * MIB)).unwrap();
+        let incoming = pair::incoming(&[&other], &place.target(), false).unwrap();
+        let cut = &mut |delivered| delivered < 40;
+        drive(&outgoing(&[&other]), incoming, CLEAN, 2, cut).unwrap();
+        let (received, _) = place.complete(3);
+        assert_eq!(received.there_bytes, 0);
+    }
+}

@@ -240,7 +240,7 @@ impl Files {
             {
                 let listed = &unfinished.listed;
                 let source = listed.source();
-                journal.part(listed.path, source, partial.identity(), &unfinished.written);
+                journal.part(listed.path, source, partial.made(), &unfinished.written);
                 unfinished.is_changed = false;
             }
         }
@@ -378,7 +378,7 @@ impl Files {
         {
             if let Some(journal) = &mut self.journal {
                 let listed = &unfinished.listed;
-                journal.void(listed.path, listed.source(), partial.identity());
+                journal.void(listed.path, listed.source(), partial.made());
             }
             partial.discard(&dir);
         }

@@ -29,15 +29,15 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    partial::{HASH_EMPTY, hash_on, is_ours},
-    published::{Identity, Stamp},
+    partial::{HASH_EMPTY, Made, hash_on, is_ours},
+    published::Stamp,
 };
 
 /// The name in the top directory; further runs at the same time put a number behind it.
 pub(crate) const JOURNAL_NAME: &[u8] = b".haul-journal";
 /// How many runs into one directory keep a journal at the same time.
 const NAMES_MAX: u8 = 10;
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 /// Longest record: what an honest one comes to, with [`RANGES_MAX`] ranges.
 const RECORD_MAX: usize = 1 << 20;
 /// Most ranges that are claimed of a file; those beyond are sent again.
@@ -67,7 +67,7 @@ pub(super) enum Claim {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Part {
     pub(super) source: Source,
-    pub(super) file: Identity,
+    pub(super) made: Made,
     /// Gaps and lengths in turns.
     pub(super) ranges: Vec<(u64, u64)>,
 }
@@ -186,7 +186,7 @@ impl Journal {
             return Some(claim);
         }
         if let Claim::Part(part) = claim {
-            self.void(path, part.source, part.file);
+            self.void(path, part.source, part.made);
         }
         None
     }
@@ -200,7 +200,7 @@ impl Journal {
     }
 
     /// A partial file holds these bytes.
-    pub(super) fn part(&mut self, path: u64, source: Source, file: Identity, written: &RangeSet) {
+    pub(super) fn part(&mut self, path: u64, source: Source, made: Made, written: &RangeSet) {
         let mut end = 0;
         let ranges = written.ranges().take(RANGES_MAX).map(|range| {
             let gap = range.start - end;
@@ -210,7 +210,7 @@ impl Journal {
         let ranges = ranges.collect();
         let claim = Claim::Part(Box::new(Part {
             source,
-            file,
+            made,
             ranges,
         }));
         if self.is_used {
@@ -220,13 +220,13 @@ impl Journal {
 
     /// Nothing is known of the file of this path any more. Written at once: another file may get the
     /// number of the one that a claim was about.
-    pub(super) fn void(&mut self, path: u64, source: Source, file: Identity) {
+    pub(super) fn void(&mut self, path: u64, source: Source, made: Made) {
         if self.files.is_empty() && self.buffer.is_empty() {
             return;
         }
         let claim = Claim::Part(Box::new(Part {
             source,
-            file,
+            made,
             ranges: Vec::new(),
         }));
         self.note(&Record::File { path, claim });

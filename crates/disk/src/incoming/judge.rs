@@ -52,16 +52,16 @@ impl Files {
         let Some(Claim::Part(part)) = claim else {
             return Found::Nothing;
         };
-        let (source, file) = (part.source, part.file);
+        let (source, made) = (part.source, part.made);
         if source == listed.source()
-            && let Some((partial, fd)) = Partial::find(&tree.naming, &dir, &listed.name, file)
+            && let Some((partial, fd)) = Partial::find(&tree.naming, &dir, &listed.name, made)
             && let Ok(stat) = fstat(&fd)
         {
             let len = listed.size.min(stat.st_size as u64);
             return Found::Part(partial, fd, journal::ranges(&part.ranges, len));
         }
         if let Some(journal) = &mut self.journal {
-            journal.void(listed.path, source, file);
+            journal.void(listed.path, source, made);
         }
         Found::Nothing
     }
