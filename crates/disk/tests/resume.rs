@@ -6,10 +6,11 @@ mod pair;
 use std::{
     fs::{self, File},
     os::unix::fs::FileExt as _,
+    sync::Arc,
 };
 
 use pair::{
-    BLOCK_LEN, CLEAN, ROUGH, Random, Seed, drive, outgoing,
+    BLOCK_LEN, CLEAN, Network, ROUGH, Random, Seed, drive, outgoing,
     place::{MIB, Place, blocks, files},
 };
 
@@ -281,4 +282,69 @@ fn a_partial_file_that_a_run_into_another_folder_has_replaced_is_not_mistaken_fo
         let (received, _) = place.complete(3);
         assert_eq!(received.there_bytes, 0);
     }
+}
+
+/// Blocks come in any order, so that what the journal says of the file is as long as can be.
+#[test]
+fn a_journal_of_very_many_gaps_stays_short_and_another_run_leaves_it_alone() {
+    const LEN: usize = 136 * MIB;
+    const SHUFFLED: Network = Network {
+        shuffle: true,
+        window: 1 << 20,
+        ..CLEAN
+    };
+    let place = Place::new();
+    let mut random = Random(11);
+    place.write("large", &random.bytes(LEN));
+    let aside = place.work.path().join("aside");
+    fs::write(&aside, random.bytes(6 * MIB)).unwrap();
+    let (mut len_before, mut longest, mut rewritten) = (0, 0, 0);
+    let mut look = |delivered| {
+        let len = fs::metadata(place.journal()).map_or(0, |found| found.len());
+        longest = longest.max(len);
+        if len < len_before {
+            rewritten += 1;
+            // Another run at the same time, cut off as well.
+            let outgoing = outgoing(&[&aside]);
+            let cut = &mut |delivered| delivered < blocks(5 * MIB);
+            let incoming = place.incoming();
+            assert!(incoming.tells_had());
+            let (none, sent) = drive(&outgoing, incoming, CLEAN, 1, cut).unwrap();
+            assert!(none.is_none() && sent > blocks(4 * MIB));
+        }
+        len_before = len;
+        delivered < blocks(LEN) * 9 / 10
+    };
+    let source = place.source();
+    let sending = outgoing(&[&source]);
+    drive(
+        &Arc::clone(&sending),
+        place.incoming(),
+        SHUFFLED,
+        1,
+        &mut look,
+    )
+    .unwrap();
+    assert!(rewritten > 0 && longest < 5 << 18, "{rewritten}, {longest}");
+    assert!(place.journal().exists());
+    let second = place.journal().with_file_name(".haul-journal.1");
+    assert!(second.exists(), "the other run had one of its own");
+
+    let (received, sent) = place.run(CLEAN, 2, u64::MAX);
+    assert!(received.unwrap().there_bytes as usize > LEN * 8 / 10);
+    assert!(sent < blocks(LEN) / 5, "{sent}");
+    let arrived = fs::read(place.target().join("large")).unwrap();
+    assert!(arrived == fs::read(source.join("large")).unwrap());
+
+    // What the other one has got has stayed, and is known.
+    let left = drive(
+        &outgoing(&[&aside]),
+        place.incoming(),
+        CLEAN,
+        3,
+        &mut |_| true,
+    )
+    .unwrap();
+    assert!(left.0.unwrap().there_bytes as usize > 4 * MIB);
+    assert!(!place.journal().exists() && !second.exists());
 }

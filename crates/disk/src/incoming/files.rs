@@ -214,7 +214,7 @@ impl Files {
     /// Tells the journal what has been finished.
     pub(super) fn note_done(&mut self, listed: &Listed, stamp: Stamp) {
         if let Some(journal) = &mut self.journal {
-            journal.done(listed.path, listed.source(), stamp);
+            journal.done(listed.path, listed.source(), stamp, false);
         }
     }
 
@@ -222,6 +222,13 @@ impl Files {
     pub(super) fn end_journal(&mut self) {
         if let Some(journal) = self.journal.take() {
             journal.close();
+        }
+    }
+
+    /// All that has arrived has been written back.
+    pub(super) fn hold_journal(&mut self) {
+        if let Some(journal) = &mut self.journal {
+            journal.hold();
         }
     }
 
@@ -239,8 +246,8 @@ impl Files {
                 && let Stage::Writing(partial) = &unfinished.stage
             {
                 let listed = &unfinished.listed;
-                let source = listed.source();
-                journal.part(listed.path, source, partial.made(), &unfinished.written);
+                let what = (partial.made(), &unfinished.written);
+                journal.part(listed.path, listed.source(), what, false);
                 unfinished.is_changed = false;
             }
         }
@@ -377,8 +384,7 @@ impl Files {
             && let Ok(dir) = tree.dirs.open(unfinished.listed.parent)
         {
             if let Some(journal) = &mut self.journal {
-                let listed = &unfinished.listed;
-                journal.void(listed.path, listed.source(), partial.made());
+                journal.void(unfinished.listed.path);
             }
             partial.discard(&dir);
         }

@@ -165,7 +165,8 @@ impl Incoming {
             (true, false) => Journal::peek,
             (true, true) => Journal::none,
         };
-        let journal = look(Arc::clone(dirs.top()), options.resume != Resume::Never);
+        let is_used = options.resume != Resume::Never;
+        let journal = look(Arc::clone(dirs.top()), is_used, journal::boot_id());
         let naming = Naming::new(&options.placing);
         let finishing = finishing::Options {
             attributes: attributes.clone(),
@@ -311,6 +312,8 @@ impl Incoming {
         }
         if self.tree.ledger.received.failed_count == 0 {
             self.files.end_journal();
+        } else if self.fsync == Fsync::End && self.tree.dirs.are_of_one_file_system() {
+            self.files.hold_journal();
         }
         Ok(self.tree.ledger.close())
     }

@@ -40,7 +40,7 @@ pub(super) struct Made {
 }
 
 impl Made {
-    fn of(fd: &OwnedFd, file: Identity) -> Self {
+    pub(super) fn of(fd: &OwnedFd, file: Identity) -> Self {
         let told = statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::BTIME).ok();
         let told = told.filter(|told| told.stx_mask & StatxFlags::BTIME.bits() != 0);
         let at = told.map(|told| Timestamp {
