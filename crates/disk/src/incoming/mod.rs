@@ -178,8 +178,8 @@ impl Incoming {
         let is_proved = options.proofs.wanted && !is_rehearsal;
         let proof = is_proved.then(|| Proof::start(options.proofs));
         let proof = proof.transpose().map_err(failed)?;
-        let overwrite = options.placing.overwrite;
-        let files = Files::new(finishing, overwrite, options.resume, proof, journal);
+        let placing = (options.placing.overwrite, options.placing.fsync);
+        let files = Files::new(finishing, placing, options.resume, proof, journal);
         let sweep = Sweep::new(options.left_out, naming.clone(), &landing, is_rehearsal);
         let mut this = Self {
             block_len,
@@ -434,6 +434,7 @@ impl Incoming {
             }
             (Finished::File(file) | Finished::There(file), Err(why)) => {
                 self.files.unnamed(&file);
+                self.files.note_undone(&file);
                 self.tree.file_failed(&file, why)?;
             }
             (Finished::Link(Link { parent, name, .. }), Err(why))

@@ -9,7 +9,7 @@
 //!
 //! It is appended to, written anew when most of it has been said again since ([`rewrite`]), and read up to
 //! the first record that is torn: what is lost of it costs sending again. What it says of a file counts
-//! only for the very file, by inode, and the very source, by size and time. A record is written after the
+//! only for the very file, by inode and time, and the very source, by size and time. A record is written after the
 //! bytes that it speaks of. Most count only until the machine restarts, since what had not reached the disk
 //! by then is gone; one that holds beyond that is written after they have.
 
