@@ -9,7 +9,7 @@ use haul_manifest::{ChangeKind, Digest, DirId, Extra, FileNo, Meta, Name, Piece,
 use haul_wire::control::{Fsync, Overwrite, Resume};
 use rustix::{
     fs::{fdatasync, ftruncate},
-    io::{Errno, pwritev},
+    io::{Errno, pwritev, retry_on_intr},
 };
 
 use super::{
@@ -470,7 +470,7 @@ impl Files {
             unfinished.unsynced = 0;
             let listed = &unfinished.listed;
             // An error is told once, so it is the file's, like one of the last sync.
-            if let Err(errno) = fdatasync(&**fd) {
+            if let Err(errno) = retry_on_intr(|| fdatasync(&**fd)) {
                 unfinished.written = RangeSet::new();
                 journal.void(listed.path);
                 return Err(errno.into());

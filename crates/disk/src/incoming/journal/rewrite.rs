@@ -23,7 +23,7 @@ use rustix::{
 use super::{Journal, Log, record::Record};
 use crate::incoming::partial::is_ours;
 
-/// Paths of which it is remembered which records of theirs came last, in 18 MB of memory; of others all are
+/// Paths of which it is remembered which records of theirs came last, in 22 MB of memory; of others all are
 /// kept.
 const PATHS_MAX: usize = 1 << 18;
 
