@@ -6,134 +6,13 @@ mod pair;
 use std::{
     fs::{self, File},
     os::unix::fs::FileExt as _,
-    path::{Path, PathBuf},
     sync::Arc,
 };
 
-use haul_disk::{
-    Asked, DiskError, Incoming, Landing, Preserve, ReceiveOptions, Received, Resume, has_leftovers,
+use pair::{
+    BLOCK_LEN, CLEAN, Network, ROUGH, Random, Seed, drive, outgoing,
+    place::{MIB, Place, blocks, files},
 };
-use pair::{BLOCK_LEN, CLEAN, Network, ROUGH, Random, Seed, drive, outgoing};
-
-const JOURNAL: &str = ".haul-journal";
-const MIB: usize = 1 << 20;
-
-/// A source tree, and where it goes.
-struct Place {
-    work: tempfile::TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        let work = tempfile::tempdir().unwrap();
-        fs::create_dir(work.path().join("to")).unwrap();
-        fs::create_dir(work.path().join("tree")).unwrap();
-        Self { work }
-    }
-
-    fn source(&self) -> PathBuf {
-        self.work.path().join("tree")
-    }
-
-    fn target(&self) -> PathBuf {
-        self.work.path().join("to/tree")
-    }
-
-    fn journal(&self) -> PathBuf {
-        self.work.path().join("to").join(JOURNAL)
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) {
-        let path = self.source().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, bytes).unwrap();
-    }
-
-    fn incoming(&self) -> Incoming {
-        let to = self.work.path().join("to");
-        let bytes = std::os::unix::ffi::OsStrExt::as_bytes(to.as_os_str());
-        let asked = Asked {
-            count: 1,
-            contents: false,
-        };
-        let (root, landing) = Landing::resolve(Path::new("/"), bytes, asked, false).unwrap();
-        let mut options = ReceiveOptions::new(Preserve::default());
-        let there = has_leftovers(&root, &landing, &options.placing);
-        options.resume = Resume::Attributes;
-        let mut incoming = Incoming::new(root, landing, options, BLOCK_LEN).unwrap();
-        if there {
-            incoming.tell_had();
-        }
-        incoming
-    }
-
-    /// Runs until so many blocks have been delivered.
-    fn run(&self, network: Network, seed: u64, stop_at: u64) -> (Option<Received>, u64) {
-        self.try_run(network, seed, stop_at).unwrap()
-    }
-
-    fn try_run(
-        &self,
-        network: Network,
-        seed: u64,
-        stop_at: u64,
-    ) -> Result<(Option<Received>, u64), DiskError> {
-        let source = self.source();
-        let outgoing = outgoing(&[&source]);
-        drive(
-            &Arc::clone(&outgoing),
-            self.incoming(),
-            network,
-            seed,
-            &mut |delivered| delivered < stop_at,
-        )
-    }
-
-    /// The run that completes: what had been there, and how many blocks were sent.
-    fn complete(&self, seed: u64) -> (Received, u64) {
-        let (received, sent) = self.run(CLEAN, seed, u64::MAX);
-        let (from, to) = (files(&self.source()), files(&self.target()));
-        assert_eq!(from.len(), to.len(), "{to:?}");
-        for (from, to) in from.iter().zip(&to) {
-            assert!(
-                fs::read(from).unwrap() == fs::read(to).unwrap(),
-                "{to:?} differs"
-            );
-        }
-        assert!(!self.journal().exists(), "gone when all has arrived");
-        (received.unwrap(), sent)
-    }
-
-    /// Gives the copies the times of their sources.
-    fn keep_times(&self) {
-        for (from, to) in files(&self.source()).iter().zip(files(&self.target())) {
-            let modified = fs::metadata(from).unwrap().modified().unwrap();
-            let file = File::options().write(true).open(to).unwrap();
-            file.set_modified(modified).unwrap();
-        }
-    }
-}
-
-fn files(top: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut dirs = vec![top.to_owned()];
-    while let Some(dir) = dirs.pop() {
-        for entry in fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                dirs.push(path);
-            } else {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    found
-}
-
-fn blocks(bytes: usize) -> u64 {
-    bytes.div_ceil(BLOCK_LEN) as u64
-}
 
 #[test]
 fn nothing_is_there_at_a_new_destination_and_a_small_run_leaves_no_journal() {
@@ -383,4 +262,89 @@ fn a_partial_file_that_took_its_place_is_not_mistaken_for_the_one_of_the_journal
         .unwrap();
     file.set_modified(modified).unwrap();
     place.complete(3);
+}
+
+/// Two journals may speak of one place: that of a run into the folder above, and that of one into the folder
+/// itself. File systems give the number of a partial file that the other has removed to the next, if nobody
+/// else is quicker.
+#[test]
+fn a_partial_file_that_a_run_into_another_folder_has_replaced_is_not_mistaken_for_the_one_before() {
+    for seed in 1..=6 {
+        let place = Place::new();
+        let mut random = Random(seed);
+        place.write("large", &random.bytes(6 * MIB));
+        place.run(CLEAN, 1, blocks(5 * MIB));
+        let other = place.work.path().join("large");
+        fs::write(&other, random.bytes(6 * MIB)).unwrap();
+        let incoming = pair::incoming(&[&other], &place.target(), false).unwrap();
+        let cut = &mut |delivered| delivered < 40;
+        drive(&outgoing(&[&other]), incoming, CLEAN, 2, cut).unwrap();
+        let (received, _) = place.complete(3);
+        assert_eq!(received.there_bytes, 0);
+    }
+}
+
+/// Blocks come in any order, so that what the journal says of the file is as long as can be.
+#[test]
+fn a_journal_of_very_many_gaps_stays_short_and_another_run_leaves_it_alone() {
+    const LEN: usize = 136 * MIB;
+    const SHUFFLED: Network = Network {
+        shuffle: true,
+        window: 1 << 20,
+        ..CLEAN
+    };
+    let place = Place::new();
+    let mut random = Random(11);
+    place.write("large", &random.bytes(LEN));
+    let aside = place.work.path().join("aside");
+    fs::write(&aside, random.bytes(6 * MIB)).unwrap();
+    let (mut len_before, mut longest, mut rewritten) = (0, 0, 0);
+    let mut look = |delivered| {
+        let len = fs::metadata(place.journal()).map_or(0, |found| found.len());
+        longest = longest.max(len);
+        if len < len_before {
+            rewritten += 1;
+            // Another run at the same time, cut off as well.
+            let outgoing = outgoing(&[&aside]);
+            let cut = &mut |delivered| delivered < blocks(5 * MIB);
+            let incoming = place.incoming();
+            assert!(incoming.tells_had());
+            let (none, sent) = drive(&outgoing, incoming, CLEAN, 1, cut).unwrap();
+            assert!(none.is_none() && sent > blocks(4 * MIB));
+        }
+        len_before = len;
+        delivered < blocks(LEN) * 9 / 10
+    };
+    let source = place.source();
+    let sending = outgoing(&[&source]);
+    drive(
+        &Arc::clone(&sending),
+        place.incoming(),
+        SHUFFLED,
+        1,
+        &mut look,
+    )
+    .unwrap();
+    assert!(rewritten > 0 && longest < 5 << 18, "{rewritten}, {longest}");
+    assert!(place.journal().exists());
+    let second = place.journal().with_file_name(".haul-journal.1");
+    assert!(second.exists(), "the other run had one of its own");
+
+    let (received, sent) = place.run(CLEAN, 2, u64::MAX);
+    assert!(received.unwrap().there_bytes as usize > LEN * 8 / 10);
+    assert!(sent < blocks(LEN) / 5, "{sent}");
+    let arrived = fs::read(place.target().join("large")).unwrap();
+    assert!(arrived == fs::read(source.join("large")).unwrap());
+
+    // What the other one has got has stayed, and is known.
+    let left = drive(
+        &outgoing(&[&aside]),
+        place.incoming(),
+        CLEAN,
+        3,
+        &mut |_| true,
+    )
+    .unwrap();
+    assert!(left.0.unwrap().there_bytes as usize > 4 * MIB);
+    assert!(!place.journal().exists() && !second.exists());
 }

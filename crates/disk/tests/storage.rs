@@ -3,42 +3,10 @@
 
 mod pair;
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use haul_disk::DiskError;
-use pair::{CLEAN, Random, transfer};
-
-struct Mounted(tempfile::TempDir);
-
-impl Mounted {
-    /// A file system in memory.
-    fn new(options: &str) -> Self {
-        let at = tempfile::tempdir().unwrap();
-        let mut mount = Command::new("mount");
-        mount
-            .args(["-t", "tmpfs", "-o", options, "haul-test"])
-            .arg(at.path());
-        let done = mount.output().is_ok_and(|output| output.status.success());
-        assert!(done, "mounting a tmpfs needs root: run the tests as root");
-        Self(at)
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn remount(&self, options: &str) {
-        let mut mount = Command::new("mount");
-        let done = mount.args(["-o", options]).arg(self.path()).status();
-        assert!(done.unwrap().success());
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.path()).status();
-    }
-}
+use pair::{CLEAN, Random, mounted::Mounted, transfer};
 
 #[test]
 fn d104_full_file_system_ends_the_transfer_and_names_the_file() {

@@ -17,7 +17,7 @@ use crate::{
 const FAULTS: usize = 30;
 /// The first calls of a kind, and one when things are under way.
 const POSITIONS: [u32; 4] = [1, 2, 3, 7];
-const WRITING: [&str; 19] = [
+const WRITING: [&str; 20] = [
     "openat",
     "openat2",
     "newfstatat",
@@ -35,6 +35,7 @@ const WRITING: [&str; 19] = [
     "fchmod",
     "utimensat",
     "fsync",
+    "fdatasync",
     "syncfs",
     "unlinkat",
 ];
@@ -107,6 +108,7 @@ impl Fault {
             "utimensat",
             "linkat",
             "fsync",
+            "fdatasync",
             "syncfs",
         ];
         if !everywhere.contains(&call) {
@@ -340,6 +342,34 @@ fn d105_a_journal_that_cannot_be_locked_does_not_stay() {
     let log = fs::read_to_string(&log).unwrap();
     assert_eq!(log.matches("(INJECTED)").count(), 1, "{log}");
     assert_eq!(tree(&site.there()), tree(&site.here()), "{log}");
+}
+
+/// An error of writing back is told once: whoever reads on is given from memory what the disk does not have.
+#[test]
+fn k111_what_could_not_be_written_back_is_sent_again() {
+    let site = Site::new();
+    fs::write(site.here().join("big"), noise(1, 40_000_000)).unwrap();
+    let fault = Fault {
+        call: "fdatasync",
+        error: "EIO",
+        position: 1,
+    };
+    let log = site.path("calls");
+    let arguments = ["--json", "--fsync", "each", "big", "localhost:"];
+    let mut command = site.command(&[], &arguments);
+    command.env("TRACE", fault.tracer(&site.there(), &log).join(" "));
+    let output = finish(command.spawn().unwrap());
+    assert_eq!(output.status.code(), Some(24), "{}", stderr(&output));
+    let log = fs::read_to_string(&log).unwrap();
+    assert_eq!(log.matches("(INJECTED)").count(), 1, "{log}");
+    assert!(site.there().join(".big.haul-part").exists());
+
+    let again = site.run(&arguments);
+    assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
+    let events = String::from_utf8(again.stdout).unwrap();
+    let last: serde_json::Value = serde_json::from_str(events.lines().last().unwrap()).unwrap();
+    assert_eq!(last["there_bytes"], 0);
+    assert_eq!(tree(&site.there()), tree(&site.here()));
 }
 
 /// What is missing of a list is missed by nobody.

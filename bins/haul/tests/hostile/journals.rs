@@ -86,8 +86,8 @@ fn k112_a_journal_of_another_version_is_not_believed() {
     let mut bytes = fs::read(&journal).unwrap();
     // Length and CRC-32 of the first record, which says which version it is.
     let len = u32::from_le_bytes(bytes[..4].try_into().unwrap()) as usize;
-    assert_eq!(bytes[8..10], [0, 1], "a run of version 1 begins");
-    bytes[9] = 2;
+    assert_eq!(bytes[8..10], [0, 2], "a run of version 2 begins");
+    bytes[9] = 3;
     let crc = crc32(&bytes[8..8 + len]);
     bytes[4..8].copy_from_slice(&crc.to_le_bytes());
     fs::write(&journal, bytes).unwrap();

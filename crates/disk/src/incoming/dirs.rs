@@ -181,6 +181,18 @@ impl Dirs {
         Ok(fd)
     }
 
+    /// Whether no other file system is mounted on one of them.
+    pub(super) fn are_of_one_file_system(&mut self) -> bool {
+        let Ok(top) = fstat(&*self.top) else {
+            return false;
+        };
+        (1..=self.count()).map(DirId).all(|id| {
+            let dir = self.open(id).map_err(|_| Errno::NOENT);
+            dir.and_then(|dir| fstat(&*dir))
+                .is_ok_and(|stat| stat.st_dev == top.st_dev)
+        })
+    }
+
     /// The path of `name` in a directory, below the destination.
     pub(super) fn path(&self, parent: DirId, name: &[u8]) -> Vec<u8> {
         let mut names = vec![name];

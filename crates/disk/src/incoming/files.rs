@@ -6,10 +6,10 @@ use std::{
 };
 
 use haul_manifest::{ChangeKind, Digest, DirId, Extra, FileNo, Meta, Name, Piece, RangeSet};
-use haul_wire::control::{Overwrite, Resume};
+use haul_wire::control::{Fsync, Overwrite, Resume};
 use rustix::{
-    fs::ftruncate,
-    io::{Errno, pwritev},
+    fs::{fdatasync, ftruncate},
+    io::{Errno, pwritev, retry_on_intr},
 };
 
 use super::{
@@ -30,6 +30,9 @@ const OPEN_FILES: usize = 256;
 const FILLED_MAX: u64 = 64 << 10;
 /// How much is written before the journal is told: what a killed run sends again at most.
 const JOURNAL_BYTES: u64 = 4 << 20;
+/// How much of one file is written before it is written back, where each file is to be: what a restart costs
+/// at most. What arrives meanwhile fits into the pool that it is received in.
+const SYNC_BYTES: u64 = 32 << 20;
 /// Most files that are listed and not whole. An honest sender lists a quarter of that ahead.
 const UNFINISHED_MAX: usize = 1 << 20;
 
@@ -77,6 +80,8 @@ pub(super) struct Files {
     untold: u64,
     /// Files of which it has not been told all.
     changed: Vec<FileNo>,
+    /// Whether each file is on the disk before it has its name.
+    syncs: bool,
     pub(super) finishing: Finishing,
 }
 
@@ -89,6 +94,8 @@ struct Unfinished {
     /// Bytes of the partial file that have been written, as far as the journal wants to know.
     written: RangeSet,
     is_changed: bool,
+    /// Bytes written since it was written back.
+    unsynced: u64,
     evidence: Evidence,
 }
 
@@ -119,13 +126,14 @@ impl Unfinished {
 impl Files {
     pub(super) fn new(
         finishing: Finishing,
-        overwrite: Overwrite,
+        (overwrite, fsync): (Overwrite, Fsync),
         compare: Resume,
         proof: Option<Proof>,
         journal: Journal,
     ) -> Self {
         Self {
             overwrite,
+            syncs: fsync == Fsync::Each,
             compare,
             proof,
             journal: Some(journal),
@@ -156,6 +164,7 @@ impl Files {
                 stage: Stage::Listed,
                 written: RangeSet::new(),
                 is_changed: false,
+                unsynced: 0,
                 evidence: Evidence::default(),
             },
         );
@@ -214,7 +223,15 @@ impl Files {
     /// Tells the journal what has been finished.
     pub(super) fn note_done(&mut self, listed: &Listed, stamp: Stamp) {
         if let Some(journal) = &mut self.journal {
-            journal.done(listed.path, listed.source(), stamp);
+            journal.done(listed.path, listed.source(), stamp, self.syncs);
+        }
+    }
+
+    /// Tells the journal what could not be finished: where that may be because it could not be written
+    /// back, what was written of it is not there.
+    pub(super) fn note_undone(&mut self, listed: &Listed) {
+        if let Some(journal) = self.journal.as_mut().filter(|_| self.syncs) {
+            journal.void(listed.path);
         }
     }
 
@@ -222,6 +239,13 @@ impl Files {
     pub(super) fn end_journal(&mut self) {
         if let Some(journal) = self.journal.take() {
             journal.close();
+        }
+    }
+
+    /// All that has arrived has been written back.
+    pub(super) fn hold_journal(&mut self) {
+        if let Some(journal) = &mut self.journal {
+            journal.hold();
         }
     }
 
@@ -239,8 +263,8 @@ impl Files {
                 && let Stage::Writing(partial) = &unfinished.stage
             {
                 let listed = &unfinished.listed;
-                let source = listed.source();
-                journal.part(listed.path, source, partial.identity(), &unfinished.written);
+                let what = (partial.made(), &unfinished.written);
+                journal.part(listed.path, listed.source(), what, false);
                 unfinished.is_changed = false;
             }
         }
@@ -377,8 +401,7 @@ impl Files {
             && let Ok(dir) = tree.dirs.open(unfinished.listed.parent)
         {
             if let Some(journal) = &mut self.journal {
-                let listed = &unfinished.listed;
-                journal.void(listed.path, listed.source(), partial.identity());
+                journal.void(unfinished.listed.path);
             }
             partial.discard(&dir);
         }
@@ -417,7 +440,7 @@ impl Files {
         let fd = self.opened(tree, piece.file)?;
         write_all(&**fd, piece.file_offset, slices)?;
         self.note_written(piece);
-        Ok(())
+        self.sync_part(piece.file)
     }
 
     fn note_written(&mut self, piece: &Piece) {
@@ -427,10 +450,36 @@ impl Files {
         {
             let start = piece.file_offset;
             unfinished.written.insert(start..start + piece.len());
+            unfinished.unsynced += piece.len();
             if !std::mem::replace(&mut unfinished.is_changed, true) {
                 self.changed.push(piece.file);
             }
         }
+    }
+
+    /// Has a large file written back now and then where it is to be in the end, so that a restart does not
+    /// cost all of it.
+    fn sync_part(&mut self, file: FileNo) -> Result<(), FailureKind> {
+        if self.syncs
+            && let Some(unfinished) = self.unfinished.get_mut(&file)
+            && unfinished.unsynced >= SYNC_BYTES
+            && let Stage::Writing(partial) = &unfinished.stage
+            && let Some(fd) = self.open.get(file)
+            && let Some(journal) = &mut self.journal
+        {
+            unfinished.unsynced = 0;
+            let listed = &unfinished.listed;
+            // An error is told once, so it is the file's, like one of the last sync.
+            if let Err(errno) = retry_on_intr(|| fdatasync(&**fd)) {
+                unfinished.written = RangeSet::new();
+                journal.void(listed.path);
+                return Err(errno.into());
+            }
+            let what = (partial.made(), &unfinished.written);
+            journal.part(listed.path, listed.source(), what, true);
+            journal.flush();
+        }
+        Ok(())
     }
 
     /// The descriptor of a file that is being written, made or opened again as needed.
@@ -519,8 +568,10 @@ impl Drop for Files {
         if self.journal.is_some() {
             self.finishing.wait();
             for done in self.finishing.take_done() {
-                if let (Finished::File(listed), Ok(Some(stamp))) = (&done.what, done.outcome) {
-                    self.note_done(listed, stamp);
+                match (&done.what, done.outcome) {
+                    (Finished::File(listed), Ok(Some(stamp))) => self.note_done(listed, stamp),
+                    (Finished::File(listed), Err(_)) => self.note_undone(listed),
+                    _ => {}
                 }
             }
             self.save();

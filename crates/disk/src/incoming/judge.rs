@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, FileType, Stat, fstat, statat};
 use super::{
     Tree,
     files::{Files, Listed},
-    journal::{self, Claim},
+    journal::Claim,
     partial::Partial,
     published::{Identity, Stamp, modified},
 };
@@ -52,16 +52,15 @@ impl Files {
         let Some(Claim::Part(part)) = claim else {
             return Found::Nothing;
         };
-        let (source, file) = (part.source, part.file);
-        if source == listed.source()
-            && let Some((partial, fd)) = Partial::find(&tree.naming, &dir, &listed.name, file)
+        if part.source == listed.source()
+            && let Some((partial, fd)) = Partial::find(&tree.naming, &dir, &listed.name, part.made)
             && let Ok(stat) = fstat(&fd)
         {
             let len = listed.size.min(stat.st_size as u64);
-            return Found::Part(partial, fd, journal::ranges(&part.ranges, len));
+            return Found::Part(partial, fd, part.written(len));
         }
         if let Some(journal) = &mut self.journal {
-            journal.void(listed.path, source, file);
+            journal.void(listed.path);
         }
         Found::Nothing
     }

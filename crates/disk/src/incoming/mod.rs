@@ -166,7 +166,8 @@ impl Incoming {
             (true, false) => Journal::peek,
             (true, true) => Journal::none,
         };
-        let journal = look(Arc::clone(dirs.top()), options.resume != Resume::Never);
+        let is_used = options.resume != Resume::Never;
+        let journal = look(Arc::clone(dirs.top()), is_used, journal::boot_id());
         let naming = Naming::new(&options.placing);
         let finishing = finishing::Options {
             attributes: attributes.clone(),
@@ -178,8 +179,8 @@ impl Incoming {
         let is_proved = options.proofs.wanted && !is_rehearsal;
         let proof = is_proved.then(|| Proof::start(options.proofs.digests, options.awaits_proofs));
         let proof = proof.transpose().map_err(failed)?;
-        let overwrite = options.placing.overwrite;
-        let files = Files::new(finishing, overwrite, options.resume, proof, journal);
+        let placing = (options.placing.overwrite, options.placing.fsync);
+        let files = Files::new(finishing, placing, options.resume, proof, journal);
         let sweep = Sweep::new(options.left_out, naming.clone(), &landing, is_rehearsal);
         let mut this = Self {
             block_len,
@@ -312,6 +313,8 @@ impl Incoming {
         }
         if self.tree.ledger.received.failed_count == 0 {
             self.files.end_journal();
+        } else if self.fsync == Fsync::End && self.tree.dirs.are_of_one_file_system() {
+            self.files.hold_journal();
         }
         Ok(self.tree.ledger.close())
     }
@@ -432,6 +435,7 @@ impl Incoming {
             }
             (Finished::File(file) | Finished::There(file), Err(why)) => {
                 self.files.unnamed(&file);
+                self.files.note_undone(&file);
                 self.tree.file_failed(&file, why)?;
             }
             (Finished::Link(Link { parent, name, .. }), Err(why))

@@ -2,15 +2,16 @@
 
 use std::os::fd::OwnedFd;
 
-use haul_manifest::Name;
+use haul_manifest::{Name, Timestamp};
 use rustix::{
     fs::{
-        AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat, flock, fstat,
-        ftruncate, openat, renameat, renameat_with, statat, unlinkat,
+        AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat, StatxFlags, flock,
+        fstat, ftruncate, openat, renameat, renameat_with, statat, statx, unlinkat,
     },
     io::Errno,
     process::geteuid,
 };
+use serde::{Deserialize, Serialize};
 
 use super::{
     nameless,
@@ -26,7 +27,28 @@ const PARTIAL_MODE: u32 = 0o600;
 #[derive(Debug)]
 pub(super) struct Partial {
     name: Box<[u8]>,
-    identity: Identity,
+    made: Made,
+}
+
+/// Which partial file something is, also to later runs: file systems give the number of one that was removed
+/// to the very next, and it may have been removed by a run that has never heard of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Made {
+    file: Identity,
+    /// When it was made, where the file system tells.
+    at: Option<Timestamp>,
+}
+
+impl Made {
+    pub(super) fn of(fd: &OwnedFd, file: Identity) -> Self {
+        let told = statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::BTIME).ok();
+        let told = told.filter(|told| told.stx_mask & StatxFlags::BTIME.bits() != 0);
+        let at = told.map(|told| Timestamp {
+            seconds: told.stx_btime.tv_sec,
+            nanos: told.stx_btime.tv_nsec,
+        });
+        Self { file, at }
+    }
 }
 
 impl Partial {
@@ -41,7 +63,7 @@ impl Partial {
         let (partial, fd) = claim(naming, dir, name, |partial| exclusive(dir, partial))?;
         let this = Self {
             name: partial,
-            identity: lock(&fd)?,
+            made: Made::of(&fd, lock(&fd)?),
         };
         if let Some(size) = size
             && let Err(errno) = ftruncate(&fd, size)
@@ -64,7 +86,7 @@ impl Partial {
         })?;
         Ok(Self {
             name: partial,
-            identity: lock(fd)?,
+            made: Made::of(fd, lock(fd)?),
         })
     }
 
@@ -73,31 +95,31 @@ impl Partial {
         naming: &Naming,
         dir: &OwnedFd,
         name: &Name,
-        file: Identity,
+        made: Made,
     ) -> Option<(Self, OwnedFd)> {
         (0..NAMES_MAX).find_map(|attempt| {
             let this = Self {
                 name: naming.partial(name.as_bytes(), attempt).into(),
-                identity: file,
+                made,
             };
             let stat = statat(dir, &*this.name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-            if Identity::of(&stat) != file || !is_ours(&stat) {
+            if Identity::of(&stat) != made.file || !is_ours(&stat) {
                 return None;
             }
             let fd = this.open(dir).ok()?;
-            Some((this, fd))
+            (Made::of(&fd, made.file) == made).then_some((this, fd))
         })
     }
 
-    pub(super) fn identity(&self) -> Identity {
-        self.identity
+    pub(super) fn made(&self) -> Made {
+        self.made
     }
 
     /// Opens it again.
     pub(super) fn open(&self, dir: &OwnedFd) -> Result<OwnedFd, FailureKind> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = openat(dir, &*self.name, flags, Mode::empty())?;
-        if lock(&fd)? == self.identity {
+        if lock(&fd)? == self.made.file {
             Ok(fd)
         } else {
             Err(FailureKind::Busy)
@@ -125,20 +147,20 @@ impl Partial {
             }
             Err(errno) => return Err(errno.into()),
         }
-        published.insert(self.identity);
+        published.insert(self.made.file);
         Ok(())
     }
 
     /// Whether no other file has taken its name.
     fn has_its_name(&self, dir: &OwnedFd) -> bool {
         statat(dir, &*self.name, AtFlags::SYMLINK_NOFOLLOW)
-            .is_ok_and(|stat| Identity::of(&stat) == self.identity)
+            .is_ok_and(|stat| Identity::of(&stat) == self.made.file)
     }
 
     /// Removes it, unless another file has taken its name.
     pub(super) fn discard(&self, dir: &OwnedFd) {
         // If it cannot be removed, it stays as a stale one does.
-        self.identity.remove(dir, &self.name);
+        self.made.file.remove(dir, &self.name);
     }
 }
 

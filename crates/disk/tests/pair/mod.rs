@@ -9,7 +9,9 @@
     missing_debug_implementations
 )]
 
+pub mod mounted;
 pub mod peer;
+pub mod place;
 pub mod xattrs;
 
 use std::{
