@@ -62,6 +62,7 @@ fn sender(policy: Policy) -> Sender {
         initial_rtt: Duration::from_millis(40),
         remembered: None,
         free_bytes_initial: 1 << 20,
+        carried_bytes: None,
         waits_for_judgement: false,
         ecn: true,
         seed: 1,

@@ -356,7 +356,7 @@ fn k111_what_could_not_be_written_back_is_sent_again() {
     };
     let log = site.path("calls");
     let arguments = ["--json", "--fsync", "each", "big", "localhost:"];
-    let mut command = site.command(&[], &arguments);
+    let mut command = site.command(&arguments);
     command.env("TRACE", fault.tracer(&site.there(), &log).join(" "));
     let output = finish(command.spawn().unwrap());
     assert_eq!(output.status.code(), Some(24), "{}", stderr(&output));
