@@ -383,3 +383,36 @@ fn no_further_probes_are_planned_before_the_planned_packets_have_left() {
     }
     assert!(sender.stats().pto_count > before);
 }
+
+#[test]
+fn what_a_connection_carries_is_bounded_and_unpaced_until_the_path_changes() {
+    let carried = SenderConfig {
+        policy: Policy::Fair,
+        rate_target_bps: None,
+        carried_bytes: Some(200_000),
+        ..config()
+    };
+    let mut sender = Sender::new(carried, Time::ZERO).unwrap();
+    sender.handle_available(Stream::Content, 1 << 30);
+    for ms in 0..10 {
+        send(&mut sender, at(ms));
+    }
+    let stats = sender.stats();
+    let segment_len = SEGMENT_LEN as u64;
+    assert!(stats.in_flight_bytes <= 200_000, "{stats:?}");
+    assert!(
+        stats.in_flight_bytes + segment_len > 200_000,
+        "the window is not used: {stats:?}"
+    );
+    assert!(sender.rate_bps() > 1e10);
+    // A target of the user's is kept to, and a policy asked for waits for its time.
+    sender.set_rate(Some(50_000_000), 0, at(10));
+    assert!((sender.rate_bps() - 5e7).abs() < 1.0);
+    sender.set_rate(None, 0, at(10));
+    sender.set_policy(Policy::Low, at(10)).unwrap();
+    assert!(sender.rate_bps() > 1e10);
+
+    sender.handle_path_change(at(11));
+    assert!(sender.rate_bps() < 1e10, "{}", sender.rate_bps());
+    assert!(sender.stats().credit_bytes > 200_000);
+}
