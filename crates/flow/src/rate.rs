@@ -171,17 +171,23 @@ pub trait RatePolicy: Send + fmt::Debug {
     /// The user changed the limits (see [`RateConfig`]).
     fn set_limits(&mut self, target_bps: Option<f64>, min_bps: f64, now: Time);
 
-    /// Share of packets lost whatever the rate, 0 to 1.
-    fn loss_floor(&self) -> f64;
+    /// Share of packets lost whatever the rate, 0 to 1. None, unless a policy finds out.
+    fn loss_floor(&self) -> f64 {
+        0.0
+    }
 
     /// The current state.
     fn mode(&self) -> Mode;
 
     /// Why sending must end; `None` while it may go on.
-    fn failure(&self) -> Option<FlowError>;
+    fn failure(&self) -> Option<FlowError> {
+        None
+    }
 
     /// Next line of the trace. Implementations keep a bounded number and drop the oldest.
-    fn poll_trace(&mut self) -> Option<Decision>;
+    fn poll_trace(&mut self) -> Option<Decision> {
+        None
+    }
 }
 
 /// How many fair flows a flow of the policy `high` counts as.

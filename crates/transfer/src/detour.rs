@@ -4,8 +4,8 @@
 //! engine ◄─ UDP on loopback ─► Detour ◄═ frames of datagrams, inside SSH ═► Detour ◄─ UDP on loopback ─► engine
 //! ```
 //!
-//! To the engines it is a path like any other: it has a rate, a delay and a queue, and drops what does
-//! not fit. They seal and pace what they send all the same. What one of them sends in one system call
+//! To the engines it is a path like any other, with a delay and a queue that drops what does not fit, and
+//! they seal what they send all the same; only how fast is the connection's to decide. What one of them sends in one system call
 //! stays together on the whole way, so that a datagram costs no more than its bytes.
 
 mod carriage;
@@ -25,7 +25,7 @@ use std::{
 use arrayvec::ArrayVec;
 use haul_batch::{Batch, Pool};
 use haul_udp::{Route, UdpPath};
-use haul_wire::control::{DATAGRAMS_LEN_MAX, datagrams_header};
+use haul_wire::control::{DATAGRAMS_HEADER_LEN, DATAGRAMS_LEN_MAX, datagrams_header};
 
 use crate::TransferError;
 
@@ -107,7 +107,8 @@ fn carry(path: &UdpPath, down: &AtomicBool, out: &Queue) {
     let mut arrivals = ArrayVec::new();
     // A bridge whose socket is broken is a path on which everything is lost: the engines notice that.
     while !down.load(Relaxed) && path.recv(&mut slots, &mut arrivals, PATIENCE).is_ok() {
-        let mut frames = Vec::new();
+        let bytes: usize = slots[..arrivals.len()].iter().map(Batch::len).sum();
+        let mut frames = Vec::with_capacity(bytes + BATCHES * DATAGRAMS_HEADER_LEN);
         for (batch, arrival) in slots.iter().zip(&arrivals) {
             if path.route().is_none() {
                 path.set_route(Route::to(arrival.from));

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Decision, Estimates, Mode, RateConfig, RatePolicy, Sample};
-use crate::{FlowError, Time};
+use super::{Estimates, Mode, RateConfig, RatePolicy, Sample};
+use crate::Time;
 
 /// What stands for "at once" where every rate is a number: more than any machine sends.
 const AT_ONCE_BPS: f64 = 100e9;
@@ -51,19 +51,7 @@ impl RatePolicy for Carried {
         self.rate_bps = target_bps.unwrap_or(AT_ONCE_BPS);
     }
 
-    fn loss_floor(&self) -> f64 {
-        0.0
-    }
-
     fn mode(&self) -> Mode {
         Mode::Steady
-    }
-
-    fn failure(&self) -> Option<FlowError> {
-        None
-    }
-
-    fn poll_trace(&mut self) -> Option<Decision> {
-        None
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use haul_wire::{BlockAddr, PacketNo, Report, Stream};
 
 use super::Sender;
-use crate::{Decision, FlowError, Mode, Plan, Policy, RatePolicy, Sample, SenderConfig, Time};
+use crate::{FlowError, Mode, Plan, Policy, RatePolicy, Sample, SenderConfig, Time};
 
 const SEGMENT_LEN: usize = 1_440;
 const RATE_BPS: f64 = 1e8;
@@ -46,20 +46,8 @@ impl RatePolicy for Recorder {
 
     fn set_limits(&mut self, _target_bps: Option<f64>, _min_bps: f64, _now: Time) {}
 
-    fn loss_floor(&self) -> f64 {
-        0.0
-    }
-
     fn mode(&self) -> Mode {
         Mode::Steady
-    }
-
-    fn failure(&self) -> Option<FlowError> {
-        None
-    }
-
-    fn poll_trace(&mut self) -> Option<Decision> {
-        None
     }
 }
 

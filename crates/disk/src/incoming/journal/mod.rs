@@ -329,20 +329,24 @@ impl Journal {
         Ok(())
     }
 
-    fn create(&self) -> io::Result<Log> {
+    /// Makes an empty file of this name, which nothing may have.
+    fn make(&self, name: &[u8]) -> rustix::io::Result<File> {
         let flags = OFlags::RDWR
             | OFlags::APPEND
             | OFlags::CREATE
             | OFlags::EXCL
             | OFlags::NOFOLLOW
             | OFlags::CLOEXEC;
+        openat(&*self.top, name, flags, Mode::RUSR | Mode::WUSR).map(File::from)
+    }
+
+    fn create(&self) -> io::Result<Log> {
         for number in 0..NAMES_MAX {
             let name = name(number);
-            match openat(&*self.top, &*name, flags, Mode::RUSR | Mode::WUSR) {
-                Ok(fd) => match flock(&fd, FlockOperation::NonBlockingLockExclusive) {
-                    Ok(()) if fstat(&fd).is_ok_and(|stat| is_ours(&stat)) => {
+            match self.make(&name) {
+                Ok(file) => match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                    Ok(()) if fstat(&file).is_ok_and(|stat| is_ours(&stat)) => {
                         self.clear_new(number);
-                        let file = File::from(fd);
                         return Ok(Log { number, file });
                     }
                     // Another run took it for one that was left, and has it, or has removed it.

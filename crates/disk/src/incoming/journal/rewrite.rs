@@ -61,18 +61,7 @@ impl Journal {
         };
         let (name, name_new) = (super::name(number), super::name_new(number));
         self.clear_new(number);
-        let flags = OFlags::RDWR
-            | OFlags::APPEND
-            | OFlags::CREATE
-            | OFlags::EXCL
-            | OFlags::NOFOLLOW
-            | OFlags::CLOEXEC;
-        let new = File::from(openat(
-            &*self.top,
-            &*name_new,
-            flags,
-            Mode::RUSR | Mode::WUSR,
-        )?);
+        let new = self.make(&name_new)?;
         let written = self
             .copy_to(&new, first, fate)
             .and_then(|kept| Ok((kept, new.metadata()?.len())));
