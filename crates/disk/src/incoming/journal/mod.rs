@@ -112,6 +112,13 @@ impl Log {
     }
 }
 
+impl Drop for Log {
+    fn drop(&mut self) {
+        // Closing it would not do while a process that another thread is starting has the descriptor too.
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Unwritten,
