@@ -21,8 +21,11 @@ use crate::session::{RemoteExit, Shared};
 
 /// Bytes on the way in each direction, besides what kernel and channel window hold.
 const BUFFER_BYTES: usize = 128 << 10;
-/// Bytes of stderr taken at once.
-const STDERR_CHUNK: usize = 4 << 10;
+/// Bytes taken from the channel at once, as much of each of its streams: libssh2 works out from this how
+/// far to open the channel's window. If it could not send that at once, it works it out again with what
+/// it is asked for by then, and believes that: were that less, the server's data beyond it would be
+/// thrown away.
+const CHUNK: usize = 32 << 10;
 /// How long the remote command may take to end once the caller is gone.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -50,8 +53,8 @@ impl Buffer {
         self.start == self.end
     }
 
-    fn has_room(&self) -> bool {
-        self.end < self.bytes.len()
+    fn has_room_for(&self, count: usize) -> bool {
+        self.bytes.len() - self.end >= count
     }
 
     fn room(&mut self) -> &mut [u8] {
@@ -123,7 +126,7 @@ impl Conduit {
     }
 
     fn take_from_caller(&mut self) -> Result<bool, SshError> {
-        if self.eof_sent || !self.to_remote.has_room() {
+        if self.eof_sent || !self.to_remote.has_room_for(1) {
             return Ok(false);
         }
         match self.pipe.read(self.to_remote.room()) {
@@ -180,21 +183,13 @@ impl Conduit {
     }
 
     fn take_from_remote(&mut self, shared: &Shared) -> Result<bool, SshError> {
-        if !self.to_caller.has_room() {
+        if !self.to_caller.has_room_for(CHUNK) {
             return Ok(false);
         }
-        let mut chunk = [0; STDERR_CHUNK];
-        let stderr = match self.channel.stderr().read(&mut chunk) {
-            Ok(count) => count,
-            Err(e) if is_temporary(&e) => 0,
-            Err(e) => return Err(lost(&e)),
-        };
+        let chunk = &mut self.to_caller.room()[..CHUNK];
+        let stderr = unless_temporary(self.channel.stderr().read(chunk))?;
         shared.push_stderr(&chunk[..stderr]);
-        let stdout = match self.channel.read(self.to_caller.room()) {
-            Ok(count) => count,
-            Err(e) if is_temporary(&e) => 0,
-            Err(e) => return Err(lost(&e)),
-        };
+        let stdout = unless_temporary(self.channel.read(chunk))?;
         self.to_caller.add(stdout);
         Ok(stderr + stdout > 0)
     }
@@ -284,7 +279,7 @@ impl Conduit {
     /// always be ready.
     pub(crate) fn awaited_of_caller(&self) -> Option<(&UnixStream, PollFlags)> {
         let mut flags = PollFlags::empty();
-        if self.caller == Caller::Writing && self.to_remote.has_room() && !self.eof_sent {
+        if self.caller == Caller::Writing && self.to_remote.has_room_for(1) && !self.eof_sent {
             flags |= PollFlags::IN;
         }
         if !self.to_caller.is_empty() {
@@ -296,7 +291,7 @@ impl Conduit {
     /// What to wait for at the SSH connection.
     pub(crate) fn awaited_of_remote(&self) -> PollFlags {
         let mut flags = PollFlags::empty();
-        if self.to_caller.has_room() || !self.to_remote.is_empty() {
+        if self.to_caller.has_room_for(CHUNK) || !self.to_remote.is_empty() {
             flags |= PollFlags::IN;
         }
         if self.caller != Caller::Writing && !self.eof_sent && self.to_remote.is_empty() {
@@ -311,6 +306,14 @@ fn is_temporary(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
     )
+}
+
+/// Nothing, if there is nothing yet.
+fn unless_temporary(read: io::Result<usize>) -> Result<usize, SshError> {
+    match read {
+        Err(e) if is_temporary(&e) => Ok(0),
+        read => read.map_err(|e| lost(&e)),
+    }
 }
 
 fn lost(error: &io::Error) -> SshError {
