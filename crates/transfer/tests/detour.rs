@@ -4,8 +4,10 @@
 mod pair;
 
 use std::{
-    fs, io,
-    os::unix::net::UnixStream,
+    env, fs,
+    io::{self, Read as _},
+    os::unix::{net::UnixStream, process::CommandExt as _},
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -169,6 +171,73 @@ async fn a_session_that_is_not_joinable_has_one_channel() {
     let (near, far) = apart();
     let (summary, _) = case.start_over(near, far).end().await.succeeded();
     assert!(summary.control_bytes > 1_000_000, "{summary:?}");
+}
+
+/// How many bytes a session sends to a process of this account, or of that one, which joins it.
+fn sent_to(account: u32, name: u128) -> usize {
+    // Not by its path: not everybody may look into the folder of this program.
+    let output = Command::new("/proc/self/exe")
+        .args([
+            "--ignored",
+            "--exact",
+            "a_process_that_joins",
+            "--nocapture",
+        ])
+        .env(JOINED_NAME, name.to_string())
+        .uid(account)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let sent = said.lines().find_map(|line| line.strip_prefix("sent: "));
+    sent.unwrap_or_else(|| panic!("{output:?}"))
+        .parse()
+        .unwrap()
+}
+
+const JOINED_NAME: &str = "HAUL_TEST_JOINED_NAME";
+const SOMEBODY_ELSE: u32 = 65_534;
+
+#[test]
+#[ignore = "a process of the test below"]
+fn a_process_that_joins() {
+    let Ok(name) = env::var(JOINED_NAME) else {
+        return;
+    };
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let name = name.parse().unwrap();
+    let joining = thread::spawn(move || join(name, &theirs, &theirs));
+    let sent = ours.read(&mut [0; 100]).unwrap();
+    drop(ours);
+    joining.join().unwrap().unwrap();
+    println!("\nsent: {sent}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_same_account_joins_a_session() {
+    if !rustix::process::getuid().is_root() {
+        println!(
+            "only_the_same_account_joins_a_session cannot run: it needs root, to become another account"
+        );
+        return;
+    }
+    let (_dir, source, destination) = place(20_000_000);
+    let mut case = Case::new(Direction::Download, &source, &destination);
+    let proxy = Proxy::between(&mut case, CALM, 1);
+    proxy.kill(Way::Down);
+    let (told, sent) = std::sync::mpsc::channel();
+    case.job.options.channels = Some(Channels::new(move |name| {
+        // More than may join, so that none of them takes the place of one who may.
+        let strangers: Vec<usize> = (0..9).map(|_| sent_to(SOMEBODY_ELSE, name)).collect();
+        let _ = told.send((strangers, sent_to(0, name)));
+        Err(io::ErrorKind::Unsupported.into())
+    }));
+    case.setup.joinable = true;
+    let (near, far) = apart();
+    case.start_over(near, far).end().await.succeeded();
+    assert!(fs::read(&source).unwrap() == fs::read(&destination).unwrap());
+    let (strangers, own) = sent.recv().unwrap();
+    assert_eq!(strangers, [0; 9]);
+    assert!(own > 0);
 }
 
 #[test]

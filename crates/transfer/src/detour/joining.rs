@@ -73,16 +73,19 @@ impl Drop for Joining {
 }
 
 async fn accept(listener: UnixListener, carriage: Carriage) {
-    for _ in 0..CHANNELS_MAX {
+    let mut joined = 0;
+    while joined < CHANNELS_MAX {
         let Ok((connection, _)) = listener.accept().await else {
             return;
         };
+        // Names of abstract sockets are no secret: who may join says the account. Others take no place.
+        if !(connection.peer_cred()).is_ok_and(|peer| peer.uid() == getuid().as_raw()) {
+            continue;
+        }
+        joined += 1;
         let carriage = carriage.clone();
         tokio::spawn(async move {
-            // Names of abstract sockets are no secret: who may join says the account.
-            let is_own = (connection.peer_cred()).is_ok_and(|peer| peer.uid() == getuid().as_raw());
-            if is_own
-                && let Ok(Ok([input, output])) = timeout(PATIENCE, handed_over(&connection)).await
+            if let Ok(Ok([input, output])) = timeout(PATIENCE, handed_over(&connection)).await
                 && let (Ok(input), Ok(output)) = (streams::input(input), streams::output(output))
             {
                 carriage.carry(input, output, true).await;
