@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// What each crate may use of the others: docs/ARCHITECTURE.md draws the same table.
-const MAY_USE: [(&str, &[&str]); 18] = [
+const MAY_USE: [(&str, &[&str]); 19] = [
     ("haul-wire", &[]),
     ("haul-batch", &[]),
     ("haul-seal", &["haul-wire", "haul-batch"]),
@@ -16,6 +16,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ("haul-disk", &["haul-batch", "haul-manifest", "haul-wire"]),
     ("haul-ssh", &[]),
     ("haul-log", &[]),
+    ("haul-jail", &[]),
     (
         "haul-engine",
         &[
@@ -71,7 +72,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
 ];
 
 /// Packages that only one crate may touch.
-const DOORS: [(&str, &[&str]); 15] = [
+const DOORS: [(&str, &[&str]); 17] = [
     ("aes", &["haul-seal"]),
     ("aes-gcm", &["haul-seal"]),
     ("cfb-mode", &["haul-seal"]),
@@ -83,6 +84,8 @@ const DOORS: [(&str, &[&str]); 15] = [
     ("crossbeam-channel", &["haul-engine"]),
     ("x25519-dalek", &["haul-transfer", "haul-evil"]),
     ("russh", &["hauld"]),
+    ("landlock", &["haul-jail"]),
+    ("seccompiler", &["haul-jail"]),
     ("indicatif", &["haul"]),
     ("tun-rs", &["haul-wan"]),
     ("etherparse", &["haul-wan"]),
