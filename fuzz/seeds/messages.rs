@@ -5,7 +5,8 @@ use haul_wire::control::{
     Accepted, Act, After, Cause, Change, ClientHello, Confirm, Direction, ErrorCode, Fault,
     Features, FileFault, Fsync, Had, HelloLimits, InForce, Joinable, Measure, Message, Nonce,
     Overwrite, Placing, Preserve, Rate, Remembered, Request, Resume, Selection, ServerHello,
-    Spoken, Status, Symlinks, Taking, Text, UdpEndpoint, Unkept, Verdict, Verify, Wish, frame,
+    Spoken, Status, Symlinks, Taking, Text, Token, UdpEndpoint, Unkept, Verdict, Verify, Wish,
+    frame,
 };
 use serde_bytes::ByteBuf;
 
@@ -113,6 +114,7 @@ fn request() -> Message {
         }),
         ecn: true,
         measure: Some(Measure::Millis(10_000)),
+        token: Token::new("v4.local.c2VhbGVk"),
     }))
 }
 

@@ -1,6 +1,6 @@
 //! What was typed: the command line, parsed but not yet understood ([`crate::job`] does that).
 
-use std::{ffi::OsString, num::ParseIntError, path::PathBuf, str::FromStr, time::Duration};
+use std::{ffi::OsString, fmt, num::ParseIntError, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{ArgAction, Parser, ValueEnum};
 use haul_log::LogPlace;
@@ -48,6 +48,8 @@ pub(crate) struct Args {
     pub(crate) rate: RateArgs,
     #[command(flatten, next_help_heading = "Security")]
     pub(crate) security: SecurityArgs,
+    #[command(flatten, next_help_heading = "Security")]
+    pub(crate) token: TokenArgs,
     #[command(flatten, next_help_heading = "SSH")]
     pub(crate) ssh: SshArgs,
     #[command(flatten, next_help_heading = "Hooks")]
@@ -248,6 +250,24 @@ pub(crate) struct SecurityArgs {
     /// Accept and remember the key of a host never seen before (a changed key is still refused)
     #[arg(long)]
     pub(crate) accept_new: bool,
+}
+
+/// What shows that somebody has allowed the transfer.
+#[derive(clap::Args)]
+pub(crate) struct TokenArgs {
+    /// Show this token, which allows the transfer. Others on this machine can see it here: prefer
+    /// --token-file, or a descriptor whose number is in HAUL_TOKEN_FD
+    #[arg(short = 'W', long, value_name = "TOKEN", conflicts_with = "token_file")]
+    pub(crate) token: Option<String>,
+    /// Read the token from this file; - is standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+impl fmt::Debug for TokenArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenArgs")
+    }
 }
 
 /// How to log in.

@@ -134,7 +134,11 @@ mod tests {
             code(missing(), 15, "haul: error: this haul speaks protocol 1\n"),
             ErrorCode::VersionMismatch
         );
-        assert_eq!(code(missing(), 77, "odd\n"), ErrorCode::RemoteMissing);
+        assert_eq!(code(missing(), 78, "odd\n"), ErrorCode::RemoteMissing);
+        assert_eq!(
+            code(missing(), 77, "unauthorized to transfer\n"),
+            ErrorCode::Unauthorized
+        );
         assert_eq!(code(missing(), 15, ""), ErrorCode::RemoteMissing);
     }
 

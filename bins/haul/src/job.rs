@@ -25,7 +25,9 @@ use crate::{
     place::{Place, PlaceError, RemotePlace},
     select::{self, PatternFileError},
     streams::Streamed,
-    taking, version,
+    taking,
+    token::{self, TokenError},
+    version,
     words::{self, WordsError},
 };
 
@@ -81,6 +83,9 @@ pub(crate) struct Login {
 /// Why a command line that parses still makes no sense, or cannot succeed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JobError {
+    /// No token where one was to be.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// One argument is not a place.
     #[error("{0}")]
     Place(#[from] PlaceError),
@@ -218,6 +223,7 @@ impl Job {
         options.taking.targets = lists.targets.into_iter().map(Into::into).collect();
         streamed.name_sources(&mut route.sources);
         streamed.open(&mut options)?;
+        options.token = token::read(&args.token)?;
         let remote_command = remote_command(args, route.direction, &options)?;
         let transfer = haul_transfer::Job {
             direction: route.direction,

@@ -44,6 +44,7 @@ mod socket;
 mod steer;
 mod streams;
 mod taking;
+mod token;
 mod trace;
 mod url;
 mod version;

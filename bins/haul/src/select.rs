@@ -42,8 +42,8 @@ pub(crate) fn parse(typed: Vec<std::ffi::OsString>) -> Result<Args, clap::Error>
     Ok(args)
 }
 
-/// Options whose values are commands, which may hold passwords.
-const COMMANDS: [&str; 3] = ["ssh_program", "pre", "post"];
+/// Options whose values nobody may read: a token, and commands, which may hold passwords.
+const SECRET: [&str; 4] = ["token", "ssh_program", "pre", "post"];
 
 /// The options of the command line on one line, by their long names.
 fn given(command: &Command, matches: &ArgMatches) -> String {
@@ -58,7 +58,7 @@ fn given(command: &Command, matches: &ArgMatches) -> String {
         };
         words.push(format!("--{name}"));
         let id = option.get_id().as_str();
-        if COMMANDS.contains(&id) {
+        if SECRET.contains(&id) {
             words.push("…".to_owned());
         } else if option.get_action().takes_values() {
             let values = matches.get_raw(id).into_iter().flatten();
@@ -154,11 +154,11 @@ mod tests {
 
     #[test]
     fn options_are_told_without_what_may_be_secret() {
-        let typed = "haul -l 300M --pre hunter2 -p -vv --exclude a --exclude b x\x1b h:";
+        let typed = "haul -l 300M --pre hunter2 -W hunter3 -p -vv --exclude a --exclude b x\x1b h:";
         let args = parse(typed.split(' ').map(Into::into).collect()).unwrap();
         assert_eq!(
             args.given,
-            "--exclude a b --preserve --rate 300M --pre … --verbose"
+            "--exclude a b --preserve --rate 300M --token … --pre … --verbose"
         );
     }
 

@@ -111,6 +111,9 @@ pub enum DiskError {
     /// The peer listed more unfinished files, or damaged blocks, than may be remembered.
     #[error("the other side listed too many unfinished files")]
     TooManyUnfinished,
+    /// More than one transfer may move where this runs.
+    #[error("that is more than one transfer may move here")]
+    TooMuch,
     /// The system gave no thread.
     #[error("no thread: {0}")]
     Thread(io::Error),
@@ -169,6 +172,9 @@ pub enum FailureKind {
     /// it is one of theirs.
     #[error("this name is haul's own here, as a journal's or a partial file's")]
     Reserved,
+    /// The rules of the machine it goes to do not let this name in.
+    #[error("this name is not allowed there")]
+    NotAllowed,
     /// What it replaces cannot be kept: something else has that name, or it would be too long.
     #[error("the name for its backup is taken or too long")]
     BackupTaken,

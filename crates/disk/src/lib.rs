@@ -16,6 +16,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod bounds;
 mod digest;
 mod error;
 mod incoming;
@@ -29,6 +30,7 @@ mod supply;
 mod unkept;
 mod xattr;
 
+pub use bounds::{Bounds, NameRule};
 pub use digest::{DigestOptions, Digests};
 pub use error::{DiskError, FailureKind, FileFailure};
 pub use haul_wire::control::{

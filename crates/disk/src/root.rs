@@ -1,6 +1,8 @@
 use std::{
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-    path::Path,
+    fs::read_link,
+    io,
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
 };
 
 use rustix::{
@@ -69,6 +71,14 @@ impl Root {
     /// A second descriptor of the directory itself.
     pub(crate) fn duplicate(&self) -> Result<OwnedFd, Errno> {
         rustix::io::fcntl_dupfd_cloexec(&self.fd, 0)
+    }
+
+    /// Where the directory is at this moment.
+    ///
+    /// # Errors
+    /// The system's, when it does not tell.
+    pub fn place(&self) -> io::Result<PathBuf> {
+        read_link(format!("/proc/self/fd/{}", self.fd.as_raw_fd()))
     }
 
     /// The directory that `names` lead to from `from`, which is at or below this root.

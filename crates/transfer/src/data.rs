@@ -22,7 +22,7 @@ use tokio::{
 
 use crate::{
     DigestRecord, Direction, Event, Limits, Omitted, PathFacts, Phase, Seat, TransferError,
-    Warning, control::Control, handshake::Agreed, path::OpenedPath,
+    Unauthorized, Warning, control::Control, handshake::Agreed, path::OpenedPath,
 };
 use host::HostMeter;
 use line::Line;
@@ -62,6 +62,8 @@ pub(crate) struct Setting {
     pub(crate) tells_digests: bool,
     pub(crate) progress_interval: Duration,
     pub(crate) cancel: watch::Receiver<bool>,
+    /// Told when the session must end because what allowed it is taken back.
+    pub(crate) withdrawn: Option<watch::Receiver<Option<Unauthorized>>>,
     /// Limits to change to.
     pub(crate) limit_changes: Option<watch::Receiver<Limits>>,
 }
@@ -123,6 +125,7 @@ struct Session<'a> {
     engine: mpsc::UnboundedReceiver<EngineEvent>,
     events: Option<mpsc::UnboundedSender<Event>>,
     cancel: watch::Receiver<bool>,
+    withdrawn: Option<watch::Receiver<Option<Unauthorized>>>,
     limits: Limits,
     limit_changes: Option<watch::Receiver<Limits>>,
     tells_digests: bool,
@@ -157,6 +160,7 @@ impl<'a> Session<'a> {
             engine,
             events: setting.events,
             cancel: setting.cancel,
+            withdrawn: setting.withdrawn,
             limits: setting.limits,
             limit_changes: setting.limit_changes,
             tells_digests: setting.tells_digests,
@@ -190,6 +194,7 @@ impl<'a> Session<'a> {
                 () = cancelled(&mut self.cancel) => {
                     return Err(TransferError::Cancelled { by_peer: false });
                 }
+                why = withdrawn(&mut self.withdrawn) => return Err(why.into()),
                 limits = changed(&mut self.limit_changes) => return Ok(Wake::Limits(limits)),
                 ceiling = moved(&mut self.seated) => return Ok(Wake::Ceiling(ceiling)),
                 _ = self.ticks.tick() => return Ok(Wake::Tick),
@@ -331,6 +336,7 @@ struct SessionSetting {
     events: Option<mpsc::UnboundedSender<Event>>,
     progress_interval: Duration,
     cancel: watch::Receiver<bool>,
+    withdrawn: Option<watch::Receiver<Option<Unauthorized>>>,
     limits: Limits,
     limit_changes: Option<watch::Receiver<Limits>>,
     seat: Option<Seat>,
@@ -369,6 +375,7 @@ fn connect(
         events: setting.events,
         progress_interval: setting.progress_interval,
         cancel: setting.cancel,
+        withdrawn: setting.withdrawn,
         limits: setting.limits,
         limit_changes: setting.limit_changes,
         seat: setting.seat,
@@ -383,6 +390,17 @@ pub(crate) async fn cancelled(cancel: &mut watch::Receiver<bool>) {
     if cancel.wait_for(|cancelled| *cancelled).await.is_err() {
         std::future::pending::<()>().await;
     }
+}
+
+/// Resolves when what allowed the session is taken back; never when nobody can do that any more.
+async fn withdrawn(withdrawn: &mut Option<watch::Receiver<Option<Unauthorized>>>) -> Unauthorized {
+    if let Some(withdrawn) = withdrawn
+        && let Ok(why) = withdrawn.wait_for(Option::is_some).await
+        && let Some(why) = &*why
+    {
+        return why.clone();
+    }
+    std::future::pending().await
 }
 
 /// The next limits to change to; never resolves when none can come any more.

@@ -11,7 +11,7 @@ use haul_wire::{
 };
 use rustix::io::Errno;
 
-use crate::{FailedFile, Summary};
+use crate::{FailedFile, Summary, Unauthorized};
 
 /// Why a transfer did not succeed. [`TransferError::code`] maps every variant to the one table of
 /// exit statuses ([`crate::EXIT_CODES`]).
@@ -54,6 +54,9 @@ pub enum TransferError {
     /// This end's policy does not allow the request.
     #[error("not permitted: {0}")]
     NotPermitted(&'static str),
+    /// This end does not serve this to whoever asks; why is in its administrator's log only.
+    #[error(transparent)]
+    Unauthorized(#[from] Unauthorized),
     /// The other end derived other keys: the conversation was altered on its way.
     #[error("the other end could not prove the session's keys: the conversation was altered")]
     Unconfirmed,
@@ -200,6 +203,7 @@ impl TransferError {
             Self::VersionMismatch { .. } | Self::UnknownFeature(_) => ErrorCode::VersionMismatch,
             Self::NoCommonCipher { .. } => ErrorCode::NoCommonCipher,
             Self::NotPermitted(_) => ErrorCode::NotPermitted,
+            Self::Unauthorized(_) => ErrorCode::Unauthorized,
             Self::Unconfirmed => ErrorCode::Tampered,
             Self::PeerMisbehaved(_) => ErrorCode::PeerMisbehaved,
             Self::UdpClosed { .. } => ErrorCode::UdpClosed,
@@ -306,6 +310,7 @@ fn disk_code(error: &DiskError) -> ErrorCode {
         {
             ErrorCode::Resources
         }
+        DiskError::TooMuch => ErrorCode::NotPermitted,
         DiskError::Source { cause, .. } if cause.kind() == io::ErrorKind::NotFound => {
             ErrorCode::NoSuchSource
         }

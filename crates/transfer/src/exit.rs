@@ -28,7 +28,7 @@ const fn line(
 }
 
 /// Every exit status but 0, ascending. The numbers are stable: scripts rely on them.
-pub const EXIT_CODES: [ExitCode; 26] = [
+pub const EXIT_CODES: [ExitCode; 27] = [
     line(
         ErrorCode::Internal,
         false,
@@ -178,6 +178,12 @@ pub const EXIT_CODES: [ExitCode; 26] = [
         false,
         "somebody altered the conversation or forges datagrams",
         "check the host key and what sits between the hosts",
+    ),
+    line(
+        ErrorCode::Unauthorized,
+        false,
+        "the other end does not serve this to this user",
+        "ask its administrator, who finds the reason under the reference",
     ),
     line(
         ErrorCode::Cancelled,

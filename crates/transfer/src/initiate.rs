@@ -323,6 +323,7 @@ impl Initiator {
             remembered: options.remembered,
             ecn: options.ecn,
             measure: *measure,
+            token: options.token.clone(),
         }
     }
 
@@ -514,6 +515,7 @@ impl Initiator {
             tells_digests: options.proofs.all,
             progress_interval: options.progress_interval,
             cancel: self.cancel.clone(),
+            withdrawn: None,
             limit_changes: options.limit_changes.clone(),
         };
         data::run(control, setting, ready.part).await

@@ -8,11 +8,11 @@ use haul_flow::Policy;
 use haul_wire::SuiteId;
 pub use haul_wire::control::{
     After, Direction, Fsync, Measure, Overwrite, Placing, Preserve, Remembered, Resume, Selection,
-    Symlinks, Taking,
+    Symlinks, Taking, Token,
 };
 use tokio::sync::{mpsc, watch};
 
-use crate::{Event, Limits, Seats};
+use crate::{Event, Gate, Limits, Seats};
 
 /// UDP ports a responder uses unless told otherwise.
 pub const DEFAULT_UDP_PORTS: RangeInclusive<u16> = 33001..=33100;
@@ -90,6 +90,8 @@ pub struct JobOptions {
     /// Download: the one file is written here in its order, and `destination` means nothing. Default:
     /// files are made.
     pub output: Option<Arc<File>>,
+    /// What shows that somebody has allowed the transfer, where the other end wants that shown. Default: nothing.
+    pub token: Option<Token>,
     /// UDP ports asked of the other end. Default [`ANY_UDP_PORT`]: its own choice.
     pub udp_ports: RangeInclusive<u16>,
     /// Local address for UDP. Default: whatever routes to the peer.
@@ -154,6 +156,7 @@ impl Default for JobOptions {
             proofs: Proofs::default(),
             input: None,
             output: None,
+            token: None,
             udp_ports: ANY_UDP_PORT,
             bind: None,
             any_source: false,
@@ -237,6 +240,8 @@ pub struct RespondSetup {
     pub allow_measure: bool,
     /// Whether what arrives may get [what gives power](Preserve::privileged). Default: no.
     pub allow_privileged: bool,
+    /// Who decides whether a request is served, and within which bounds. Default: nobody need be asked.
+    pub gate: Option<Gate>,
     /// Ceiling of the sending rate in bits per second, whatever is asked for. Default: none.
     pub rate_max_bps: Option<u64>,
     /// Where uploads share a cap with other sessions. Default: nowhere.
@@ -276,6 +281,7 @@ impl RespondSetup {
             allow_download: true,
             allow_measure: true,
             allow_privileged: false,
+            gate: None,
             rate_max_bps: None,
             upload_seats: None,
             download_seats: None,

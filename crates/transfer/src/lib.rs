@@ -27,6 +27,7 @@ mod detour;
 mod error;
 mod event;
 mod exit;
+mod gate;
 mod handshake;
 mod initiate;
 mod job;
@@ -49,6 +50,8 @@ pub use event::{
     PathFacts, Progress, RequestFacts, SessionFacts, StageFacts, Summary, Warning,
 };
 pub use exit::{EXIT_CODES, ExitCode, entry as exit_code};
+pub use gate::{Asking, Gate, Leave, Unauthorized};
+pub use haul_disk::{Bounds, NameRule};
 pub use haul_flow::{Decision, EcnState, Policy};
 pub use haul_udp::BUFFER_BYTES_WANTED;
 pub use haul_wire::{
@@ -59,7 +62,7 @@ pub use initiate::initiate;
 pub use job::{
     ANY_UDP_PORT, After, Channels, DEFAULT_RECEIVE_BUFFER_BYTES, DEFAULT_UDP_PORTS, DigestOptions,
     Digests, Direction, Fsync, Job, JobOptions, Measure, Overwrite, Placing, Preserve, Proofs,
-    Remembered, RespondSetup, Resume, Selection, Symlinks, Taking,
+    Remembered, RespondSetup, Resume, Selection, Symlinks, Taking, Token,
 };
 pub use limits::{Cause, InForce, Limits};
 pub use respond::respond;

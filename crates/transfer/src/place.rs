@@ -7,7 +7,7 @@ use std::{
 };
 
 use haul_disk::{
-    Asked, DiskError, Landing, Outgoing, Root, ScanOptions, Wanted, expand_source, named,
+    Asked, Bounds, DiskError, Landing, Outgoing, Root, ScanOptions, Wanted, expand_source, named,
 };
 use haul_wire::control::Placing;
 
@@ -48,6 +48,26 @@ impl Ground {
             self.check_inside(source)?;
         }
         Ok(sources)
+    }
+
+    /// Refuses sources that may not be sent, wherever links in their paths lead.
+    ///
+    /// # Errors
+    /// [`TransferError::NotPermitted`] for the first of them.
+    pub(crate) fn check_bounds(
+        &self,
+        sources: &[PathBuf],
+        bounds: &Bounds,
+    ) -> Result<(), TransferError> {
+        let Some(rule) = &bounds.names else {
+            return Ok(());
+        };
+        for source in sources {
+            if !rule.allows(&self.inside(source)?, source.is_dir()) {
+                return Err(TransferError::NotPermitted("what is named"));
+            }
+        }
+        Ok(())
     }
 
     /// A directory that a request names.
@@ -120,6 +140,17 @@ impl Ground {
                 spec.to_vec()
             },
         ))
+    }
+
+    /// A path as seen from the jail, links followed: empty for the jail itself.
+    ///
+    /// # Errors
+    /// [`TransferError::Disk`] when it leads nowhere.
+    pub(crate) fn inside(&self, path: &Path) -> Result<Vec<u8>, TransferError> {
+        let path = canonical(path)?;
+        let jail = self.jail()?.unwrap_or_default();
+        let inside = path.strip_prefix(jail).unwrap_or(&path);
+        Ok(inside.as_os_str().as_bytes().to_vec())
     }
 
     /// Refuses what a symbolic link has led out of the jail. Whoever can swap directories inside

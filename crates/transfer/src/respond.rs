@@ -1,14 +1,15 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     ops::RangeInclusive,
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
-use haul_disk::{Asked, Proofs, ReceiveOptions, ScanOptions};
+use haul_disk::{Asked, Bounds, DiskError, Proofs, ReceiveOptions, ScanOptions};
 use haul_udp::UdpPath;
 use haul_wire::{
-    block_len,
+    SuiteId, block_len,
     control::{Accepted, After, Joinable, Message, Request, UdpEndpoint, Verify},
     segment_len,
 };
@@ -20,8 +21,8 @@ use tokio::{
 };
 
 use crate::{
-    Direction, Event, Limits, Phase, RequestFacts, RespondSetup, Seat, Seats, SessionFacts,
-    Summary, TransferError,
+    Asking, Direction, Event, Leave, Limits, Phase, RequestFacts, RespondSetup, Seat, Seats,
+    SessionFacts, Summary, TransferError, Unauthorized,
     control::{Control, HELLO_PATIENCE, SETUP_PATIENCE},
     data::{
         self, Account, Destination, Hints, Origins, Part, ReceiveParameters, SendParameters,
@@ -82,6 +83,8 @@ struct Ready {
     request: Request,
     limits: Limits,
     part: Part,
+    rate_max_bps: Option<u64>,
+    withdrawn: Option<watch::Receiver<Option<Unauthorized>>>,
     seat: Option<Seat>,
 }
 
@@ -144,16 +147,24 @@ impl Responder {
             other => return Err(control.unexpected(&other)),
         };
         self.emit(|| Event::Request(asked_for(&request)));
-        let (limits, part) = self.consider(&request).await?;
+        let leave = self.ask_leave(&request, agreed.suite).await?;
+        let (limits, part) = self.consider(&request, leave.bounds).await?;
+        let ceilings = [setup.rate_max_bps, leave.rate_max_bps];
+        let rate_max_bps = ceilings.into_iter().flatten().min();
         let source_count = match &part {
             Part::Send(parameters) => parameters.origins.count(),
             Part::Receive(_) => request.source_count,
         };
         let judges = matches!(&part, Part::Receive(parameters) if parameters.judges);
-        let seat = self.seat(request.direction);
+        let seat = self.seat(request.direction).or_else(|| {
+            // What this end sends it holds to the ceiling itself.
+            let given = leave.rate_max_bps;
+            let given = given.filter(|_| request.direction == Direction::Upload);
+            given.map(Seat::alone)
+        });
         control.send(&Message::Accepted(Accepted {
             source_count,
-            rate_max_bps: setup.rate_max_bps,
+            rate_max_bps,
             share_bps: seat.as_ref().and_then(Seat::share),
             judges,
         }))?;
@@ -168,6 +179,8 @@ impl Responder {
             request,
             limits,
             part,
+            rate_max_bps,
+            withdrawn: leave.withdrawn,
             seat,
         })
     }
@@ -254,8 +267,30 @@ impl Responder {
         }
     }
 
+    /// Asks whoever decides, before anything is looked at.
+    async fn ask_leave(&self, request: &Request, suite: SuiteId) -> Result<Leave, TransferError> {
+        let Some(gate) = self.setup.gate.clone() else {
+            // Whoever shows one counts on its being looked at.
+            return match &request.token {
+                Some(_) => Err(TransferError::NotPermitted(
+                    "tokens: nobody here can read them",
+                )),
+                None => Ok(Leave::default()),
+            };
+        };
+        let asking = Asking {
+            request: request.clone(),
+            suite,
+        };
+        in_background("request", move || Ok(gate.decide(asking)?)).await
+    }
+
     /// Whether the request can and may be served, and what it means on this machine.
-    async fn consider(&self, request: &Request) -> Result<(Limits, Part), TransferError> {
+    async fn consider(
+        &self,
+        request: &Request,
+        bounds: Bounds,
+    ) -> Result<(Limits, Part), TransferError> {
         let RespondSetup {
             allow_upload,
             allow_download,
@@ -295,7 +330,7 @@ impl Responder {
         let receive_buffer_bytes = self.setup.receive_buffer_bytes;
         let look = move || match request.direction {
             Direction::Download => Ok(Part::Send(SendParameters {
-                origins: origins(&ground, &request)?,
+                origins: origins(&ground, &request, bounds)?,
                 hints: Hints {
                     remembered: request.remembered,
                     ecn: request.ecn,
@@ -304,7 +339,7 @@ impl Responder {
                 },
             })),
             Direction::Upload => {
-                let destination = destination(&ground, &request)?;
+                let destination = destination(&ground, &request, bounds)?;
                 Ok(Part::Receive(ReceiveParameters {
                     judges: destination.judges(),
                     is_awaited: false,
@@ -341,7 +376,7 @@ impl Responder {
             agreed: ready.agreed,
             path: ready.path,
             limits: ready.limits,
-            rate_max_bps: self.setup.rate_max_bps,
+            rate_max_bps: ready.rate_max_bps,
             share_bps: ready.seat.as_ref().and_then(Seat::share),
             seat: ready.seat,
             events: self.setup.events.clone(),
@@ -349,6 +384,7 @@ impl Responder {
             tells_digests: false,
             progress_interval: tick,
             cancel: self.cancel.clone(),
+            withdrawn: ready.withdrawn,
             limit_changes: None,
         };
         data::run(control, setting, ready.part).await
@@ -379,7 +415,7 @@ fn facts(ready: &Ready) -> SessionFacts {
     }
 }
 
-fn origins(ground: &Ground, request: &Request) -> Result<Origins, TransferError> {
+fn origins(ground: &Ground, request: &Request, bounds: Bounds) -> Result<Origins, TransferError> {
     if let Some(measure) = request.measure {
         return Ok(Origins::Memory(measure));
     }
@@ -391,11 +427,15 @@ fn origins(ground: &Ground, request: &Request) -> Result<Origins, TransferError>
         ..ScanOptions::default()
     };
     let wishes = Wishes::new(&request.taking, &request.placing, scan);
-    let wanted = wishes.served(ground, &request.sources)?;
+    let wanted = wishes.served(ground, &request.sources, bounds)?;
     Ok(Origins::Files(Box::new(wanted)))
 }
 
-fn destination(ground: &Ground, request: &Request) -> Result<Destination, TransferError> {
+fn destination(
+    ground: &Ground,
+    request: &Request,
+    bounds: Bounds,
+) -> Result<Destination, TransferError> {
     if request.measure.is_some() {
         return Ok(Destination::Memory);
     }
@@ -406,6 +446,15 @@ fn destination(ground: &Ground, request: &Request) -> Result<Destination, Transf
     options.proofs = proofs(request);
     options.awaits_proofs = request.verify == Verify::All;
     options.left_out = left_out(&request.taking)?;
+    options.bounds = bounds;
+    if let Some(rule) = options.bounds.names.take() {
+        let failed = |cause| DiskError::Destination {
+            path: PathBuf::new(),
+            cause,
+        };
+        let place = root.place().map_err(failed)?;
+        options.bounds.names = Some(rule.below(ground.inside(&place)?));
+    }
     Ok(Destination::Files {
         root,
         landing,

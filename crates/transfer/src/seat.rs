@@ -16,6 +16,14 @@ pub struct Seat {
 }
 
 impl Seat {
+    /// One that is shared with nobody: a session that is sent more than this, for long, ends.
+    pub(crate) fn alone(ceiling_bps: u64) -> Self {
+        Self {
+            ceiling: watch::channel(Some(ceiling_bps)).1,
+            demand: watch::channel(None).0,
+        }
+    }
+
     /// The ceiling at this moment.
     pub(crate) fn share(&self) -> Option<u64> {
         *self.ceiling.borrow()

@@ -8,7 +8,7 @@ use std::{
 };
 
 use haul_disk::{
-    CleanUp, DiskError, LeftOut, Portion, ScanOptions, Selection, Symlinks, Target, Wanted,
+    Bounds, CleanUp, DiskError, LeftOut, Portion, ScanOptions, Selection, Symlinks, Target, Wanted,
 };
 use haul_wire::control::{self, After, Placing, Taking};
 
@@ -65,9 +65,17 @@ impl Wishes {
         &self,
         ground: &Ground,
         specs: &[impl AsRef<[u8]>],
+        bounds: Bounds,
     ) -> Result<Wanted, TransferError> {
         let sources = ground.sources(specs, self.scan)?;
-        self.wanted(sources, &|spec| ground.dir(spec), ground.jail()?)
+        ground.check_bounds(&sources, &bounds)?;
+        let wanted = self.wanted(sources, &|spec| ground.dir(spec), ground.jail()?)?;
+        if bounds.names.is_some() && wanted.follows() {
+            return Err(TransferError::NotPermitted(
+                "following links, where only some names are served",
+            ));
+        }
+        Ok(Wanted { bounds, ..wanted })
     }
 
     fn wanted(
@@ -85,6 +93,7 @@ impl Wishes {
             selection: selection(&self.taking.selection)?,
             sources,
             jail,
+            bounds: Bounds::default(),
         })
     }
 

@@ -208,7 +208,8 @@ fn a_process_that_joins() {
     let joining = thread::spawn(move || join(name, &theirs, &theirs));
     let sent = ours.read(&mut [0; 100]).unwrap();
     drop(ours);
-    joining.join().unwrap().unwrap();
+    // Who is not let in may find the door shut while it hands over what it has.
+    let _ = joining.join().unwrap();
     println!("\nsent: {sent}");
 }
 

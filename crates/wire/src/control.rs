@@ -27,6 +27,7 @@ mod hello;
 mod placing;
 mod taking;
 mod text;
+mod token;
 mod unkept;
 
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,7 @@ pub use hello::{
 pub use placing::{Act, Change, Fsync, Overwrite, Placing, SUFFIX_LEN_MAX};
 pub use taking::{After, Selection, Symlinks, Taking};
 pub use text::{TEXT_LEN_MAX, Text, escaped};
+pub use token::{TOKEN_LEN_MAX, Token};
 pub use unkept::{UNKEPT_MAX, Unkept};
 
 use crate::WireError;
@@ -173,6 +175,8 @@ pub struct Request {
     /// Move bytes from memory to memory instead of files; `sources` and `destination` are empty
     /// then.
     pub measure: Option<Measure>,
+    /// What shows that somebody has allowed this.
+    pub token: Option<Token>,
 }
 
 /// What of files is carried over beside their contents.
@@ -534,6 +538,7 @@ impl Request {
             remembered: None,
             ecn: false,
             measure: None,
+            token: None,
         }
     }
 

@@ -15,7 +15,7 @@ use super::{
     ledger::Ledger,
     partial::{HASH_EMPTY, hash_on},
 };
-use crate::{FailureKind, Root, error::is_descriptor_shortage, lru::Lru};
+use crate::{Bounds, FailureKind, Root, error::is_descriptor_shortage, lru::Lru};
 
 /// Open directories.
 const OPEN_DIRS: usize = 128;
@@ -32,6 +32,8 @@ pub(super) struct Dirs {
     is_rehearsal: bool,
     /// and not even the top is there.
     is_top_new: bool,
+    /// Which names there may be.
+    pub(super) bounds: Bounds,
 }
 
 #[derive(Debug)]
@@ -55,6 +57,7 @@ impl Dirs {
             open: Lru::new(OPEN_DIRS),
             is_rehearsal: false,
             is_top_new: false,
+            bounds: Bounds::default(),
         })
     }
 
@@ -121,10 +124,22 @@ impl Dirs {
         }
     }
 
+    /// Why nothing that is sent may have this name, if nothing may.
+    pub(super) fn bars(&self, parent: DirId, name: &Name, is_dir: bool) -> Option<FailureKind> {
+        if is_reserved(parent, name) {
+            return Some(FailureKind::Reserved);
+        }
+        let is_free = self.bounds.names.is_none()
+            || self
+                .bounds
+                .allow(&self.path(parent, name.as_bytes()), is_dir);
+        (!is_free).then_some(FailureKind::NotAllowed)
+    }
+
     /// Whether the directory is new.
     fn make(&mut self, parent: DirId, name: &Name, mode: Mode) -> Result<bool, FailureKind> {
-        if is_reserved(parent, name) {
-            return Err(FailureKind::Reserved);
+        if let Some(why) = self.bars(parent, name, true) {
+            return Err(why);
         }
         if self.is_rehearsal && self.is_new(parent) {
             return Ok(true);

@@ -12,6 +12,7 @@ use crate::{DiskError, FailureKind};
 impl Incoming {
     /// Takes an entry of the list.
     pub(super) fn admit(&mut self, entry: Entry) -> Result<(), DiskError> {
+        self.spend(&entry)?;
         match entry {
             Entry::Dir { parent, name, meta } => {
                 let name = self.local_name(parent, name, true)?;
@@ -90,6 +91,18 @@ impl Incoming {
         }
     }
 
+    /// What an entry takes of what may still come.
+    fn spend(&mut self, entry: &Entry) -> Result<(), DiskError> {
+        match entry {
+            Entry::File { size, .. } => self.bounds.spend(*size),
+            Entry::Dir { .. }
+            | Entry::Symlink { .. }
+            | Entry::HardLink { .. }
+            | Entry::Stream { .. } => self.bounds.spend(0),
+            _ => Ok(()),
+        }
+    }
+
     /// The name an entry gets here; at the top, whether it may come at all.
     pub(super) fn local_name(
         &mut self,
@@ -152,13 +165,11 @@ impl Incoming {
             return self.rehearse_file(&listed, layout);
         }
         let found = self.files.find(&mut self.tree, &listed);
-        let reserved = self.tree.is_reserved(listed.parent, &listed.name);
+        let barred = self.tree.bars(listed.parent, &listed.name);
         if content == 0 {
             let parent = listed.parent;
-            if reserved {
-                return self
-                    .tree
-                    .failed(parent, &listed.name, 0, FailureKind::Reserved);
+            if let Some(why) = barred {
+                return self.tree.failed(parent, &listed.name, 0, why);
             }
             let what = match found {
                 Found::Kept(stat) => {
@@ -172,11 +183,11 @@ impl Incoming {
         }
         let (file, Range { start, .. }) = self.map_content(layout, listed.size)?;
         listed.file = Some(file);
+        if let Some(why) = barred {
+            self.files.expect(file, listed, content)?;
+            return self.files.fail(&mut self.tree, file, why);
+        }
         match found {
-            _ if reserved => {
-                self.files.expect(file, listed, content)?;
-                self.files.refuse(&mut self.tree, file)
-            }
             Found::Nothing => self.files.expect(file, listed, content),
             Found::Whole(stat) => {
                 self.note_had(start..self.map.end())?;
@@ -202,8 +213,8 @@ impl Incoming {
     fn expect_link(&mut self, link: Link) -> Result<(), DiskError> {
         let (parent, name) = (link.parent, &link.name);
         self.note_listed(parent, name);
-        if self.tree.is_reserved(parent, name) {
-            return self.tree.failed(parent, name, 0, FailureKind::Reserved);
+        if let Some(why) = self.tree.bars(parent, name) {
+            return self.tree.failed(parent, name, 0, why);
         }
         if self.is_rehearsal {
             return self.rehearse_link(&link);

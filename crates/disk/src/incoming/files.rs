@@ -365,11 +365,6 @@ impl Files {
             .is_none_or(|proof| self.unfinished.is_empty() && proof.is_settled(files))
     }
 
-    /// Gives a file up because of its name.
-    pub(super) fn refuse(&mut self, tree: &mut Tree, file: FileNo) -> Result<(), DiskError> {
-        self.fail(tree, file, FailureKind::Reserved)
-    }
-
     /// Gives a file up because the sender could not send it as it was listed.
     pub(super) fn spoil(
         &mut self,
@@ -381,6 +376,7 @@ impl Files {
         self.fail(tree, file, FailureKind::Changed(why))
     }
 
+    /// Gives a file up.
     pub(super) fn fail(
         &mut self,
         tree: &mut Tree,

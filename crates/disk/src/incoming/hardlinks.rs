@@ -122,8 +122,8 @@ impl Incoming {
             return Err(DiskError::Unexpected { name });
         }
         self.note_listed(parent, &name);
-        if self.tree.is_reserved(parent, &name) {
-            return self.tree.failed(parent, &name, 0, FailureKind::Reserved);
+        if let Some(why) = self.tree.bars(parent, &name) {
+            return self.tree.failed(parent, &name, 0, why);
         }
         if self.is_rehearsal {
             return self.rehearse_hard_link(parent, &name);

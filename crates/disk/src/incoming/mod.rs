@@ -74,7 +74,7 @@ pub use self::{
     resume::has_leftovers,
     sweep::{LeftOut, Undeleted},
 };
-use crate::{Digests, DiskError, Expected, Landing, Root, WAITING_BYTES_MAX};
+use crate::{Bounds, Digests, DiskError, Expected, Landing, Root, WAITING_BYTES_MAX};
 
 /// Symbolic links that wait for the end; further ones are made at once.
 const LINKS_KEPT: usize = 1 << 16;
@@ -120,6 +120,8 @@ pub struct Incoming {
     waiting: Waiting,
     /// The file of unknown size that is being received.
     stream: Option<Open>,
+    /// What of the list may still come.
+    bounds: Bounds,
     /// Whether something has come to the top already.
     has_top: bool,
     /// Blocks of content of which has been told whether they are there, if anything of that is told.
@@ -160,7 +162,8 @@ impl Incoming {
         } else {
             Dirs::new(root)
         };
-        let dirs = dirs.map_err(|errno| failed(errno.into()))?;
+        let mut dirs = dirs.map_err(|errno| failed(errno.into()))?;
+        dirs.bounds = options.bounds.clone();
         let look = match (is_rehearsal, landing.is_missing) {
             (false, _) => Journal::open,
             (true, false) => Journal::peek,
@@ -202,6 +205,7 @@ impl Incoming {
             arrived: RangeSet::new(),
             waiting: Waiting::default(),
             stream: None,
+            bounds: options.bounds,
             has_top: false,
             judged: None,
             fsync: options.placing.fsync,

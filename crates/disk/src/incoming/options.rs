@@ -4,7 +4,7 @@ use haul_wire::control::{Placing, Preserve, Resume};
 use rustix::{fs::Mode, process::umask};
 
 use super::LeftOut;
-use crate::{Expected, Proofs};
+use crate::{Bounds, Expected, Proofs};
 
 /// How files are made.
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub struct ReceiveOptions {
     pub left_out: LeftOut,
     /// What may arrive at the top, when it was this side that asked. `None`: anything.
     pub expected: Option<Expected>,
+    /// What may arrive, and how much of it; names are below the destination.
+    pub bounds: Bounds,
     /// Whether each file is told of by [`crate::Incoming::poll_event`]. Costs memory until polled.
     pub file_events: bool,
 }
@@ -42,6 +44,7 @@ impl ReceiveOptions {
             awaits_proofs: false,
             left_out: LeftOut::default(),
             expected: None,
+            bounds: Bounds::default(),
             file_events: false,
         }
     }

@@ -118,8 +118,8 @@ impl Incoming {
 
     /// What would become of what has the name of something that arrives.
     fn placeable_act(&mut self, parent: DirId, name: &Name) -> Result<Act, FailureKind> {
-        if self.tree.is_reserved(parent, name) {
-            return Err(FailureKind::Reserved);
+        if let Some(why) = self.tree.bars(parent, name) {
+            return Err(why);
         }
         if !self.tree.dirs.is_new(parent) {
             self.tree.dirs.open(parent)?;

@@ -27,9 +27,13 @@ impl Incoming {
             let name = name.as_bytes().to_vec();
             return Err(DiskError::Unexpected { name });
         }
+        if self.bounds.bytes_max.is_some() {
+            // Nobody knows yet how much it will be.
+            return Err(DiskError::TooMuch);
+        }
         self.note_listed(parent, &name);
         let path = self.tree.dirs.path_number(parent, name.as_bytes());
-        let reserved = self.tree.is_reserved(parent, &name);
+        let barred = self.tree.bars(parent, &name);
         let listed = Listed {
             name,
             parent,
@@ -48,8 +52,8 @@ impl Incoming {
         self.map.push(file, 0, bytes)?;
         self.files.expect(file, listed, bytes)?;
         self.stream = Some(Open { file, start });
-        if reserved {
-            return self.files.refuse(&mut self.tree, file);
+        if let Some(why) = barred {
+            return self.files.fail(&mut self.tree, file, why);
         }
         Ok(())
     }

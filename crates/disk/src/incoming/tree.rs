@@ -2,9 +2,7 @@ use std::{ffi::OsString, os::unix::ffi::OsStringExt as _, path::PathBuf};
 
 use haul_manifest::{DirId, Name};
 
-use super::{
-    attributes::Attributes, dirs::Dirs, journal::is_reserved, ledger::Ledger, naming::Naming,
-};
+use super::{attributes::Attributes, dirs::Dirs, ledger::Ledger, naming::Naming};
 use crate::{DiskError, FailureKind};
 
 /// The destination, and the account of what has been made there.
@@ -17,9 +15,12 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// Whether nothing that is sent may have this name, because journals or partial files have such.
-    pub(super) fn is_reserved(&self, parent: DirId, name: &Name) -> bool {
-        is_reserved(parent, name) || self.naming.is_custom_partial(name.as_bytes())
+    /// Why nothing that is sent but a directory may have this name, if nothing may: journals or partial files have such, or
+    /// it is not among those allowed.
+    pub(super) fn bars(&self, parent: DirId, name: &Name) -> Option<FailureKind> {
+        let is_partial = self.naming.is_custom_partial(name.as_bytes());
+        (is_partial.then_some(FailureKind::Reserved))
+            .or_else(|| self.dirs.bars(parent, name, false))
     }
 
     /// Counts a failure, or gives up when nothing else would fare better.

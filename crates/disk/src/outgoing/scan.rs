@@ -5,7 +5,7 @@ mod dress;
 mod inside;
 mod pace;
 
-use std::{collections::HashMap, ffi::CStr, os::unix::ffi::OsStrExt as _, path::Path};
+use std::{collections::HashMap, ffi::CStr, io, os::unix::ffi::OsStrExt as _, path::Path};
 
 use haul_manifest::{
     DirId, Entry, MAX_DEPTH, MAX_DIRS, MAX_PATH_LEN, Meta, Name, SkipKind, Timestamp,
@@ -22,14 +22,14 @@ use rustix::{
 
 use self::inside::Inside;
 use super::{
-    Available, Outgoing, Totals,
+    Available, Outgoing, Totals, Wanted,
     extras::{Extras, Where},
     files::Stamp,
     follow::{Target, follow},
     level::{DIR_FLAGS, Identity, Level, identity, is_virtual},
     places::Place,
 };
-use crate::{DiskError, FailureKind, digest, unkept::Attribute};
+use crate::{Bounds, DiskError, FailureKind, digest, unkept::Attribute};
 
 /// No directory of this machine.
 const NOWHERE: Identity = (0, 0);
@@ -69,6 +69,8 @@ impl Outgoing {
             dirs: 0,
             merged: (self.wanted.sources.len() > 1).then(HashMap::new),
             extras: Extras::new(self.wanted.options.preserve),
+            left: self.wanted.bounds.clone(),
+            too_much: None,
         };
         for (index, path) in self.wanted.sources.iter().enumerate() {
             scan.source(index, path)?;
@@ -76,7 +78,10 @@ impl Outgoing {
                 break;
             }
         }
-        Ok(scan.end())
+        match scan.too_much.take() {
+            Some(error) => Err(error),
+            None => Ok(scan.end()),
+        }
     }
 }
 
@@ -90,6 +95,9 @@ struct Scan<'a> {
     /// With several sources: the directories listed so far, because two sources may share names.
     merged: Option<HashMap<(DirId, Name), DirId>>,
     extras: Extras,
+    /// What may still go; names are judged below the source that is being walked.
+    left: Bounds,
+    too_much: Option<DiskError>,
 }
 
 /// A directory as the list and the disk know it, and how much of the limits its path uses up.
@@ -119,6 +127,10 @@ impl Scan<'_> {
             path: path.to_owned(),
             cause: errno.into(),
         };
+        self.begin(path).map_err(|cause| DiskError::Source {
+            path: path.to_owned(),
+            cause,
+        })?;
         let stat = stat(path).map_err(failed)?;
         let place = self.out.lock().places.add_source(path.to_owned());
         let mut names = self.out.wanted.landed(index);
@@ -156,6 +168,18 @@ impl Scan<'_> {
                 path: path.to_owned(),
             }),
         }
+    }
+
+    /// Has names judged below this source, wherever links in its own path lead.
+    fn begin(&mut self, source: &Path) -> io::Result<()> {
+        let Wanted { bounds, jail, .. } = &self.out.wanted;
+        if let (Some(rule), Some(jail)) = (&bounds.names, jail) {
+            let place = source.canonicalize()?;
+            let below = place.strip_prefix(jail).unwrap_or(&place);
+            let below = below.as_os_str().as_bytes().to_vec();
+            self.left.names = Some(rule.clone().below(below));
+        }
+        Ok(())
     }
 
     /// Lists the directories in which a source lands.
@@ -304,11 +328,12 @@ impl Scan<'_> {
         if kind == FileType::RegularFile && !selection.admits_age(stat.st_mtime) {
             return false;
         }
-        if !selection.has_rules() {
+        if !selection.has_rules() && self.left.names.is_none() {
             return true;
         }
         let path = self.out.lock().places.path_below(at.place, name.as_bytes());
-        selection.admits(&path, kind == FileType::Directory)
+        let is_dir = kind == FileType::Directory;
+        selection.admits(&path, is_dir) && self.left.allow(&path, is_dir)
     }
 
     fn enter(&mut self, at: Spot, found: Found<'_>) -> Option<Level> {
@@ -375,6 +400,7 @@ impl Scan<'_> {
                     return;
                 };
                 let extra = self.numbered(extra, &found.stat);
+                self.spend(0);
                 let mut state = self.out.lock();
                 state.totals.symlinks += 1;
                 state.listing.set_extra(extra);
@@ -402,6 +428,7 @@ impl Scan<'_> {
         inside: Inside,
     ) -> bool {
         let size = size(stat);
+        self.spend(size);
         let Inside {
             layout,
             digest,
@@ -475,6 +502,7 @@ impl Scan<'_> {
             merged.insert(key, DirId(self.dirs + 1));
         }
         self.dirs += 1;
+        self.spend(0);
         let spot = spot(DirId(self.dirs));
         let (extra, misses) = match open.map(|(dir, stat)| (dir.fd(), stat)) {
             Some((Ok(fd), stat)) => self.extras.read(Where::Open(fd), stat),
@@ -497,6 +525,13 @@ impl Scan<'_> {
             self.note_misses(place, b"", misses);
         }
         spot
+    }
+
+    /// Takes this from what may still go; what is too much ends the scan at its next step.
+    fn spend(&mut self, bytes: u64) {
+        if let Err(error) = self.left.spend(bytes) {
+            self.too_much = Some(error);
+        }
     }
 
     fn skip(&mut self, at: Spot, name: Name, why: SkipKind) -> Option<Level> {

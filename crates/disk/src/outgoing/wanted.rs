@@ -7,7 +7,7 @@ use haul_manifest::{MAX_DEPTH, MAX_PATH_LEN, Name};
 use haul_wire::control::{Preserve, Resume, Symlinks};
 
 use super::{Portion, Proofs, Selection};
-use crate::{DiskError, source::Landed};
+use crate::{Bounds, DiskError, source::Landed};
 
 /// What to look for, and what to say of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,6 +46,8 @@ pub struct Wanted {
     pub selection: Selection,
     /// Links that are followed lead nowhere outside of this directory, which has no links in its path.
     pub jail: Option<PathBuf>,
+    /// How much may go, and which names; their paths are below `jail`, and links are not followed then.
+    pub bounds: Bounds,
     /// What becomes of it when it has arrived, if it is not to stay.
     pub clean_up: Option<CleanUp>,
 }
@@ -176,7 +178,8 @@ impl Wanted {
         }
     }
 
-    pub(super) fn follows(&self) -> bool {
+    /// Whether links below the sources are followed.
+    pub fn follows(&self) -> bool {
         self.options.symlinks == Symlinks::Follow
     }
 }

@@ -53,13 +53,15 @@ pub enum ErrorCode {
     PeerMisbehaved = 32,
     /// Somebody altered the conversation, or forged datagrams without end.
     Tampered = 33,
+    /// The other end does not serve this, and says nobody but its administrator why.
+    Unauthorized = 77,
     /// The user cancelled.
     Cancelled = 130,
 }
 
 impl ErrorCode {
     /// All codes, in ascending order.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Internal,
         Self::Usage,
         Self::Partial,
@@ -85,6 +87,7 @@ impl ErrorCode {
         Self::PathFailed,
         Self::PeerMisbehaved,
         Self::Tampered,
+        Self::Unauthorized,
         Self::Cancelled,
     ];
 
@@ -121,6 +124,7 @@ impl ErrorCode {
             Self::PathFailed => "path-failed",
             Self::PeerMisbehaved => "peer-misbehaved",
             Self::Tampered => "tampered",
+            Self::Unauthorized => "unauthorized",
             Self::Cancelled => "cancelled",
         }
     }

@@ -79,6 +79,7 @@ fn request() -> Message {
         remembered: None,
         ecn: true,
         measure: Some(Measure::Bytes(1 << 30)),
+        token: Token::new("v4.local.c2VhbGVk"),
     }))
 }
 

@@ -11,6 +11,9 @@ const STEP: u32 = 64;
 impl Scan<'_> {
     /// Announces from time to time what may be sent, and waits while far ahead. `false`: stop.
     pub(super) fn pace(&mut self) -> bool {
+        if self.too_much.is_some() {
+            return false;
+        }
         self.steps += 1;
         if self.steps < STEP {
             return true;
