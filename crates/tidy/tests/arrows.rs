@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// What each crate may use of the others: docs/ARCHITECTURE.md draws the same table.
-const MAY_USE: [(&str, &[&str]); 19] = [
+const MAY_USE: [(&str, &[&str]); 20] = [
     ("haul-wire", &[]),
     ("haul-batch", &[]),
     ("haul-seal", &["haul-wire", "haul-batch"]),
@@ -58,6 +58,7 @@ const MAY_USE: [(&str, &[&str]); 19] = [
             "haul-disk",
         ],
     ),
+    ("haul-shell", &[]),
     ("hauld", &["haul-wire", "haul-log", "haul-transfer"]),
     (
         "haul-bench",
