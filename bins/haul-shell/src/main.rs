@@ -76,7 +76,7 @@ fn main() -> ExitCode {
         Ok(words) => words,
         Err(error) => return broken(&error),
     };
-    let asked = env::var_os(ORIGINAL_COMMAND).or(words.command.clone());
+    let asked = env::var_os(ORIGINAL_COMMAND).or_else(|| words.command.clone());
     let Some(asked) = asked.and_then(|command| Asked::parse(command.as_bytes())) else {
         let _ = writeln!(io::stderr(), "{REFUSAL}");
         return ExitCode::from(REFUSED);
