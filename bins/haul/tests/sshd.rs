@@ -26,6 +26,8 @@ mod noise;
 mod outcome;
 #[path = "sshd/proof.rs"]
 mod proof;
+#[path = "sshd/restricted.rs"]
+mod restricted;
 #[path = "sshd/resume.rs"]
 mod resume;
 #[path = "sshd/server.rs"]

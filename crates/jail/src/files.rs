@@ -40,7 +40,14 @@ impl Leave {
             Self::Changing => {
                 reading
                     | make_bitflags!(AccessFs::{
-                        WriteFile | Truncate | MakeReg | MakeDir | MakeSym | RemoveFile | RemoveDir | Refer
+                        WriteFile
+                            | Truncate
+                            | MakeReg
+                            | MakeDir
+                            | MakeSym
+                            | RemoveFile
+                            | RemoveDir
+                            | Refer
                     })
             }
         }

@@ -17,6 +17,7 @@
 )]
 
 mod auth;
+mod auth_info;
 mod clock;
 mod conduit;
 mod config;
@@ -36,6 +37,7 @@ mod target;
 mod tcp;
 mod trust;
 
+pub use auth_info::authenticated_key;
 pub use config::check_config;
 pub use connect::connect;
 pub use error::{ConfigFault, SshError, Stage};

@@ -54,6 +54,11 @@ impl Deref for Server {
 
 impl Server {
     pub(crate) fn start() -> Self {
+        Self::with("", "")
+    }
+
+    /// With these options before the key in `authorized_keys`, and these further lines of configuration.
+    pub(crate) fn with(key_options: &str, lines: &str) -> Self {
         let sshd = SSHD
             .iter()
             .find(|path| fs::exists(path).unwrap_or(false))
@@ -69,11 +74,13 @@ impl Server {
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nListenAddress ::1\nHostKey {}\n\
              AuthorizedKeysFile {}\nStrictModes no\nUsePAM no\nPidFile none\nMaxStartups 100\n\
-             SetEnv PATH={}:/usr/bin:/bin\n",
+             SetEnv PATH={}:/usr/bin:/bin\n{lines}\n",
             ends.path("host").display(),
-            ends.path("key.pub").display(),
+            ends.path("authorized").display(),
             bin.display(),
         );
+        let key = fs::read_to_string(ends.path("key.pub")).unwrap();
+        fs::write(ends.path("authorized"), format!("{key_options} {key}")).unwrap();
         fs::write(ends.path("config"), config).unwrap();
         let host_key = fs::read_to_string(ends.path("host.pub")).unwrap();
         let known = format!("[127.0.0.1]:{port} {host_key}[::1]:{port} {host_key}");
