@@ -52,8 +52,8 @@ const ERRORS: [&str; 7] = [
     "ENOSPC", "EDQUOT", "EROFS", "EIO", "EMFILE", "EINTR", "EACCES",
 ];
 /// What an end may end with when its disk, or the other's, let it down: of its files, its sources, its
-/// destination, its disk. Never success without all of it, never a defect, never a broken protocol.
-const MAY_END: [i32; 7] = [0, 3, 20, 21, 22, 23, 24];
+/// destination, its disk, its descriptors. Never success without all of it, never a defect, never a broken protocol.
+const MAY_END: [i32; 8] = [0, 3, 20, 21, 22, 23, 24, 27];
 /// Names whose calls are counted: below and at the top of a tree of `plant`.
 const NAMES: [&str; 14] = [
     "",
