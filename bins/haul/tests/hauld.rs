@@ -13,15 +13,20 @@ mod outcome;
 mod telling;
 
 use std::{
+    collections::VecDeque,
     fs,
     io::{BufRead, BufReader},
+    net::{Ipv4Addr, SocketAddrV4},
     ops::Deref,
-    os::unix::fs::symlink,
+    os::{fd::OwnedFd, unix::fs::symlink},
     path::Path,
     process::{Child, Command, Output, Stdio},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    net::{AddressFamily, SocketType, bind, connect, socket},
+    process::{Pid, Signal, kill_process},
+};
 use serde_json::Value;
 
 use crate::{
@@ -288,6 +293,52 @@ fn a_stopped_server_ends_its_sessions_in_order() {
     );
     assert!(hauld.child.wait().unwrap().success());
     assert!(!hauld.path("there/file").exists());
+}
+
+/// A connection to the server from this address, which says nothing.
+fn half_open(from: Ipv4Addr, port: u16) -> Option<OwnedFd> {
+    let fd = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&fd, &SocketAddrV4::new(from, 0)).unwrap();
+    let to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+    // One that is not let in may be gone already.
+    connect(&fd, &to).ok().map(|()| fd)
+}
+
+fn resident_kib(child: &Child) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let words = line.unwrap().split_whitespace();
+    words.filter_map(|word| word.parse().ok()).next().unwrap()
+}
+
+#[test]
+fn s59_ten_thousand_who_only_connect_keep_nobody_from_going_on() {
+    let hauld = Hauld::start(&[]);
+    fs::write(hauld.path("here/file"), vec![7; 12_000_000]).unwrap();
+    let mut client = hauld.spawn(&["--policy", "fixed", "-l", "20M", "file", "a@127.0.0.1:"]);
+    let mut told = telling(&mut client);
+    await_bytes(&mut told, 1);
+    let before = resident_kib(&hauld.child);
+    let port = hauld.port.parse().unwrap();
+    let mut held = VecDeque::new();
+    for number in 0..10_000u32 {
+        // From 250 hosts: one alone is let in 32 times.
+        let from = Ipv4Addr::new(127, 0, 1, (number % 250 + 1) as u8);
+        held.extend(half_open(from, port));
+        if held.len() > 400 {
+            held.pop_front();
+        }
+    }
+    let grown = resident_kib(&hauld.child).saturating_sub(before);
+    assert!(grown < 64 << 10, "{grown} KiB for those who only connect");
+    told.for_each(drop);
+    expect_status(0, &client.wait_with_output().unwrap());
+    assert!(fs::read(hauld.path("there/file")).unwrap() == vec![7; 12_000_000]);
+    drop(held);
+    expect_status(
+        0,
+        &hauld.haul(&["--retry-for", "60s", "file", "a@127.0.0.1:again"]),
+    );
 }
 
 fn ceiling(event: &Value) -> Option<f64> {

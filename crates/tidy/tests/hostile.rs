@@ -16,7 +16,7 @@ use sources::{root, rust_files};
 const CASES: [(char, std::ops::RangeInclusive<u32>); 6] = [
     ('W', 1..=33),
     ('C', 34..=50),
-    ('S', 51..=58),
+    ('S', 51..=61),
     ('N', 62..=78),
     ('D', 104..=109),
     ('K', 110..=115),
