@@ -15,6 +15,7 @@ pub(crate) fn long() -> &'static str {
     static LONG: LazyLock<String> = LazyLock::new(|| {
         format!(
             "{version}\nprotocol: {spoken} (datagrams {datagrams})\nciphers: {suites}\nAES: {aes}\n\
+             sealed by: {SEALED_BY}\n\
              other end: haul --remote, started over SSH, or hauld, a server of its own",
             version = short(),
             spoken = control::VERSIONS
@@ -27,6 +28,15 @@ pub(crate) fn long() -> &'static str {
     });
     &LONG
 }
+
+/// Whose code encrypts and authenticates the data path.
+const SEALED_BY: &str = if cfg!(feature = "fips") {
+    "AWS-LC, FIPS module"
+} else if cfg!(feature = "aws-lc") {
+    "AWS-LC"
+} else {
+    "haul"
+};
 
 /// The instructions that make AES fast here; `None` when there are none.
 pub(crate) fn aes() -> Option<&'static str> {

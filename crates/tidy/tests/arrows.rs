@@ -73,9 +73,10 @@ const MAY_USE: [(&str, &[&str]); 20] = [
 ];
 
 /// Packages that only one crate may touch.
-const DOORS: [(&str, &[&str]); 17] = [
+const DOORS: [(&str, &[&str]); 18] = [
     ("aes", &["haul-seal"]),
     ("aes-gcm", &["haul-seal"]),
+    ("aws-lc-rs", &["haul-seal"]),
     ("cfb-mode", &["haul-seal"]),
     ("chacha20poly1305", &["haul-seal"]),
     ("cmac", &["haul-seal"]),
