@@ -7,6 +7,9 @@
 //!            └─► haul --remote --restricted …      beside this program, in an environment of its own
 //! ```
 //!
+//! As a login shell it has no options: the policy is `/etc/haul/haul.toml` then. As a forced command it has those
+//! of `ForceCommand` or `authorized_keys`, which an ordinary login shell hands on.
+//!
 //! No shell is ever called, nothing is looked up in a path, and nothing that a client says reaches another
 //! program but a version, and the name of a session.
 

@@ -389,6 +389,15 @@ pub(crate) struct RemoteArgs {
     /// Let uploads that ask for it set owners, set-user-id bits, capabilities and the like
     #[arg(long)]
     pub(crate) allow_privileged: bool,
+    /// Serve only what this policy allows [default: /etc/haul/haul.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Serve nothing without a policy, a root and walls around it; what haul-shell says
+    #[arg(long)]
+    pub(crate) restricted: bool,
+    /// The key that was used to log in, for policies that name keys [default: what sshd tells]
+    #[arg(long, value_name = "SHA256:…")]
+    pub(crate) key: Option<String>,
     /// Serve nothing, but lend this process's channel to the session that goes by this name
     #[arg(long, value_name = "NAME", value_parser = join_name, hide = true)]
     pub(crate) join: Option<u128>,

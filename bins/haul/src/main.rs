@@ -12,6 +12,7 @@
     allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)
 )]
 
+mod access;
 mod account;
 mod amount;
 mod args;

@@ -21,6 +21,7 @@ use haul_transfer::{
 use tokio::sync::mpsc;
 
 use crate::{
+    access,
     args::RemoteArgs,
     bound, client,
     failure::{self, Failure},
@@ -74,6 +75,12 @@ pub(crate) fn run(words: &[OsString]) -> Result<(), Failure> {
         .ok()
         .and_then(|text| Connection::parse(&text));
     let setup = setup(&args, home, connection);
+    // Before the first thread is started.
+    let door = access::door(&args, connection.map(|connection| connection.client));
+    let setup = match &door {
+        Some(door) => door.apply(setup),
+        None => setup,
+    };
     let log = args.log.as_ref().map(|place| {
         if *place == LogPlace::Stdout {
             return Err(Failure::from(RemoteError::LogToStdout));
@@ -88,11 +95,24 @@ pub(crate) fn run(words: &[OsString]) -> Result<(), Failure> {
         };
         serve(setup, &mut log).await
     });
+    if let Some(door) = &door {
+        // It is over; who could not be recorded before was not served.
+        let _ = door.record(ended(&outcome));
+    }
     if let Some(log) = &mut log {
         // Nobody is left to tell of a log that cannot be written.
         let _ = account(log, &outcome);
     }
     outcome.map(drop)
+}
+
+/// How the transfer itself ended.
+fn ended(outcome: &Result<Summary, Failure>) -> Result<&Summary, &TransferError> {
+    match outcome {
+        Ok(summary) => Ok(summary),
+        Err(Failure::Transfer(error)) => Err(error),
+        Err(_) => Err(&TransferError::TaskFailed("runtime")),
+    }
 }
 
 /// Serves, and logs what happens meanwhile.

@@ -56,7 +56,7 @@ impl Leave {
 
 #[derive(Debug)]
 pub(crate) struct Files {
-    left: Vec<(PathFd, Leave)>,
+    left: Vec<(PathFd, BitFlags<AccessFs>)>,
 }
 
 impl Files {
@@ -74,7 +74,12 @@ impl Files {
             landlock::PathFdError::OpenCall { source, .. } => source,
             other => io::Error::other(other),
         });
-        self.left.push((opened?, leave));
+        let rights = if path.is_dir() {
+            leave.rights()
+        } else {
+            leave.rights() & AccessFs::from_file(KNOWN)
+        };
+        self.left.push((opened?, rights));
         Ok(())
     }
 
@@ -86,8 +91,8 @@ impl Files {
             .scope(Scope::Signal | Scope::AbstractUnixSocket)?
             .create()?
             .set_compatibility(landlock::CompatLevel::BestEffort);
-        for (path, leave) in self.left {
-            rules = rules.add_rule(PathBeneath::new(path, leave.rights()))?;
+        for (path, rights) in self.left {
+            rules = rules.add_rule(PathBeneath::new(path, rights))?;
         }
         Ok(rules.restrict_self()?.ruleset)
     }

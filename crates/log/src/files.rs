@@ -5,8 +5,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where lines go.
-const NAME: &str = "haul.log";
 /// How many files are kept beside the one that is written.
 pub const KEPT: u32 = 10;
 
@@ -19,8 +17,8 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    pub(crate) fn open(dir: &Path, size_max: u64) -> io::Result<Self> {
-        let path = dir.join(NAME);
+    pub(crate) fn open(dir: &Path, name: &str, size_max: u64) -> io::Result<Self> {
+        let path = dir.join(name);
         let file = open(&path)?;
         Ok(Self {
             path,

@@ -9,7 +9,10 @@
 mod files;
 mod place;
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    path::Path,
+};
 
 use jiff::Timestamp;
 
@@ -17,6 +20,31 @@ pub use files::KEPT;
 pub use place::{LogPlace, LogPlaceError};
 
 use files::Files;
+
+/// Where lines of a log go.
+const NAME: &str = "haul.log";
+
+/// Lines as they are, in files under a name of their own; shared and rotated as a log is.
+#[derive(Debug)]
+pub struct Lines(Files);
+
+impl Lines {
+    /// Opens the file of this name in a directory, of at most so many bytes before it is rotated.
+    ///
+    /// # Errors
+    /// The system's, when it cannot be opened for writing.
+    pub fn open(dir: &Path, name: &str, size_max: u64) -> io::Result<Self> {
+        Ok(Self(Files::open(dir, name, size_max)?))
+    }
+
+    /// Adds one line, which has no line break in it.
+    ///
+    /// # Errors
+    /// The system's: the disk is full, or the directory has gone.
+    pub fn append(&mut self, line: &str) -> io::Result<()> {
+        self.0.append(format!("{line}\n").as_bytes())
+    }
+}
 
 /// A log that lines are added to.
 #[derive(Debug)]
@@ -50,7 +78,7 @@ impl Log {
         let out = match place {
             LogPlace::Stdout => Out::Stdout,
             LogPlace::Directory { dir, size_max } => {
-                let files = Files::open(dir, *size_max);
+                let files = Files::open(dir, NAME, *size_max);
                 Out::Files(files.map_err(|source| LogError {
                     place: place.to_string(),
                     source,

@@ -9,14 +9,14 @@ use crate::host_key::{HostKey, blob_type};
 /// `publickey ssh-ed25519 AAAA…`. Of several keys the last; `None` without one, and for certificates, whose
 /// fingerprint is not that of their key.
 pub fn authenticated_key(auth_info: &str) -> Option<String> {
-    let keys = auth_info.lines().filter_map(|line| {
+    let mut keys = auth_info.lines().filter_map(|line| {
         let mut words = line.split(' ');
         let is_key = words.next() == Some("publickey");
         let (key_type, blob) = (words.next()?, Base64::decode_vec(words.next()?).ok()?);
         let is_whole = is_key && !key_type.contains("-cert-") && blob_type(&blob) == Some(key_type);
         is_whole.then(|| HostKey::new(&blob).fingerprint().to_string())
     });
-    keys.last()
+    keys.next_back()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// What each crate may use of the others: docs/ARCHITECTURE.md draws the same table.
-const MAY_USE: [(&str, &[&str]); 20] = [
+const MAY_USE: [(&str, &[&str]); 21] = [
     ("haul-wire", &[]),
     ("haul-batch", &[]),
     ("haul-seal", &["haul-wire", "haul-batch"]),
@@ -41,6 +41,7 @@ const MAY_USE: [(&str, &[&str]); 20] = [
             "haul-engine",
         ],
     ),
+    ("haul-policy", &["haul-wire", "haul-log", "haul-transfer"]),
     ("haul-sim", &["haul-wire", "haul-flow"]),
     ("haul-wan", &[]),
     (
@@ -55,11 +56,16 @@ const MAY_USE: [(&str, &[&str]); 20] = [
             "haul-ssh",
             "haul-log",
             "haul-transfer",
+            "haul-policy",
+            "haul-jail",
             "haul-disk",
         ],
     ),
     ("haul-shell", &[]),
-    ("hauld", &["haul-wire", "haul-log", "haul-transfer"]),
+    (
+        "hauld",
+        &["haul-wire", "haul-log", "haul-transfer", "haul-policy"],
+    ),
     (
         "haul-bench",
         &[

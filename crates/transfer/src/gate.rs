@@ -20,6 +20,8 @@ pub struct Leave {
     pub rate_max_bps: Option<u64>,
     /// How much of what may be moved. Names are relative to the jail.
     pub bounds: Bounds,
+    /// Permission bits that what is uploaded never gets, unless its modes are kept.
+    pub umask: Option<u32>,
     /// Told when what was given is taken back: the transfer ends then.
     pub withdrawn: Option<watch::Receiver<Option<Unauthorized>>>,
 }

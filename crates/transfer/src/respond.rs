@@ -148,7 +148,7 @@ impl Responder {
         };
         self.emit(|| Event::Request(asked_for(&request)));
         let leave = self.ask_leave(&request, agreed.suite).await?;
-        let (limits, part) = self.consider(&request, leave.bounds).await?;
+        let (limits, part) = self.consider(&request, &leave).await?;
         let ceilings = [setup.rate_max_bps, leave.rate_max_bps];
         let rate_max_bps = ceilings.into_iter().flatten().min();
         let source_count = match &part {
@@ -289,7 +289,7 @@ impl Responder {
     async fn consider(
         &self,
         request: &Request,
-        bounds: Bounds,
+        leave: &Leave,
     ) -> Result<(Limits, Part), TransferError> {
         let RespondSetup {
             allow_upload,
@@ -326,11 +326,11 @@ impl Responder {
         if request.direction == Direction::Download {
             limits.check()?;
         }
-        let request = request.clone();
+        let (request, leave) = (request.clone(), leave.clone());
         let receive_buffer_bytes = self.setup.receive_buffer_bytes;
         let look = move || match request.direction {
             Direction::Download => Ok(Part::Send(SendParameters {
-                origins: origins(&ground, &request, bounds)?,
+                origins: origins(&ground, &request, leave.bounds)?,
                 hints: Hints {
                     remembered: request.remembered,
                     ecn: request.ecn,
@@ -339,7 +339,7 @@ impl Responder {
                 },
             })),
             Direction::Upload => {
-                let destination = destination(&ground, &request, bounds)?;
+                let destination = destination(&ground, &request, leave)?;
                 Ok(Part::Receive(ReceiveParameters {
                     judges: destination.judges(),
                     is_awaited: false,
@@ -434,7 +434,7 @@ fn origins(ground: &Ground, request: &Request, bounds: Bounds) -> Result<Origins
 fn destination(
     ground: &Ground,
     request: &Request,
-    bounds: Bounds,
+    leave: Leave,
 ) -> Result<Destination, TransferError> {
     if request.measure.is_some() {
         return Ok(Destination::Memory);
@@ -446,7 +446,8 @@ fn destination(
     options.proofs = proofs(request);
     options.awaits_proofs = request.verify == Verify::All;
     options.left_out = left_out(&request.taking)?;
-    options.bounds = bounds;
+    options.umask = leave.umask.unwrap_or(options.umask);
+    options.bounds = leave.bounds;
     if let Some(rule) = options.bounds.names.take() {
         let failed = |cause| DiskError::Destination {
             path: PathBuf::new(),

@@ -1,0 +1,259 @@
+//! Rules at work: a responder's set-up, the gate in it, and the trail behind.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use haul_transfer::{
+    Asking, Bounds, Direction, ErrorCode, Gate, Leave, RespondSetup, SuiteId, Summary,
+    TransferError, Unauthorized, escaped,
+};
+use haul_wire::control::{After, Overwrite, Request};
+
+use crate::{Outcome, Record, Refusal, Rules, Trail, Visitor};
+
+/// What stands between one visitor and the server: rules, or the reason why there are none.
+#[derive(Debug, Clone)]
+pub struct Door {
+    program: &'static str,
+    visitor: Visitor,
+    rules: Result<Rules, Refusal>,
+    trail: Option<Trail>,
+    walls: Option<String>,
+    asked: Arc<Mutex<Option<Asked>>>,
+}
+
+/// What the session was about, for its record.
+#[derive(Debug, Clone)]
+struct Asked {
+    direction: &'static str,
+    paths: Vec<String>,
+    refused: Option<(Refusal, String)>,
+}
+
+impl Door {
+    /// For a visitor who has been admitted, or not: also who has not hears of it only when something has been
+    /// asked for, as everybody does.
+    pub fn new(
+        program: &'static str,
+        visitor: Visitor,
+        rules: Result<Rules, Refusal>,
+        trail: Option<Trail>,
+    ) -> Self {
+        Self {
+            program,
+            visitor,
+            rules,
+            trail,
+            walls: None,
+            asked: Arc::default(),
+        }
+    }
+
+    /// Notes which walls stand around the process.
+    pub fn note_walls(&mut self, walls: impl ToString) {
+        self.walls = Some(walls.to_string());
+    }
+
+    /// The set-up as far as the rules go; what they do not speak of stays.
+    #[must_use]
+    pub fn apply(&self, setup: RespondSetup) -> RespondSetup {
+        let mut setup = setup;
+        if let Ok(rules) = &self.rules {
+            setup.suites = rules.suites();
+            setup.allow_none = setup.suites.contains(&SuiteId::NoneCmac);
+            setup.any_source = rules.terms.any_source.unwrap_or(false);
+            setup.allow_privileged = rules.terms.privileged == Some(true);
+            if let Some(root) = &rules.root {
+                setup.home.clone_from(root);
+                setup.jail = Some(root.clone());
+            }
+        }
+        let this = self.clone();
+        setup.gate = Some(Gate::new(move |asking| this.decide(&asking)));
+        setup
+    }
+
+    fn decide(&self, asking: &Asking) -> Result<Leave, Unauthorized> {
+        let judged = match &self.rules {
+            Ok(rules) => rules.judge(&asking.request),
+            Err(refusal) => Err(refusal.clone()),
+        };
+        let request = &asking.request;
+        let mut asked = Asked {
+            direction: direction(request.direction),
+            paths: paths(request),
+            refused: None,
+        };
+        let decided = judged.map_err(|refusal| {
+            let reference = reference();
+            asked.refused = Some((refusal, reference.clone()));
+            Unauthorized(reference)
+        });
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
+        decided
+    }
+
+    /// Leaves the session's record.
+    ///
+    /// # Errors
+    /// The system's, where the trail cannot be written.
+    pub fn record(&self, outcome: Result<&Summary, &TransferError>) -> io::Result<()> {
+        let Some(trail) = &self.trail else {
+            return Ok(());
+        };
+        let asked = self
+            .asked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let refused = asked.as_ref().and_then(|asked| asked.refused.clone());
+        let (summary, error) = match outcome {
+            Ok(summary) => (Some(summary), None),
+            Err(TransferError::Partial { summary, .. }) => {
+                (Some(&**summary), Some(ErrorCode::Partial))
+            }
+            Err(error) => (None, Some(error.code())),
+        };
+        let ended = match (&refused, error) {
+            (Some(_), _) => Outcome::Refused,
+            (None, None) => Outcome::Done,
+            (None, Some(_)) => Outcome::Failed,
+        };
+        let mut record = Record::new(self.program, &self.visitor.user, ended);
+        record.address = self.visitor.address.map(|address| address.to_string());
+        record.key.clone_from(&self.visitor.key);
+        record.walls.clone_from(&self.walls);
+        record.bytes = summary.map(|summary| summary.bytes);
+        record.files = summary.map(|summary| summary.files);
+        record.reason = error.map(|code| code.name().to_owned());
+        if let Err(error) = outcome {
+            record.detail = Some(error.to_string());
+        }
+        if let Some(asked) = asked {
+            record.direction = Some(asked.direction);
+            record.paths = asked.paths;
+        }
+        if let Some((refusal, reference)) = refused {
+            record.reason = Some(refusal.code.to_owned());
+            record.detail = Some(refusal.text);
+            record.reference = Some(reference);
+        }
+        trail.add(&record)
+    }
+}
+
+impl Rules {
+    /// Whether a request is allowed, and within which bounds.
+    fn judge(&self, request: &Request) -> Result<Leave, Refusal> {
+        let terms = &self.terms;
+        let refuse = |is_refused: bool, code, text: &str| {
+            if is_refused {
+                Err(Refusal::new(code, text))
+            } else {
+                Ok(())
+            }
+        };
+        let is_upload = request.direction == Direction::Upload;
+        let is_measured = request.measure.is_some();
+        refuse(
+            is_measured && !self.may(terms.measure),
+            "measure",
+            "measuring is not allowed",
+        )?;
+        if !is_measured {
+            refuse(
+                is_upload && !self.may(terms.write),
+                "direction",
+                "uploads are not allowed",
+            )?;
+            refuse(
+                !is_upload && !self.may(terms.read),
+                "direction",
+                "downloads are not allowed",
+            )?;
+        }
+        let replaces = is_upload && request.placing.overwrite != Overwrite::Never;
+        refuse(
+            !is_measured && replaces && !self.may(terms.overwrite),
+            "overwrite",
+            "what is there may not be replaced: --overwrite never",
+        )?;
+        let deletes = is_upload && request.placing.delete;
+        refuse(
+            deletes && terms.delete != Some(true),
+            "delete",
+            "--delete is not allowed",
+        )?;
+        let takes = !is_upload && request.taking.after != After::Keep;
+        refuse(
+            takes && terms.take != Some(true),
+            "take",
+            "sources may not be removed or moved",
+        )?;
+        let is_privileged = is_upload && request.preserve.privileged;
+        refuse(
+            is_privileged && terms.privileged != Some(true),
+            "privileged",
+            "--privileged is not allowed",
+        )?;
+        refuse(
+            !self.allows_policy(request.policy.as_bytes()),
+            "policy",
+            "this rate policy is not allowed",
+        )?;
+        let names = self.names()?;
+        // What is removed is not asked for by name.
+        refuse(
+            !names.is_all() && deletes,
+            "delete",
+            "--delete is not allowed where names are",
+        )?;
+        refuse(
+            request.token.is_some(),
+            "token",
+            "a token was shown, and nobody here reads them",
+        )?;
+        let rate = if is_upload {
+            &terms.rate_up
+        } else {
+            &terms.rate_down
+        };
+        Ok(Leave {
+            rate_max_bps: rate.as_ref().map(|rate| rate.0),
+            umask: terms.umask.as_ref().map(|umask| umask.0),
+            bounds: Bounds {
+                bytes_max: terms.bytes_max,
+                names_max: terms.names_max,
+                names: names.rule(),
+            },
+            ..Leave::default()
+        })
+    }
+}
+
+fn direction(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Upload => "upload",
+        Direction::Download => "download",
+    }
+}
+
+fn paths(request: &Request) -> Vec<String> {
+    match request.direction {
+        _ if request.measure.is_some() => Vec::new(),
+        Direction::Upload => vec![escaped(&request.destination)],
+        Direction::Download => request.sources.iter().map(|path| escaped(path)).collect(),
+    }
+}
+
+/// Told to the peer and kept in the trail: 64 random bits.
+fn reference() -> String {
+    let mut random = [0; 8];
+    match getrandom::fill(&mut random) {
+        Ok(()) => format!("{:016x}", u64::from_be_bytes(random)),
+        // It only has to be found again.
+        Err(_) => format!("{:016x}", jiff::Timestamp::now().as_nanosecond() as u64),
+    }
+}
