@@ -18,8 +18,11 @@ use std::{
     io::{BufRead, BufReader},
     net::{Ipv4Addr, SocketAddrV4},
     ops::Deref,
-    os::{fd::OwnedFd, unix::fs::symlink},
-    path::Path,
+    os::{
+        fd::OwnedFd,
+        unix::fs::{PermissionsExt as _, symlink},
+    },
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
 };
 
@@ -293,6 +296,107 @@ fn a_stopped_server_ends_its_sessions_in_order() {
     );
     assert!(hauld.child.wait().unwrap().success());
     assert!(!hauld.path("there/file").exists());
+}
+
+/// A policy file for a server whose folder is `there`; the trail goes to `audit`.
+fn policy(ends: &Ends, text: &str) -> PathBuf {
+    let (config, audit) = (ends.path("haul.toml"), ends.path("audit"));
+    fs::create_dir_all(&audit).unwrap();
+    let there = ends.there();
+    fs::write(
+        &config,
+        format!(
+            "[server]\naudit = {audit:?}\n{}",
+            text.replace("THERE", there.to_str().unwrap())
+        ),
+    )
+    .unwrap();
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o600)).unwrap();
+    config
+}
+
+#[test]
+fn users_of_one_server_may_each_do_what_the_policy_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("haul.toml");
+    let hauld = Hauld::start(&["--config", config.to_str().unwrap()]);
+    let written = policy(
+        &hauld,
+        "[defaults]\nroot = \"THERE/{user}\"\n[groups.readers]\nwrite = false\n\
+         [users.ann]\nread = false\n[users.bob]\ngroups = [\"readers\"]\n\
+         [users.away]\nroot = \"THERE/../outside\"\n[users.link]\n",
+    );
+    fs::write(hauld.path("here/file"), "x").unwrap();
+    for user in ["ann", "bob"] {
+        fs::create_dir(hauld.path("there").join(user)).unwrap();
+        fs::write(hauld.path("there").join(user).join("own"), user).unwrap();
+    }
+    symlink(hauld.path("outside"), hauld.path("there/link")).unwrap();
+    // Without a policy that can be read nobody is served.
+    expect_status(77, &hauld.haul(&["file", "ann@127.0.0.1:"]));
+    fs::copy(&written, &config).unwrap();
+    for (status, words) in [
+        (0, &["file", "ann@127.0.0.1:"][..]),
+        (77, &["ann@127.0.0.1:own", "stolen"]),
+        (0, &["bob@127.0.0.1:own", "back"]),
+        (77, &["file", "bob@127.0.0.1:"]),
+        (20, &["bob@127.0.0.1:/ann/own", "stolen"]),
+        (77, &["file", "eve@127.0.0.1:"]),
+        (77, &["file", "away@127.0.0.1:"]),
+        (77, &["file", "link@127.0.0.1:"]),
+    ] {
+        let run = hauld.haul(words);
+        assert_eq!(
+            run.status.code(),
+            Some(status),
+            "{words:?}: {}",
+            stderr(&run)
+        );
+    }
+    assert_eq!(fs::read(hauld.path("here/back")).unwrap(), b"bob");
+    assert!(hauld.path("there/ann/file").exists() && !hauld.path("here/stolen").exists());
+    assert_eq!(fs::read_dir(hauld.path("outside")).unwrap().count(), 0);
+    let trail = fs::read_to_string(hauld.path("audit/audit.log")).unwrap();
+    let reasons: Vec<_> = (trail.lines())
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|line| line["reason"].as_str().unwrap_or("-").to_owned())
+        .collect();
+    let expected = [
+        "-",
+        "direction",
+        "-",
+        "direction",
+        "no-such-source",
+        "unlisted",
+        "config",
+        "config",
+    ];
+    assert_eq!(reasons, expected, "{trail}");
+
+    let hauld_program = Path::new(HAUL).with_file_name("hauld");
+    let check = |words: &[&str]| {
+        let mut command = Command::new(&hauld_program);
+        command
+            .args(["--check-config", "--config"])
+            .arg(&config)
+            .args(words);
+        let output = command.output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    };
+    let (status, told) = check(&["bob", "192.0.2.1"]);
+    assert_eq!(status, Some(0));
+    assert!(
+        told.contains("may not upload\n") && told.contains("[groups.readers]"),
+        "{told}"
+    );
+    let (status, told) = check(&["eve"]);
+    assert_eq!(status, Some(1));
+    assert!(told.starts_with("refused (unlisted)"), "{told}");
+    fs::write(&config, "[users.ann]\nreed = true\n").unwrap();
+    assert_eq!(check(&["ann"]).0, Some(2));
 }
 
 /// A connection to the server from this address, which says nothing.

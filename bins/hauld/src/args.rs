@@ -15,7 +15,8 @@ use haul_transfer::Bps;
     version,
     max_term_width = 100,
     after_help = "Example: serve /srv/drop on port 2222 to the keys that may already log in here\n  \
-                  hauld --listen 0.0.0.0:2222 --root /srv/drop --authorized-keys ~/.ssh/authorized_keys"
+                  hauld --listen 0.0.0.0:2222 --root /srv/drop --authorized-keys ~/.ssh/authorized_keys\n\
+                  What a policy says of somebody: hauld --check-config --help"
 )]
 pub(crate) struct Args {
     /// Address and port to listen on for SSH; port 0 takes any free one
@@ -33,6 +34,11 @@ pub(crate) struct Args {
     /// Directory that is served; nothing outside it can be named
     #[arg(long, value_name = "DIR")]
     pub(crate) root: PathBuf,
+
+    /// Serve only what this policy allows; read anew for each session. A root that it names must be inside
+    /// --root
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 
     /// UDP ports for data: one port serves one transfer at a time
     #[arg(long, value_name = "LOW-HIGH", default_value = "33001-33100", value_parser = ports)]

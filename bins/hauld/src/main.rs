@@ -6,6 +6,7 @@
 
 mod args;
 mod cap;
+mod check;
 mod door;
 mod keys;
 mod listen;
@@ -27,6 +28,10 @@ use crate::{args::Args, listen::Server};
 async fn main() -> ExitCode {
     // Keys belong in no core file. Where the system will not have it so, that is no reason to fail.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let words: Vec<_> = std::env::args_os().collect();
+    if words.get(1).is_some_and(|word| word == "--check-config") {
+        return check::run(&words[2..]);
+    }
     match serve(Args::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

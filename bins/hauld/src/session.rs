@@ -1,8 +1,15 @@
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use haul_policy::{Door, Policy, Refusal, Trail, Visitor};
 
 use haul_transfer::{
     Direction, Event, FileRecord, RespondSetup, Seats, Summary, TransferError, escaped, respond,
 };
+use jiff::Timestamp;
 use russh::{
     Channel, ChannelId, ChannelOpenFailure,
     keys::HashAlg,
@@ -39,6 +46,8 @@ pub(crate) struct Session {
     local: SocketAddr,
     logged_in: watch::Sender<bool>,
     who: String,
+    user: String,
+    key: String,
     channel: Option<Channel<Msg>>,
     channels: usize,
 }
@@ -57,6 +66,8 @@ impl Session {
             local,
             logged_in,
             who,
+            user: String::new(),
+            key: String::new(),
             channel: None,
             channels: 0,
         }
@@ -87,6 +98,45 @@ impl Session {
         setup.cancel = Some(stopped.clone());
         setup
     }
+
+    /// What the policy says of this user, if there is one.
+    fn door(&self) -> Option<Door> {
+        let path = self.shared.args.config.as_ref()?;
+        let visitor = Visitor {
+            user: self.user.clone(),
+            groups: Vec::new(),
+            address: Some(self.peer.ip().to_canonical()),
+            key: Some(self.key.clone()),
+            now: Timestamp::now(),
+        };
+        let refused = |code, text| Err(Refusal { code, text });
+        let policy = Policy::load(path);
+        let trail = policy
+            .as_ref()
+            .ok()
+            .and_then(Policy::audit)
+            .map(Trail::open);
+        let admitted = match (&policy, &trail) {
+            (Err(error), _) => refused("config", error.to_string()),
+            (_, Some(Err(error))) => refused("audit", error.to_string()),
+            (Ok(policy), _) => policy.admit(&visitor),
+        };
+        let admitted = admitted.and_then(|rules| match rules.root() {
+            Some(root) if !is_inside(root, &self.shared.root) => {
+                refused("config", format!("{} is not inside --root", root.display()))
+            }
+            _ => Ok(rules),
+        });
+        if let Err(refusal) = &admitted {
+            log(&format!("{}: {}: {refusal}", self.who, refusal.code));
+        }
+        Some(Door::new(
+            "hauld",
+            visitor,
+            admitted,
+            trail.and_then(Result::ok),
+        ))
+    }
 }
 
 impl Handler for Session {
@@ -106,6 +156,7 @@ impl Handler for Session {
             return Ok(Auth::reject());
         }
         self.who = format!("{}@{} {fingerprint}", user.escape_debug(), self.peer);
+        (self.user, self.key) = (user.to_owned(), fingerprint.to_string());
         self.logged_in.send_replace(true);
         Ok(Auth::Accept)
     }
@@ -149,6 +200,10 @@ impl Handler for Session {
             return Ok(());
         }
         let (mut setup, who) = (self.setup(), self.who.clone());
+        let door = self.door();
+        if let Some(door) = &door {
+            setup = door.apply(setup);
+        }
         let (told, mut events) = mpsc::unbounded_channel();
         setup.events = Some(told);
         tokio::spawn(async move {
@@ -167,6 +222,9 @@ impl Handler for Session {
                 tell(&who, &event);
             }
             log(&format!("{who}: {}", describe(&outcome)));
+            if let Some(Err(error)) = door.map(|door| door.record(outcome.as_ref())) {
+                log(&format!("the audit trail cannot be written: {error}"));
+            }
             let status = outcome.map_or_else(|error| u32::from(error.exit_code()), |_| 0);
             end(&handle, id, status).await;
         });
@@ -212,6 +270,11 @@ impl Handler for Session {
     ) -> Result<(), Self::Error> {
         ssh.channel_failure(id)
     }
+}
+
+/// Whether a directory that is there is this one or below it, wherever links lead.
+fn is_inside(path: &Path, root: &Path) -> bool {
+    path.canonicalize().is_ok_and(|path| path.starts_with(root))
 }
 
 /// Whether the command is the one a haul client gives, with whatever options and path to the binary:

@@ -211,11 +211,7 @@ fn whatever_the_reason_the_peer_hears_a_reference_only() {
         ("", &["--delete", "-r", ".", "127.0.0.1:/"], "delete"),
         ("", &["--remove-after", "127.0.0.1:x", "."], "take"),
         ("", &["-W", "v4.local.x", "file", "127.0.0.1:/"], "token"),
-        (
-            "measure = false",
-            &["--measure=1s", "127.0.0.1"],
-            "measure",
-        ),
+        ("measure = false", &["--measure=1s", "127.0.0.1"], "measure"),
     ] {
         let (server, root, dir) = under(terms);
         fs::write(server.here().join("file"), "x").unwrap();
