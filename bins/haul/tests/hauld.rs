@@ -372,7 +372,15 @@ fn users_of_one_server_may_each_do_what_the_policy_says() {
         "config",
     ];
     assert_eq!(reasons, expected, "{trail}");
+}
 
+#[test]
+fn what_a_policy_says_of_somebody_can_be_asked_for() {
+    let ends = Ends::new();
+    let config = policy(
+        &ends,
+        "[groups.readers]\nwrite = false\n[users.bob]\ngroups = [\"readers\"]\n",
+    );
     let hauld_program = Path::new(HAUL).with_file_name("hauld");
     let check = |words: &[&str]| {
         let mut command = Command::new(&hauld_program);

@@ -5,6 +5,12 @@ use clap::Parser;
 use haul_log::LogPlace;
 use haul_transfer::Bps;
 
+const AFTER_HELP: &str = "\
+Example: serve /srv/drop on port 2222 to the keys that may already log in here
+  hauld --listen 0.0.0.0:2222 --root /srv/drop --authorized-keys ~/.ssh/authorized_keys
+What a policy says of somebody:
+  hauld --check-config --help";
+
 /// Serves a directory tree to haul clients, without an sshd and without root.
 ///
 /// Clients reach it like any host: haul -P PORT FILES user@host:path. Any user name is accepted; the
@@ -14,9 +20,7 @@ use haul_transfer::Bps;
     name = "hauld",
     version,
     max_term_width = 100,
-    after_help = "Example: serve /srv/drop on port 2222 to the keys that may already log in here\n  \
-                  hauld --listen 0.0.0.0:2222 --root /srv/drop --authorized-keys ~/.ssh/authorized_keys\n\
-                  What a policy says of somebody: hauld --check-config --help"
+    after_help = AFTER_HELP
 )]
 pub(crate) struct Args {
     /// Address and port to listen on for SSH; port 0 takes any free one

@@ -11,7 +11,7 @@ use haul_transfer::{
 };
 use haul_wire::control::{After, Overwrite, Request};
 
-use crate::{Outcome, Record, Refusal, Rules, Trail, Visitor};
+use crate::{Outcome, Record, Refusal, Rules, Trail, Visitor, names::Names};
 
 /// What stands between one visitor and the server: rules, or the reason why there are none.
 #[derive(Debug, Clone)]
@@ -147,78 +147,15 @@ impl Door {
 impl Rules {
     /// Whether a request is allowed, and within which bounds.
     fn judge(&self, request: &Request) -> Result<Leave, Refusal> {
-        let terms = &self.terms;
-        let refuse = |is_refused: bool, code, text: &str| {
-            if is_refused {
-                Err(Refusal::new(code, text))
-            } else {
-                Ok(())
-            }
-        };
-        let is_upload = request.direction == Direction::Upload;
-        let is_measured = request.measure.is_some();
-        refuse(
-            is_measured && !self.may(terms.measure),
-            "measure",
-            "measuring is not allowed",
-        )?;
-        if !is_measured {
-            refuse(
-                is_upload && !self.may(terms.write),
-                "direction",
-                "uploads are not allowed",
-            )?;
-            refuse(
-                !is_upload && !self.may(terms.read),
-                "direction",
-                "downloads are not allowed",
-            )?;
-        }
-        let replaces = is_upload && request.placing.overwrite != Overwrite::Never;
-        refuse(
-            !is_measured && replaces && !self.may(terms.overwrite),
-            "overwrite",
-            "what is there may not be replaced: --overwrite never",
-        )?;
-        let deletes = is_upload && request.placing.delete;
-        refuse(
-            deletes && terms.delete != Some(true),
-            "delete",
-            "--delete is not allowed",
-        )?;
-        let takes = !is_upload && request.taking.after != After::Keep;
-        refuse(
-            takes && terms.take != Some(true),
-            "take",
-            "sources may not be removed or moved",
-        )?;
-        let is_privileged = is_upload && request.preserve.privileged;
-        refuse(
-            is_privileged && terms.privileged != Some(true),
-            "privileged",
-            "--privileged is not allowed",
-        )?;
-        refuse(
-            !self.allows_policy(request.policy.as_bytes()),
-            "policy",
-            "this rate policy is not allowed",
-        )?;
         let names = self.names()?;
-        // What is removed is not asked for by name.
-        refuse(
-            !names.is_all() && deletes,
-            "delete",
-            "--delete is not allowed where names are",
-        )?;
-        refuse(
-            request.token.is_some(),
-            "token",
-            "a token was shown, and nobody here reads them",
-        )?;
-        let rate = if is_upload {
-            &terms.rate_up
-        } else {
-            &terms.rate_down
+        let not_allowed = self.not_allowed(request, &names);
+        if let Some((_, refusal)) = not_allowed.into_iter().find(|(holds, _)| *holds) {
+            return Err(refusal);
+        }
+        let terms = &self.terms;
+        let rate = match request.direction {
+            Direction::Upload => &terms.rate_up,
+            Direction::Download => &terms.rate_down,
         };
         Ok(Leave {
             rate_max_bps: rate.as_ref().map(|rate| rate.0),
@@ -230,6 +167,68 @@ impl Rules {
             },
             ..Leave::default()
         })
+    }
+
+    /// All that may stand against a request, and whether it does.
+    fn not_allowed(&self, request: &Request, names: &Names) -> [(bool, Refusal); 10] {
+        let terms = &self.terms;
+        let measures = request.measure.is_some();
+        let uploads = !measures && request.direction == Direction::Upload;
+        let downloads = !measures && !uploads;
+        let replaces = uploads && request.placing.overwrite != Overwrite::Never;
+        let deletes = uploads && request.placing.delete;
+        let takes = downloads && request.taking.after != After::Keep;
+        let privileged = uploads && request.preserve.privileged;
+        let no = Refusal::new;
+        [
+            (
+                measures && !self.may(terms.measure),
+                no("measure", "measuring is not allowed"),
+            ),
+            (
+                uploads && !self.may(terms.write),
+                no("direction", "uploads are not allowed"),
+            ),
+            (
+                downloads && !self.may(terms.read),
+                no("direction", "downloads are not allowed"),
+            ),
+            (
+                replaces && !self.may(terms.overwrite),
+                no(
+                    "overwrite",
+                    "what is there may not be replaced: --overwrite never",
+                ),
+            ),
+            (
+                deletes && terms.delete != Some(true),
+                no("delete", "--delete is not allowed"),
+            ),
+            (
+                // What is removed is not asked for by name.
+                deletes && !names.is_all(),
+                no(
+                    "delete",
+                    "--delete is not allowed where only some names are",
+                ),
+            ),
+            (
+                takes && terms.take != Some(true),
+                no("take", "sources may not be removed or moved"),
+            ),
+            (
+                privileged && terms.privileged != Some(true),
+                no("privileged", "--privileged is not allowed"),
+            ),
+            (
+                !self.allows_policy(request.policy.as_bytes()),
+                no("policy", "this rate policy is not allowed"),
+            ),
+            (
+                request.token.is_some(),
+                no("token", "a token was shown, and nobody here reads them"),
+            ),
+        ]
     }
 }
 
