@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// What each crate may use of the others: docs/ARCHITECTURE.md draws the same table.
-const MAY_USE: [(&str, &[&str]); 18] = [
+const MAY_USE: [(&str, &[&str]); 20] = [
     ("haul-wire", &[]),
     ("haul-batch", &[]),
     ("haul-seal", &["haul-wire", "haul-batch"]),
@@ -16,6 +16,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ("haul-disk", &["haul-batch", "haul-manifest", "haul-wire"]),
     ("haul-ssh", &[]),
     ("haul-log", &[]),
+    ("haul-vault", &[]),
     (
         "haul-engine",
         &[
@@ -58,6 +59,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
         ],
     ),
     ("hauld", &["haul-wire", "haul-log", "haul-transfer"]),
+    ("haul-protect", &["haul-vault", "haul-wire"]),
     (
         "haul-bench",
         &[
@@ -71,12 +73,14 @@ const MAY_USE: [(&str, &[&str]); 18] = [
 ];
 
 /// Packages that only one crate may touch.
-const DOORS: [(&str, &[&str]); 15] = [
+const DOORS: [(&str, &[&str]); 17] = [
     ("aes", &["haul-seal"]),
     ("aes-gcm", &["haul-seal"]),
     ("cfb-mode", &["haul-seal"]),
-    ("chacha20poly1305", &["haul-seal"]),
+    ("chacha20poly1305", &["haul-seal", "haul-vault"]),
     ("cmac", &["haul-seal"]),
+    ("age", &["haul-vault"]),
+    ("age-core", &["haul-vault"]),
     ("quinn-udp", &["haul-udp"]),
     ("socket2", &["haul-udp"]),
     ("ssh2", &["haul-ssh"]),
