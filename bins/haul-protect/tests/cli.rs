@@ -59,9 +59,13 @@ impl Desk {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // A program that does not want it may end before it has all.
-        let _ = child.stdin.take().unwrap().write_all(input);
-        child.wait_with_output().unwrap()
+        let mut stdin = child.stdin.take().unwrap();
+        // On a thread: the program may want its output read before it takes all of its input.
+        std::thread::scope(|scope| {
+            // A program that does not want it may end before it has all.
+            scope.spawn(move || stdin.write_all(input).is_ok());
+            child.wait_with_output().unwrap()
+        })
     }
 
     fn succeed(&self, args: &[&str]) {
