@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// What each crate may use of the others: docs/ARCHITECTURE.md draws the same table.
-const MAY_USE: [(&str, &[&str]); 21] = [
+const MAY_USE: [(&str, &[&str]); 23] = [
     ("haul-wire", &[]),
     ("haul-batch", &[]),
     ("haul-seal", &["haul-wire", "haul-batch"]),
@@ -17,6 +17,7 @@ const MAY_USE: [(&str, &[&str]); 21] = [
     ("haul-ssh", &[]),
     ("haul-log", &[]),
     ("haul-jail", &[]),
+    ("haul-vault", &[]),
     (
         "haul-engine",
         &[
@@ -66,6 +67,7 @@ const MAY_USE: [(&str, &[&str]); 21] = [
         "hauld",
         &["haul-wire", "haul-log", "haul-transfer", "haul-policy"],
     ),
+    ("haul-protect", &["haul-vault", "haul-wire"]),
     (
         "haul-bench",
         &[
@@ -79,13 +81,15 @@ const MAY_USE: [(&str, &[&str]); 21] = [
 ];
 
 /// Packages that only one crate may touch.
-const DOORS: [(&str, &[&str]); 18] = [
+const DOORS: [(&str, &[&str]); 20] = [
     ("aes", &["haul-seal"]),
     ("aes-gcm", &["haul-seal"]),
     ("aws-lc-rs", &["haul-seal"]),
     ("cfb-mode", &["haul-seal"]),
-    ("chacha20poly1305", &["haul-seal"]),
+    ("chacha20poly1305", &["haul-seal", "haul-vault"]),
     ("cmac", &["haul-seal"]),
+    ("age", &["haul-vault"]),
+    ("age-core", &["haul-vault"]),
     ("quinn-udp", &["haul-udp"]),
     ("socket2", &["haul-udp"]),
     ("ssh2", &["haul-ssh"]),
