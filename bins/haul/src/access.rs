@@ -8,7 +8,7 @@ use std::{
 
 use haul_jail::{Jail, Leave};
 use haul_log::LogPlace;
-use haul_policy::{Door, Policy, PolicyError, Refusal, Rules, Trail, USUAL_PLACE, Visitor};
+use haul_policy::{Door, Policy, USUAL_PLACE, Visitor};
 use jiff::Timestamp;
 use nix::unistd::{Group, User, getgroups};
 use rustix::process::getuid;
@@ -23,47 +23,21 @@ const SSH_USER_AUTH: &str = "SSH_USER_AUTH";
 pub(crate) fn door(args: &RemoteArgs, client: Option<IpAddr>) -> Option<Door> {
     let path = policy_file(args)?;
     let visitor = visitor(args, client);
-    let policy = Policy::load(&path);
-    let trail = policy
-        .as_ref()
-        .ok()
-        .and_then(Policy::audit)
-        .map(Trail::open);
-    let admitted = match (&policy, &trail) {
-        (Err(error), _) => Err(unusable(error)),
-        (Ok(_), Some(Err(error))) => Err(Refusal {
-            code: "audit",
-            text: format!("the audit trail cannot be written: {error}"),
-        }),
-        (Ok(policy), _) => policy.admit(&visitor),
-    };
-    let admitted = admitted.and_then(|rules| match rules.root() {
-        None if args.restricted => Err(Refusal {
-            code: "config",
-            text: "a restricted account needs a root".to_owned(),
-        }),
-        _ => Ok(rules),
-    });
-    let is_walled = args.restricted || admitted.as_ref().is_ok_and(|rules| rules.root().is_some());
-    let walls = is_walled.then(|| {
-        let audit = policy.as_ref().ok().and_then(Policy::audit);
-        wall_in(admitted.as_ref().ok(), audit, args.log.as_ref())
-    });
-    let does_without = policy.as_ref().is_ok_and(Policy::does_without_landlock);
-    let (admitted, walls) = match walls {
-        None => (admitted, None),
-        Some(Ok(walls)) if walls.hold_files() || does_without => (admitted, Some(walls)),
-        Some(Ok(walls)) => (Err(no_walls(walls.to_string())), Some(walls)),
-        Some(Err(why)) => (Err(no_walls(why)), None),
-    };
-    let mut door = Door::new(
-        "haul --remote",
-        visitor,
-        admitted,
-        trail.and_then(Result::ok),
-    );
-    if let Some(walls) = walls {
-        door.note_walls(walls);
+    let mut door = Door::open("haul --remote", &path, visitor);
+    if args.restricted && door.rules().is_ok_and(|rules| rules.root().is_none()) {
+        door.shut("config", "a restricted account needs a root");
+    }
+    if args.restricted || door.rules().is_ok_and(|rules| rules.root().is_some()) {
+        match wall_in(&door, args.log.as_ref()) {
+            Ok(walls) => {
+                let will_do = door.policy().is_some_and(Policy::does_without_landlock);
+                if !walls.hold_files() && !will_do {
+                    door.shut("walls", walls.to_string());
+                }
+                door.note_walls(walls);
+            }
+            Err(why) => door.shut("walls", why),
+        }
     }
     Some(door)
 }
@@ -78,36 +52,16 @@ fn policy_file(args: &RemoteArgs) -> Option<PathBuf> {
     }
 }
 
-fn unusable(error: &PolicyError) -> Refusal {
-    Refusal {
-        code: "config",
-        text: error.to_string(),
-    }
-}
-
-fn no_walls(why: String) -> Refusal {
-    Refusal {
-        code: "walls",
-        text: format!("no walls around a restricted account: {why}"),
-    }
-}
-
-fn wall_in(
-    rules: Option<&Rules>,
-    audit: Option<&Path>,
-    log: Option<&LogPlace>,
-) -> Result<haul_jail::Walls, String> {
+fn wall_in(door: &Door, log: Option<&LogPlace>) -> Result<haul_jail::Walls, String> {
     let mut jail = Jail::new();
     let log = match log {
         Some(LogPlace::Directory { dir, .. }) => Some(dir.as_path()),
         _ => None,
     };
-    let mut left: Vec<_> = [audit, log]
-        .into_iter()
-        .flatten()
-        .map(|dir| (dir, Leave::Changing))
-        .collect();
-    if let Some(rules) = rules
+    let audit = door.policy().and_then(Policy::audit);
+    let written = [audit, log].into_iter().flatten();
+    let mut left: Vec<_> = written.map(|dir| (dir, Leave::Changing)).collect();
+    if let Ok(rules) = door.rules()
         && let Some(root) = rules.root()
     {
         let leave = if rules.may_change() {

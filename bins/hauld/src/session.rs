@@ -4,7 +4,7 @@ use std::{
     sync::Arc,
 };
 
-use haul_policy::{Door, Policy, Refusal, Trail, Visitor};
+use haul_policy::{Door, Rules, Visitor};
 
 use haul_transfer::{
     Direction, Event, FileRecord, RespondSetup, Seats, Summary, TransferError, escaped, respond,
@@ -109,33 +109,15 @@ impl Session {
             key: Some(self.key.clone()),
             now: Timestamp::now(),
         };
-        let refused = |code, text| Err(Refusal { code, text });
-        let policy = Policy::load(path);
-        let trail = policy
-            .as_ref()
-            .ok()
-            .and_then(Policy::audit)
-            .map(Trail::open);
-        let admitted = match (&policy, &trail) {
-            (Err(error), _) => refused("config", error.to_string()),
-            (_, Some(Err(error))) => refused("audit", error.to_string()),
-            (Ok(policy), _) => policy.admit(&visitor),
-        };
-        let admitted = admitted.and_then(|rules| match rules.root() {
-            Some(root) if !is_inside(root, &self.shared.root) => {
-                refused("config", format!("{} is not inside --root", root.display()))
-            }
-            _ => Ok(rules),
-        });
-        if let Err(refusal) = &admitted {
+        let mut door = Door::open("hauld", path, visitor);
+        let root = door.rules().ok().and_then(Rules::root).cloned();
+        if let Some(root) = root.filter(|root| !is_inside(root, &self.shared.root)) {
+            door.shut("config", format!("{} is not inside --root", root.display()));
+        }
+        if let Err(refusal) = door.rules() {
             log(&format!("{}: {}: {refusal}", self.who, refusal.code));
         }
-        Some(Door::new(
-            "hauld",
-            visitor,
-            admitted,
-            trail.and_then(Result::ok),
-        ))
+        Some(door)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -11,13 +12,14 @@ use haul_transfer::{
 };
 use haul_wire::control::{After, Overwrite, Request};
 
-use crate::{Outcome, Record, Refusal, Rules, Trail, Visitor, names::Names};
+use crate::{Outcome, Policy, Record, Refusal, Rules, Trail, Visitor, names::Names};
 
 /// What stands between one visitor and the server: rules, or the reason why there are none.
 #[derive(Debug, Clone)]
 pub struct Door {
     program: &'static str,
     visitor: Visitor,
+    policy: Option<Policy>,
     rules: Result<Rules, Refusal>,
     trail: Option<Trail>,
     walls: Option<String>,
@@ -33,22 +35,49 @@ struct Asked {
 }
 
 impl Door {
-    /// For a visitor who has been admitted, or not: also who has not hears of it only when something has been
-    /// asked for, as everybody does.
-    pub fn new(
-        program: &'static str,
-        visitor: Visitor,
-        rules: Result<Rules, Refusal>,
-        trail: Option<Trail>,
-    ) -> Self {
-        Self {
+    /// Asks the policy in this file about a visitor. Also who is turned away hears of it only when something has
+    /// been asked for, as everybody does.
+    pub fn open(program: &'static str, path: &Path, visitor: Visitor) -> Self {
+        let mut this = Self {
             program,
             visitor,
-            rules,
-            trail,
+            policy: None,
+            rules: Err(Refusal::new("config", "")),
+            trail: None,
             walls: None,
             asked: Arc::default(),
+        };
+        let policy = match Policy::load(path) {
+            Ok(policy) => this.policy.insert(policy),
+            Err(error) => {
+                this.shut("config", error.to_string());
+                return this;
+            }
+        };
+        this.rules = policy.admit(&this.visitor);
+        match policy.audit().map(Trail::open).transpose() {
+            Ok(trail) => this.trail = trail,
+            Err(error) => this.shut("audit", error.to_string()),
         }
+        this
+    }
+
+    /// The policy, if there is one that can be used.
+    pub fn policy(&self) -> Option<&Policy> {
+        self.policy.as_ref()
+    }
+
+    /// What holds for the visitor.
+    ///
+    /// # Errors
+    /// Why nothing does.
+    pub fn rules(&self) -> Result<&Rules, &Refusal> {
+        self.rules.as_ref()
+    }
+
+    /// Turns the visitor away after all.
+    pub fn shut(&mut self, code: &'static str, why: impl Into<String>) {
+        self.rules = Err(Refusal::new(code, why));
     }
 
     /// Notes which walls stand around the process.

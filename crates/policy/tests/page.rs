@@ -79,7 +79,7 @@ fn every_code_is_explained() {
             "Refusal::new(\"",
             "Refusal::new( \"",
             "code: \"",
-            "refused(\"",
+            "shut(\"",
             " no(\"",
             " no( \"",
         ] {
