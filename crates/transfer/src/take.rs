@@ -85,6 +85,7 @@ impl Wishes {
             selection: selection(&self.taking.selection)?,
             sources,
             jail,
+            protection: None,
         })
     }
 
