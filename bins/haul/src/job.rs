@@ -170,6 +170,9 @@ pub(crate) enum JobError {
     /// A list of pairs beside other sources.
     #[error("--file-pair-list takes all sources from the list; name only the destination")]
     PairsWithSources,
+    /// What is sent cannot be protected.
+    #[error(transparent)]
+    Protect(#[from] crate::protect::ProtectError),
     /// A file of patterns is not there.
     #[error(transparent)]
     Patterns(#[from] PatternFileError),
@@ -407,6 +410,7 @@ fn job_options(args: &Args) -> Result<JobOptions, JobError> {
     if let Some(ports) = &args.transfer.udp_ports {
         options.udp_ports = ports.0.clone();
     }
+    options.protection = args.protect.resolve()?;
     options.any_source = args.transfer.any_source;
     options.fallback = !args.transfer.no_fallback && args.measuring.measure.is_none();
     options.file_events = wants_files(&args.output);

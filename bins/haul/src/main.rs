@@ -34,6 +34,7 @@ mod memory;
 mod name;
 mod output;
 mod place;
+mod protect;
 mod remote;
 mod report;
 mod retry;
