@@ -10,6 +10,7 @@ use haul_wire::{SuiteId, UnknownSuite, control::SUFFIX_LEN_MAX};
 use crate::{
     amount::{Extent, Ports},
     keep::KeepArgs,
+    protect::ProtectArgs,
     select::{self, Rule},
     taking::TakingArgs,
     version,
@@ -50,6 +51,8 @@ pub(crate) struct Args {
     pub(crate) security: SecurityArgs,
     #[command(flatten, next_help_heading = "Security")]
     pub(crate) token: TokenArgs,
+    #[command(flatten, next_help_heading = "Content protection")]
+    pub(crate) protect: ProtectArgs,
     #[command(flatten, next_help_heading = "SSH")]
     pub(crate) ssh: SshArgs,
     #[command(flatten, next_help_heading = "Hooks")]
@@ -480,7 +483,7 @@ fn span(text: &str) -> Result<Duration, String> {
 }
 
 /// What may be put behind a name.
-fn suffix(text: &str) -> Result<String, String> {
+pub(crate) fn suffix(text: &str) -> Result<String, String> {
     if text.is_empty() || text.contains('/') || text.len() > SUFFIX_LEN_MAX {
         return Err(format!(
             "not a suffix: 1 to {SUFFIX_LEN_MAX} bytes without a slash, as in .bak or ~"

@@ -83,7 +83,6 @@ pub(crate) struct Login {
 /// Why a command line that parses still makes no sense, or cannot succeed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JobError {
-    /// No token where one was to be.
     #[error(transparent)]
     Token(#[from] TokenError),
     /// One argument is not a place.
@@ -172,9 +171,10 @@ pub(crate) enum JobError {
     /// A list of pairs that ends in the middle of one.
     #[error("the last source in {0} has no line that says where it lands")]
     Pairs(String),
-    /// A list of pairs beside other sources.
     #[error("--file-pair-list takes all sources from the list; name only the destination")]
     PairsWithSources,
+    #[error(transparent)]
+    Protect(#[from] crate::protect::ProtectError),
     /// A file of patterns is not there.
     #[error(transparent)]
     Patterns(#[from] PatternFileError),
@@ -413,6 +413,7 @@ fn job_options(args: &Args) -> Result<JobOptions, JobError> {
     if let Some(ports) = &args.transfer.udp_ports {
         options.udp_ports = ports.0.clone();
     }
+    options.protection = args.protect.resolve()?;
     options.any_source = args.transfer.any_source;
     options.fallback = !args.transfer.no_fallback && args.measuring.measure.is_none();
     options.file_events = wants_files(&args.output);

@@ -35,6 +35,7 @@ mod memory;
 mod name;
 mod output;
 mod place;
+mod protect;
 mod remote;
 mod report;
 mod retry;

@@ -17,6 +17,8 @@ mod log;
 mod noise;
 #[path = "fixture/outcome.rs"]
 mod outcome;
+#[path = "e2e/protect.rs"]
+mod protect;
 #[path = "fixture/site.rs"]
 mod site;
 #[path = "e2e/taking.rs"]

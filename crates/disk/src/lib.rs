@@ -42,8 +42,8 @@ pub use incoming::{
 };
 pub use landing::{Asked, Expected, Landing};
 pub use outgoing::{
-    Available, CleanUp, Cleaned, Outgoing, PatternError, Portion, Proofs, ScanOptions, Selection,
-    Single, Synthetic, Target, Totals, Until, Wanted,
+    Available, CleanUp, Cleaned, Outgoing, PatternError, Portion, Proofs, Protection, ScanOptions,
+    Selection, Single, Synthetic, Target, Totals, Until, Wanted,
 };
 pub use root::Root;
 pub use source::{expand_source, named};

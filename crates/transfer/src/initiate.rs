@@ -171,6 +171,9 @@ impl Initiator {
                 "a stream, a growing file or a part of a file is not proved: do without --verify",
             ));
         }
+        if let Some(refusal) = self.job.unprotectable() {
+            return Err(TransferError::Usage(refusal));
+        }
         if sources.is_empty() != is_measuring {
             return Err(TransferError::Usage("nothing to transfer"));
         }
@@ -191,7 +194,12 @@ impl Initiator {
         };
         let wishes = Wishes::new(&options.taking, &options.placing, scan);
         let sources = sources.clone();
-        in_background("sources", move || wishes.local(&sources)).await
+        let wanted = in_background("sources", move || wishes.local(&sources)).await?;
+        let protection = options.protection.clone();
+        Ok(Wanted {
+            protection,
+            ..wanted
+        })
     }
 
     /// This end's part of the data, now that the responder has said what there is.

@@ -3,7 +3,7 @@ use std::{
     sync::Arc, time::Duration,
 };
 
-pub use haul_disk::{DigestOptions, Digests, Proofs};
+pub use haul_disk::{DigestOptions, Digests, Proofs, Protection};
 use haul_flow::Policy;
 use haul_wire::SuiteId;
 pub use haul_wire::control::{
@@ -39,6 +39,29 @@ pub struct Job {
 }
 
 impl Job {
+    /// Why protection that was asked for cannot be had, if it cannot: nothing may go without it then.
+    pub(crate) fn unprotectable(&self) -> Option<&'static str> {
+        let options = &self.options;
+        options.protection.as_ref()?;
+        if self.direction == Direction::Download || self.measure.is_some() {
+            return Some(
+                "only what is uploaded can be protected: haul-protect encrypts files where they are",
+            );
+        }
+        if options.is_in_order() {
+            return Some(
+                "a stream, a growing file or a part of one cannot be protected on its way: encrypt it with haul-protect",
+            );
+        }
+        if options.proofs.wanted {
+            return Some(
+                "digests would tell what protected files are: do without --verify and lists of digests; haul-protect decrypt checks every byte",
+            );
+        }
+        (options.preserve.hard_links)
+            .then_some("protected files have a key each, and no second name: do without -H and -a")
+    }
+
     /// In a dry run sources stay where they are, too.
     pub(crate) fn harmless(mut self) -> Self {
         if self.options.placing.dry_run {
@@ -84,6 +107,9 @@ pub struct JobOptions {
     /// Whether both ends compute a digest of every file that is sent, and compare; whether this one tells
     /// of them in [`crate::Event::Digest`]. Default: no.
     pub proofs: Proofs,
+    /// Upload: whom the contents of files are sealed for, before they leave this machine. Everything is sent anew
+    /// then, by every run and after every lost connection, since each begins with fresh keys. Default: nobody.
+    pub protection: Option<Protection>,
     /// Upload: the one file is what comes out of this; `sources` holds its name, for the case that the
     /// destination is a directory. Default: files are read.
     pub input: Option<Arc<File>>,
@@ -154,6 +180,7 @@ impl Default for JobOptions {
             preserve: Preserve::default(),
             resume: Resume::default(),
             proofs: Proofs::default(),
+            protection: None,
             input: None,
             output: None,
             token: None,
@@ -182,6 +209,8 @@ impl JobOptions {
         match (&self.output, self.taking.range) {
             (Some(_), _) => Resume::Attributes,
             (None, Some(_)) => Resume::Never,
+            // What is there of a protected file has another key, whatever its size and time.
+            (None, None) if self.protection.is_some() => Resume::Never,
             (None, None) => self.resume,
         }
     }

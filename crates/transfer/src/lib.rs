@@ -62,7 +62,7 @@ pub use initiate::initiate;
 pub use job::{
     ANY_UDP_PORT, After, Channels, DEFAULT_RECEIVE_BUFFER_BYTES, DEFAULT_UDP_PORTS, DigestOptions,
     Digests, Direction, Fsync, Job, JobOptions, Measure, Overwrite, Placing, Preserve, Proofs,
-    Remembered, RespondSetup, Resume, Selection, Symlinks, Taking, Token,
+    Protection, Remembered, RespondSetup, Resume, Selection, Symlinks, Taking, Token,
 };
 pub use limits::{Cause, InForce, Limits};
 pub use respond::respond;

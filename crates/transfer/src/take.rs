@@ -94,6 +94,7 @@ impl Wishes {
             sources,
             jail,
             bounds: Bounds::default(),
+            protection: None,
         })
     }
 

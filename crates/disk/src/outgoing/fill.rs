@@ -13,7 +13,7 @@ use haul_manifest::{ChangeKind, Entry, Piece, TORN, VOID};
 use haul_wire::{BLOCK_ADDR_LEN, BlockAddr, HEADER_LEN, Stream};
 use smallvec::SmallVec;
 
-use super::{Available, Outgoing, files::Origin};
+use super::{Available, Outgoing, files::Origin, protect::Shared};
 use crate::{Digests, DiskError, FailureKind, digest};
 
 /// Where one block goes in a batch.
@@ -37,6 +37,8 @@ type Parts = SmallVec<[Part; 4]>;
 struct Part {
     piece: Piece,
     origin: Origin,
+    /// What makes the file of what is read, if it is protected.
+    sealer: Option<Shared>,
     /// Whether something of the file was asked for before.
     is_begun: bool,
     /// How many bytes the file has.
@@ -156,13 +158,17 @@ impl Outgoing {
             }
             at = piece.content.end;
             let origin = state.files.get(piece.file).ok_or_else(missing)?;
-            let outcome = if state.damage.is_spoiled(piece.file) {
+            let sealer = state.sealers.get(piece.file);
+            // Nothing of a protected file goes as it is, whatever befalls its sealer.
+            let is_bare = self.wanted.protection.is_some() && sealer.is_none();
+            let outcome = if is_bare || state.damage.is_spoiled(piece.file) {
                 Err(ChangeKind::Modified)
             } else {
                 Ok(0)
             };
             parts.push(Part {
                 origin,
+                sealer,
                 is_begun: state.has_begun(piece.file),
                 outcome,
                 piece,
@@ -190,13 +196,11 @@ impl Outgoing {
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let route = |place, dirs: &mut _| self.lock().places.route(place, dirs);
         let piece = &part.piece;
-        reader.read(
-            piece.file,
-            &part.origin,
-            piece.file_offset,
-            &mut slices,
-            &route,
-        )
+        let (file, origin, offset) = (piece.file, &part.origin, piece.file_offset);
+        match &part.sealer {
+            Some(sealer) => reader.seal(file, origin, sealer, offset, &mut slices, &route),
+            None => reader.read(file, origin, offset, &mut slices, &route),
+        }
     }
 
     /// Has proved what was asked for now for the first time; what may be sent now, when the list has

@@ -18,6 +18,7 @@ mod level;
 mod listing;
 mod places;
 mod proof;
+mod protect;
 mod reader;
 mod scan;
 mod selection;
@@ -38,14 +39,15 @@ use haul_wire::{BlockNo, Stream};
 pub use self::{
     cleaning::Cleaned,
     proof::Proofs,
+    protect::Protection,
     selection::{PatternError, Selection},
     single::{Portion, Single},
     synthetic::{Synthetic, Until},
     wanted::{CleanUp, ScanOptions, Target, Wanted},
 };
 use self::{
-    damage::Damage, files::Files, listing::Listing, places::Places, proof::Proving, reader::Reader,
-    sent::Sent,
+    damage::Damage, files::Files, listing::Listing, places::Places, proof::Proving,
+    protect::Sealers, reader::Reader, sent::Sent,
 };
 use crate::{
     DiskError, FAILURES_KEPT, FailureKind, FileEvent, FileFailure, Unkept, source, unkept::Tally,
@@ -113,6 +115,7 @@ struct State {
     places: Places,
     files: Files,
     damage: Damage,
+    sealers: Sealers,
     proving: Proving,
     totals: Totals,
     /// What was listed, where it is to be cleaned up.
@@ -129,7 +132,11 @@ impl Outgoing {
     /// When `block_len` is 0.
     pub fn new(block_len: usize, wanted: Wanted) -> Arc<Self> {
         let follows = wanted.follows();
-        let proofs = wanted.options.proofs;
+        // They are of the sources: listed, they would tell what protected contents are.
+        let proofs = match wanted.protection {
+            Some(_) => Proofs::NONE,
+            None => wanted.options.proofs,
+        };
         let sent = wanted.clean_up.as_ref().map(|_| Sent::default());
         Arc::new(Self {
             block_len,
@@ -139,6 +146,7 @@ impl Outgoing {
                 places: Places::default(),
                 files: Files::default(),
                 damage: Damage::default(),
+                sealers: Sealers::default(),
                 proving: Proving::default(),
                 totals: Totals::default(),
                 sent,
@@ -180,6 +188,7 @@ impl Outgoing {
                 }
                 state.files.release(file);
                 state.damage.release(file, floor.0);
+                state.sealers.release(file);
             }
         }
         state.listing.pad_if_idle();

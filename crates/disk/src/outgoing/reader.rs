@@ -1,14 +1,21 @@
-use std::{io::IoSliceMut, os::fd::OwnedFd, sync::Arc};
+use std::{
+    io::{self, IoSliceMut},
+    mem::take,
+    os::fd::OwnedFd,
+    sync::{Arc, PoisonError},
+};
 
 use haul_manifest::{ChangeKind, FileNo};
+use haul_vault::{Kept, VaultError};
 use rustix::{
     fs::{Advice, AtFlags, CWD, FileType, Mode, OFlags, Stat, fadvise, fstat, openat, statat},
-    io::{Errno, preadv},
+    io::{Errno, pread, preadv},
 };
 
 use super::{
     files::{Origin, Stamp},
     places::{DirCache, Place, Route},
+    protect::Shared,
 };
 use crate::{digest::Digester, error::is_descriptor_shortage, lru::Lru};
 
@@ -25,6 +32,8 @@ pub(super) struct Reader {
     files: Lru<FileNo, OwnedFd>,
     dirs: DirCache,
     follows: bool,
+    /// What of protected files was sealed last.
+    kept: Kept,
 }
 
 impl Reader {
@@ -35,6 +44,7 @@ impl Reader {
             files: Lru::new(OPEN_FILES),
             dirs: DirCache::new(OPEN_DIRS, follows),
             follows,
+            kept: Kept::default(),
         }
     }
 
@@ -49,6 +59,32 @@ impl Reader {
         route: &dyn Fn(Place, &mut DirCache) -> Route,
     ) -> Result<u64, ChangeKind> {
         self.with(file, origin, route, |fd| read_exactly(fd, offset, slices))
+    }
+
+    /// The same of the protected file that `sealer` makes of it.
+    pub(super) fn seal(
+        &mut self,
+        file: FileNo,
+        origin: &Origin,
+        sealer: &Shared,
+        offset: u64,
+        slices: &mut [IoSliceMut<'_>],
+        route: &dyn Fn(Place, &mut DirCache) -> Route,
+    ) -> Result<u64, ChangeKind> {
+        let mut kept = take(&mut self.kept);
+        let sealed = self.with(file, origin, route, |fd| {
+            let mut sealer = sealer.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut read = |at: u64, out: &mut [u8]| pread(fd, out, at).map_err(io::Error::from);
+            let mut at = offset;
+            for slice in slices {
+                let filled = sealer.fill(at, slice, &mut kept, &mut read);
+                filled.map_err(|error| unsealed(&error))?;
+                at += slice.len() as u64;
+            }
+            Ok(())
+        });
+        self.kept = kept;
+        sealed
     }
 
     /// Takes the file's bytes up to `end` into its digests.
@@ -176,6 +212,13 @@ fn read_exactly(
         }
     }
     Ok(())
+}
+
+fn unsealed(error: &VaultError) -> ChangeKind {
+    match error {
+        VaultError::SourceChanged { .. } => ChangeKind::Modified,
+        _ => ChangeKind::Unreadable,
+    }
 }
 
 fn kind(errno: Errno) -> ChangeKind {

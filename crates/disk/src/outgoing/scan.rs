@@ -4,6 +4,7 @@
 mod dress;
 mod inside;
 mod pace;
+mod protected;
 
 use std::{collections::HashMap, ffi::CStr, io, os::unix::ffi::OsStrExt as _, path::Path};
 
@@ -427,13 +428,18 @@ impl Scan<'_> {
         stat: &Stat,
         inside: Inside,
     ) -> bool {
-        let size = size(stat);
-        self.spend(size);
         let Inside {
             layout,
             digest,
             extra,
         } = inside;
+        let Some((name, size, layout, sealer)) = self.protected(at, name, local, stat, layout)
+        else {
+            return false;
+        };
+        self.spend(size);
+        // Of the source it would tell what the contents are, and of the file it is not.
+        let digest = digest.filter(|_| sealer.is_none());
         let proofs = self.out.proofs;
         let is_hollow = layout.extents(size).next().is_none();
         let hollow = (proofs.all && is_hollow).then(|| digest::of_zeros(proofs.digests, size));
@@ -454,6 +460,9 @@ impl Scan<'_> {
             Ok(file) => {
                 if let Some(file) = file {
                     state.files.push(at.place, local, Stamp::of(stat));
+                    if let Some(sealer) = sealer {
+                        state.sealers.insert(file, sealer);
+                    }
                     state.prove_listed(file, size, content, proofs);
                 }
                 if let Some(digests) = hollow {

@@ -6,7 +6,7 @@ use std::{
 use haul_manifest::{MAX_DEPTH, MAX_PATH_LEN, Name};
 use haul_wire::control::{Preserve, Resume, Symlinks};
 
-use super::{Portion, Proofs, Selection};
+use super::{Portion, Proofs, Protection, Selection};
 use crate::{Bounds, DiskError, source::Landed};
 
 /// What to look for, and what to say of it.
@@ -50,6 +50,9 @@ pub struct Wanted {
     pub bounds: Bounds,
     /// What becomes of it when it has arrived, if it is not to stay.
     pub clean_up: Option<CleanUp>,
+    /// Whom contents are sealed for, if they are. Only of whole files, not of a portion; nothing is proved then
+    /// ([`ScanOptions::proofs`]), since that would tell what the contents are.
+    pub protection: Option<Protection>,
 }
 
 /// What becomes of sources that have arrived.

@@ -148,6 +148,7 @@ pub(super) async fn send(
     let outcome = sending.until_verdict().await;
     let data_time = sending.session.began.elapsed();
     let stopped = sending.session.end(outcome.as_ref().err()).await;
+    sending.tell_the_rest();
     let verdict = outcome?;
     let snapshot = stopped.map(|stopped| stopped.snapshot).unwrap_or_default();
     let here = sending.session.host.read(&snapshot);
@@ -277,6 +278,18 @@ impl Sending<'_> {
                     self.watch_path(&snapshot)?;
                 }
             }
+        }
+    }
+
+    /// The verdict may be quicker than what the engine had still to tell.
+    fn tell_the_rest(&mut self) {
+        while let Ok(event) = self.session.engine.try_recv() {
+            if let EngineEvent::File(file) = event {
+                self.session.emit_digests(&file);
+            }
+        }
+        while let Some(file) = self.outgoing.poll_event() {
+            self.session.emit_digests(&file);
         }
     }
 
