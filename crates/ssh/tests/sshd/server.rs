@@ -213,7 +213,10 @@ impl Server {
     /// Writes the user's known-hosts file; `@` stands for the server's name in it.
     pub fn know(&self, text: &str) {
         let name = format!("[127.0.0.1]:{}", self.port);
-        std::fs::write(self.known_hosts(), text.replace("HOST", &name)).unwrap();
+        // In one step: a test may have several sessions begin at the same time.
+        let new = tempfile::NamedTempFile::new_in(self.directory.path()).unwrap();
+        std::fs::write(new.path(), text.replace("HOST", &name)).unwrap();
+        new.persist(self.known_hosts()).unwrap();
     }
 
     /// Options of a user at home in this server's directory, with the server known and one key.
